@@ -1,0 +1,176 @@
+"""What a denoiser is, how it is read as noise or as score, and how networks become denoisers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from companion.noise import expand, interpolate, sigmas_from_alphas_cumprod
+
+__all__ = [
+    "Counted",
+    "Denoiser",
+    "DiffusersDenoiser",
+    "Preconditioned",
+    "epsilon",
+    "from_diffusers",
+    "score",
+]
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """Anything that estimates clean data: ``D(x, sigma) = E[x_0 | x_sigma = x]`` (eq-denoiser).
+
+    ``x`` is (B, *shape); ``sigma`` is a float, a 0-d tensor or (B,); the result is (B, *shape).
+    """
+
+    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Estimate the clean data behind ``x``."""
+        ...
+
+
+def epsilon(denoiser: Denoiser, x: Tensor, sigma: Tensor | float) -> Tensor:
+    """Noise that the denoiser sees: ``(x - D(x, sigma)) / sigma`` (eq-epsilon), (B, *shape)."""
+    return (x - denoiser(x, sigma)) / expand(sigma, x)
+
+
+def score(denoiser: Denoiser, x: Tensor, sigma: Tensor | float) -> Tensor:
+    """Tweedie's formula, ``(D(x, sigma) - x) / sigma^2 = grad log p_sigma(x)`` (eq-score).
+
+    Source: Efron 2011, eq. 1.4; Vincent 2011, sec. 4. Returns (B, *shape).
+    """
+    return (denoiser(x, sigma) - x) / expand(sigma, x) ** 2
+
+
+class Preconditioned(nn.Module):
+    """A network made into a denoiser by EDM preconditioning (eq-preconditioning).
+
+    ``D(x, sigma) = c_skip x + c_out F(c_in x, c_noise)`` keeps the input and the regression target
+    of the network ``F`` at unit variance for every ``sigma``. At ``sigma = 0`` it returns ``x``.
+    Source: Karras et al. 2022, eq. 7 and table 1.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Called as ``network(x, c_noise)`` with ``x`` (B, *shape) and ``c_noise`` 0-d or (B,);
+        returns (B, *shape).
+    sigma_data : float
+        Standard deviation of the clean data (default 0.5, the one of EDM's images).
+    """
+
+    def __init__(self, network: nn.Module, sigma_data: float = 0.5):
+        super().__init__()
+        if not 0 < sigma_data < math.inf:
+            raise ValueError(f"sigma_data: got {sigma_data!r}; allowed is a number above 0")
+        self.network = network
+        self.sigma_data = float(sigma_data)
+
+    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Estimate the clean data behind ``x`` (B, *shape)."""
+        s = expand(sigma, x)
+        variance = s**2 + self.sigma_data**2
+        c_skip = self.sigma_data**2 / variance
+        c_in = variance**-0.5
+        c_out = s * self.sigma_data * c_in
+        # The smallest normal float32 stands for sigma = 0, where c_out switches the network off.
+        if isinstance(s, Tensor):
+            c_noise = s.flatten().clamp_min(1e-38).log() / 4
+            c_noise = c_noise[0] if s.ndim == 0 else c_noise
+        else:
+            c_noise = x.new_tensor(math.log(max(s, 1e-38)) / 4)
+        return c_skip * x + c_out * self.network(c_in * x, c_noise)
+
+    def extra_repr(self) -> str:
+        """Show ``sigma_data`` in the module's text."""
+        return f"sigma_data={self.sigma_data}"
+
+
+class DiffusersDenoiser(nn.Module):
+    """A pretrained Hugging Face diffusers model as a denoiser; made by ``from_diffusers``."""
+
+    def __init__(self, unet: nn.Module, alphas_cumprod: Tensor, prediction_type: str = "epsilon"):
+        super().__init__()
+        allowed = ("epsilon", "v_prediction", "sample")
+        if prediction_type not in allowed:
+            raise ValueError(f"prediction_type: got {prediction_type!r}; allowed are {allowed}")
+        if alphas_cumprod.ndim != 1 or len(alphas_cumprod) < 2:
+            raise ValueError(
+                f"alphas_cumprod: got shape {tuple(alphas_cumprod.shape)}; "
+                "allowed is one dimension of two or more entries"
+            )
+        if not ((alphas_cumprod.diff() < 0).all() and alphas_cumprod[-1] > 0):
+            raise ValueError("alphas_cumprod: allowed is a decreasing sequence between 1 and 0")
+        self.unet = unet
+        self.prediction_type = prediction_type
+        sigmas = sigmas_from_alphas_cumprod(alphas_cumprod.double())
+        self.register_buffer("log_sigmas", sigmas.log().float(), persistent=False)
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        """Fractional training timestep of a noise level, by linear interpolation of its log."""
+        return interpolate(sigma.log(), self.log_sigmas)
+
+    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Estimate the clean data behind ``x`` (B, C, H, W)."""
+        s = expand(sigma, x)
+        level = s.flatten() if isinstance(s, Tensor) else x.new_full((1,), s)
+        t = self.timestep(level.to(self.log_sigmas)).expand(x.shape[0])
+        scale = (1 + s**2) ** -0.5
+        out = self.unet(scale * x, t, return_dict=False)[0][:, : x.shape[1]]
+        if self.prediction_type == "epsilon":
+            return x - s * out
+        if self.prediction_type == "sample":
+            return out
+        return scale**2 * x - s * scale * out
+
+
+def from_diffusers(
+    unet: nn.Module, alphas_cumprod: Tensor, prediction_type: str = "epsilon"
+) -> DiffusersDenoiser:
+    """Make a denoiser of a pretrained, variance-preserving diffusers model.
+
+    Parameters
+    ----------
+    unet : diffusers ``UNet2DModel`` or alike, called as ``unet(z, timestep)``
+        ``z`` is the variance-preserving state ``x_sigma / sqrt(1 + sigma^2)`` (eq-vp). Output
+        channels beyond those of the data (learned variances) are ignored.
+    alphas_cumprod : (T,) decreasing tensor
+        The scheduler's ``alphas_cumprod``. Levels outside of its range are clamped to its ends.
+    prediction_type : {"epsilon", "v_prediction", "sample"}
+        What the model predicts, as in the scheduler's configuration (default "epsilon").
+
+    Examples
+    --------
+    >>> from diffusers import DDPMScheduler, UNet2DModel           # doctest: +SKIP
+    >>> unet = UNet2DModel.from_pretrained("google/ddpm-cifar10-32")  # doctest: +SKIP
+    >>> denoiser = from_diffusers(unet, DDPMScheduler().alphas_cumprod)  # doctest: +SKIP
+    """
+    return DiffusersDenoiser(unet, alphas_cumprod, prediction_type)
+
+
+class Counted:
+    """A denoiser that counts what it is asked, for comparisons at equal cost.
+
+    Attributes
+    ----------
+    calls : int
+        Calls so far: what a sampler waits for when everything in a call runs side by side.
+    evaluations : int
+        Rows (samples times noise levels) evaluated so far: the work.
+    """
+
+    def __init__(self, denoiser: Denoiser):
+        self.denoiser = denoiser
+        self.calls = 0
+        self.evaluations = 0
+
+    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Estimate the clean data behind ``x``, and count."""
+        self.calls += 1
+        self.evaluations += x.shape[0]
+        return self.denoiser(x, sigma)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.denoiser, name)

@@ -1,0 +1,144 @@
+"""Networks for points and images; ``denoisers.Preconditioned`` makes denoisers of them.
+
+Each is called as ``network(x, c_noise)`` with ``x`` (B, *shape) and ``c_noise = ln(sigma) / 4``,
+0-d or (B,), and returns (B, *shape).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["MLP", "UNet", "seeded"]
+
+T = TypeVar("T")
+
+
+def seeded(make: Callable[[], T], seed: int) -> T:
+    """Call ``make`` with torch's global random state at ``seed``, and put the state back.
+
+    Layers draw their first weights from the global state; this is how they get a seed.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return make()
+
+
+class MLP(nn.Module):
+    """Residual multilayer perceptron for points and small images.
+
+    Parameters
+    ----------
+    shape : int or sequence of int
+        Shape of one sample: 2 or (2,) for points, (1, 8, 8) for digits.
+    width : int
+        Hidden units (default 64).
+    depth : int
+        Hidden layers, each with a skip connection (default 3).
+    frequencies : int
+        Cosine and sine pairs that encode the noise level (default 8).
+    dropout : float
+        Share of hidden units dropped in training (default 0).
+    """
+
+    def __init__(
+        self,
+        shape: int | Sequence[int],
+        width: int = 64,
+        depth: int = 3,
+        frequencies: int = 8,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        dim = math.prod(self.shape)
+        for name, value in (
+            ("shape", dim), ("width", width), ("depth", depth), ("frequencies", frequencies)
+        ):  # fmt: skip
+            if value < 1:
+                raise ValueError(f"{name}: got {value!r}; allowed are whole numbers above 0")
+        self.register_buffer("frequency", math.pi / 2 * torch.arange(1.0, frequencies + 1))
+        self.noise = nn.Linear(2 * frequencies, width * depth)
+        self.input = nn.Linear(dim, width)
+        self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.output = nn.Linear(width, dim)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
+        """Return the network's output for ``x`` (B, *shape) at ``c_noise`` (0-d or (B,))."""
+        angle = c_noise[..., None] * self.frequency
+        shifts = self.noise(torch.cat([angle.cos(), angle.sin()], -1)).chunk(len(self.hidden), -1)
+        h = self.input(x.flatten(1))
+        for layer, shift in zip(self.hidden, shifts):
+            h = h + self.dropout(nn.functional.silu(layer(h) + shift))
+        return self.output(h).view_as(x)
+
+
+class UNet(nn.Module):
+    """Image U-Net: Hugging Face diffusers' ``UNet2DModel`` under this module's signature.
+
+    Parameters
+    ----------
+    shape : (C, H, W)
+        Shape of one image; H and W must halve evenly ``len(channels) - 1`` times.
+    channels : sequence of int, multiples of 8
+        Channels at each resolution, from the full one down (default (32, 64)).
+    layers : int
+        Residual blocks at each resolution (default 1).
+    attention : sequence of bool, optional
+        Whether a resolution has self-attention (default: none but the middle block's).
+    dropout : float
+        Share of activations dropped in training (default 0).
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int] = (1, 8, 8),
+        channels: Sequence[int] = (32, 64),
+        layers: int = 1,
+        attention: Sequence[bool] | None = None,
+        dropout: float = 0.0,
+    ):
+        from diffusers import UNet2DModel
+
+        super().__init__()
+        self.shape = tuple(shape)
+        attention = [False] * len(channels) if attention is None else list(attention)
+        if len(self.shape) != 3 or any(n % 2 ** (len(channels) - 1) for n in self.shape[1:]):
+            raise ValueError(
+                f"shape: got {self.shape} with {len(channels)} resolutions; allowed is (C, H, W) "
+                f"with H and W multiples of {2 ** (len(channels) - 1)}"
+            )
+        if any(c % 8 for c in channels):
+            raise ValueError(f"channels: got {tuple(channels)}; allowed are multiples of 8")
+        if len(attention) != len(channels):
+            raise ValueError(
+                f"attention: got {len(attention)} entries; allowed is one for each of the "
+                f"{len(channels)} resolutions"
+            )
+        self.unet = UNet2DModel(
+            sample_size=self.shape[1:],
+            in_channels=self.shape[0],
+            out_channels=self.shape[0],
+            block_out_channels=tuple(channels),
+            layers_per_block=layers,
+            down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attention),
+            up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in attention[::-1]),
+            norm_num_groups=8,
+            attention_head_dim=min(channels),
+            dropout=dropout,
+        )
+        # Zero, so that training starts at D = c_skip x, as with the MLP.
+        nn.init.zeros_(self.unet.conv_out.weight)
+        nn.init.zeros_(self.unet.conv_out.bias)
+
+    def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
+        """Return the network's output for ``x`` (B, C, H, W) at ``c_noise`` (0-d or (B,))."""
+        # UNet2DModel's sinusoids are made for timesteps from 0 to 1000.
+        return self.unet(x, 300 * c_noise, return_dict=False)[0]

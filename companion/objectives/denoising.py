@@ -1,0 +1,73 @@
+"""Denoising score matching, the objective that the others are compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor
+
+from companion.denoisers import Denoiser
+from companion.noise import Generator, LogNormal, SigmaLaw, corrupt
+
+__all__ = ["WEIGHTS", "DenoisingScoreMatching", "Objective", "squared_error"]
+
+
+class Objective(Protocol):
+    """What ``training.fit`` minimises: ``objective(denoiser, batch, generator)`` -> (B,)."""
+
+    def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
+        """Loss of each sample of ``batch`` (B, *shape), (B,)."""
+        ...
+
+
+def squared_error(estimate: Tensor, target: Tensor) -> Tensor:
+    """Mean over all but the leading dimension of ``(estimate - target)^2``, (B,)."""
+    return (estimate - target).square().flatten(1).mean(1)
+
+
+WEIGHTS = {
+    "edm": lambda sigma, sigma_data: (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2,
+    "epsilon": lambda sigma, sigma_data: sigma**-2,
+    "data": lambda sigma, sigma_data: sigma**0,
+}
+"""Weights of the squared error of ``x_0`` by name, as functions of ``sigma`` and ``sigma_data``."""
+
+
+@dataclass(frozen=True)
+class DenoisingScoreMatching:
+    """Squared error of the denoiser at random noise levels (eq-dsm).
+
+    ``E[ w(sigma) ||D(x_0 + sigma eps, sigma) - x_0||^2 / d ]``; whatever the weight ``w > 0`` and
+    the law of ``sigma``, the minimum is the posterior mean at every level. Source: Vincent 2011,
+    eq. 8; with the weight and the law of Karras et al. 2022, eq. 2 and table 1.
+
+    Parameters
+    ----------
+    sigmas : law of sigma (default ``LogNormal()``: EDM's, for images in [-1, 1])
+    weight : {"edm", "epsilon", "data"}
+        "edm": ``(sigma^2 + sigma_data^2) / (sigma sigma_data)^2`` (default), one at the start of
+        training at every level; "epsilon": ``1 / sigma^2``, the squared error of the noise, as in
+        DDPM; "data": 1.
+    sigma_data : float
+        Standard deviation of the clean data, for the weight (default 0.5).
+    """
+
+    sigmas: SigmaLaw = field(default_factory=LogNormal)
+    weight: str = "edm"
+    sigma_data: float = 0.5
+
+    def __post_init__(self):
+        if self.weight not in WEIGHTS:
+            raise ValueError(f"weight: got {self.weight!r}; allowed are {sorted(WEIGHTS)}")
+        if not self.sigma_data > 0:
+            raise ValueError(f"sigma_data: got {self.sigma_data!r}; allowed is a number above 0")
+
+    def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
+        """Loss of each sample of the clean ``batch`` (B, *shape), (B,)."""
+        sigma = self.sigmas.sample(
+            len(batch), generator=generator, device=batch.device, dtype=batch.dtype
+        )
+        noisy = corrupt(batch, sigma, generator=generator)
+        weight = WEIGHTS[self.weight](sigma, self.sigma_data)
+        return weight * squared_error(denoiser(noisy, sigma), batch)

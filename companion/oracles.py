@@ -1,0 +1,247 @@
+"""Exact answers: denoisers, densities and scores in closed form, for mixtures and finite sets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from companion.noise import Generator, expand, randn
+
+__all__ = ["Empirical", "GaussianMixture", "Posterior"]
+
+
+class Posterior(NamedTuple):
+    """Law of ``x_0`` given ``x_sigma = x``: for a mixture, a mixture again for each ``x``."""
+
+    weights: Tensor
+    """(B, K), summing to one over K."""
+    means: Tensor
+    """(B, K, D)."""
+    stds: Tensor
+    """(B, K)."""
+
+
+def _check_points(x: Tensor, dim: int) -> None:
+    if x.ndim != 2 or x.shape[1] != dim:
+        raise ValueError(f"x: got shape {tuple(x.shape)}; allowed is (B, {dim})")
+
+
+class GaussianMixture:
+    """Mixture of isotropic Gaussians: everything about its denoising is known exactly.
+
+    Parameters
+    ----------
+    means : (K, D) tensor or nested sequence
+    stds : (K,) tensor, sequence or float, above 0
+        Standard deviation of each component, the same in every direction.
+    weights : (K,) tensor or sequence, optional
+        Positive; normalised to sum to one. Default: equal.
+
+    Notes
+    -----
+    Under noise ``sigma`` it stays a mixture, with variances ``stds^2 + sigma^2``. Results have the
+    type and device of ``x``. Logits are formed from differences, never from expanded squares, and
+    the score without cancellation, so that both hold from ``sigma`` 1e-4 to 1e4 in float32.
+    """
+
+    def __init__(
+        self,
+        means: Tensor | Sequence,
+        stds: Tensor | Sequence | float,
+        weights: Tensor | Sequence | None = None,
+    ):
+        self.means = torch.as_tensor(means, dtype=torch.float64)
+        if self.means.ndim != 2 or 0 in self.means.shape:
+            raise ValueError(f"means: got shape {tuple(self.means.shape)}; allowed is (K, D)")
+        k = len(self.means)
+        stds = torch.as_tensor(stds, dtype=torch.float64)
+        if stds.ndim > 1 or (stds.ndim == 1 and len(stds) != k):
+            raise ValueError(f"stds: got shape {tuple(stds.shape)}; allowed is a float or ({k},)")
+        if not ((stds > 0) & stds.isfinite()).all():
+            raise ValueError(f"stds: got {stds.tolist()}; allowed are finite numbers above 0")
+        self.stds = stds.expand(k).clone()
+        w = torch.ones(k) if weights is None else torch.as_tensor(weights)
+        w = w.to(torch.float64)
+        if w.shape != (k,) or not ((w > 0) & w.isfinite()).all():
+            raise ValueError(f"weights: got {w.tolist()}; allowed are {k} positive numbers")
+        self.weights = w / w.sum()
+
+    @property
+    def dim(self) -> int:
+        """Dimension D of the space."""
+        return self.means.shape[1]
+
+    def __repr__(self) -> str:
+        return f"GaussianMixture({len(self.means)} components in {self.dim} dimensions)"
+
+    def sample(self, n: int, generator: Generator = None, *, device=None, dtype=None) -> Tensor:
+        """Draw ``n`` points, (n, D)."""
+        if isinstance(generator, (list, tuple)):
+            raise TypeError("generator: allowed is one torch.Generator or None")
+        where = generator.device if isinstance(generator, torch.Generator) else device
+        index = torch.multinomial(self.weights.to(where), n, replacement=True, generator=generator)
+        z = randn((n, self.dim), generator=generator, device=where, dtype=torch.float64)
+        x = self.means.to(z)[index] + self.stds.to(z)[index, None] * z
+        return x.to(device=device, dtype=dtype or torch.get_default_dtype())
+
+    def noisy(self, sigma: float) -> GaussianMixture:
+        """Law of ``x_sigma``: the mixture convolved with N(0, sigma^2 I)."""
+        return GaussianMixture(self.means, (self.stds**2 + sigma**2).sqrt(), self.weights)
+
+    def _components(self, x: Tensor, sigma: Tensor | float):
+        """Differences (B, K, D), variances (1 or B, K) and joint log densities (B, K)."""
+        _check_points(x, self.dim)
+        s = expand(sigma, x)
+        variances = self.stds.to(x) ** 2 + s**2  # (K,) or (B, K)
+        differences = x[:, None, :] - self.means.to(x)
+        quadratic = differences.square().sum(-1) / variances
+        log_joint = (
+            self.weights.to(x).log()
+            - 0.5 * quadratic
+            - 0.5 * self.dim * (variances.log() + math.log(2 * math.pi))
+        )
+        return differences, variances, log_joint
+
+    def posterior(self, x: Tensor, sigma: Tensor | float) -> Posterior:
+        """Law of ``x_0`` given ``x_sigma = x`` (B, D), a mixture for each row."""
+        differences, variances, log_joint = self._components(x, sigma)
+        shrink = (self.stds.to(x) ** 2 / variances).expand(len(x), -1)
+        stds = shrink.sqrt() * torch.as_tensor(expand(sigma, x), dtype=x.dtype, device=x.device)
+        means = self.means.to(x) + shrink[..., None] * differences
+        return Posterior(log_joint.softmax(-1), means, stds)
+
+    def denoiser(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Posterior mean ``E[x_0 | x_sigma = x]`` (eq-mixture-denoiser), (B, D)."""
+        weights, means, _ = self.posterior(x, sigma)
+        return torch.einsum("bk,bkd->bd", weights, means)
+
+    def log_prob(self, x: Tensor, sigma: Tensor | float = 0.0) -> Tensor:
+        """Log density of ``x_sigma`` at ``x`` (B, D), in nats, (B,)."""
+        return self._components(x, sigma)[2].logsumexp(-1)
+
+    def score(self, x: Tensor, sigma: Tensor | float = 0.0) -> Tensor:
+        """Gradient of ``log_prob`` with respect to ``x``, (B, D)."""
+        differences, variances, log_joint = self._components(x, sigma)
+        return -torch.einsum("bk,bkd->bd", log_joint.softmax(-1) / variances, differences)
+
+
+class Empirical:
+    """The law that puts equal mass on each point of a finite data set, and its exact denoiser.
+
+    The data are streamed in blocks, with one pass for the posterior mean (an online softmax), so
+    that the batch-by-data matrix is never formed: 256 queries against 60,000 images of 784 pixels
+    need far less than a gigabyte. Squared distances are accumulated in float64: below
+    ``sigma = 1e-2`` their rounding in float32 is larger than the differences that decide.
+
+    Parameters
+    ----------
+    data : (N, *shape) tensor
+        Kept as it is, on its device; queries are moved there and results moved back.
+    block : int
+        Data points a block (default 4096).
+    """
+
+    def __init__(self, data: Tensor, *, block: int = 4096):
+        if data.ndim < 2 or not len(data) or not data.is_floating_point():
+            raise ValueError(
+                f"data: got shape {tuple(data.shape)} of {data.dtype}; "
+                "allowed is a floating-point (N, *shape) with N of at least 1"
+            )
+        if block < 1:
+            raise ValueError(f"block: got {block!r}; allowed is a whole number of at least 1")
+        self.data = data
+        self.block = int(block)
+        self._rows = data.reshape(len(data), -1)
+        # Metal has no float64; there the smallest levels lose digits.
+        self._wide = torch.float32 if data.device.type == "mps" else torch.float64
+
+    def __repr__(self) -> str:
+        return f"Empirical({len(self.data)} points of shape {tuple(self.data.shape[1:])})"
+
+    def _stream(self, x: Tensor, visit: Callable[[Tensor, Tensor, int], None]) -> None:
+        """Call ``visit(squared distances (B, n), rows (n, D), offset)`` block by block."""
+        if x.shape[1:] != self.data.shape[1:]:
+            raise ValueError(
+                f"x: got shape {tuple(x.shape)}; allowed is (B, *{tuple(self.data.shape[1:])})"
+            )
+        query = x.reshape(len(x), -1).to(self.data.device, self._wide)
+        norm = query.square().sum(1, keepdim=True)
+        for start in range(0, len(self._rows), self.block):
+            rows = self._rows[start : start + self.block].to(self._wide)
+            distances = torch.addmm(norm + rows.square().sum(1), query, rows.T, alpha=-2)
+            visit(distances.clamp_min_(0), rows, start)
+
+    def _moments(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
+        """Posterior mean (B, D) and log of the summed weights (B,), in one pass."""
+        s = torch.as_tensor(expand(sigma, x), dtype=self._wide, device=self.data.device)
+        if not (s > 0).all():
+            raise ValueError(f"sigma: got {s.min().item():g}; allowed are numbers above 0")
+        scale = -0.5 / s.reshape(-1, 1) ** 2
+        state: dict[str, Tensor] = {}
+
+        def visit(distances: Tensor, rows: Tensor, start: int) -> None:
+            logits = distances * scale
+            top = logits.amax(1, keepdim=True)
+            if state:
+                top = torch.maximum(top, state["top"])
+                fade = (state["top"] - top).exp()
+                state["mass"] *= fade
+                state["sum"] *= fade
+            else:
+                state["mass"] = torch.zeros_like(top)
+                state["sum"] = logits.new_zeros(len(x), rows.shape[1])
+            weights = logits.sub_(top).exp_()
+            state["top"] = top
+            state["mass"] += weights.sum(1, keepdim=True)
+            state["sum"].addmm_(weights, rows)
+
+        self._stream(x, visit)
+        log_mass = (state["mass"].log() + state["top"]).squeeze(1)
+        return state["sum"] / state["mass"], log_mass
+
+    def denoiser(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Posterior mean under the empirical law (eq-empirical-denoiser), (B, *shape).
+
+        ``sigma`` must be above 0. As it falls to 0 the result falls onto ``project(x)``.
+        """
+        mean, _ = self._moments(x, sigma)
+        return mean.to(x).reshape(x.shape)
+
+    def log_prob(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Log density of ``x_sigma`` at ``x``, in nats, (B,); ``sigma`` must be above 0."""
+        _, log_mass = self._moments(x, sigma)
+        s = torch.as_tensor(sigma, device=log_mass.device, dtype=log_mass.dtype)
+        constant = self._rows.shape[1] * (s.log() + 0.5 * math.log(2 * math.pi))
+        return (log_mass - math.log(len(self.data)) - constant).to(x)
+
+    def score(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Gradient of ``log_prob`` with respect to ``x``, (B, *shape); ``sigma`` above 0."""
+        return (self.denoiser(x, sigma) - x) / expand(sigma, x) ** 2
+
+    def nearest(self, x: Tensor) -> Tensor:
+        """Index of the data point nearest to each ``x`` (B, *shape), (B,) int64."""
+        best: dict[str, Tensor] = {}
+
+        def visit(distances: Tensor, _rows: Tensor, start: int) -> None:
+            value, index = distances.min(1)
+            index = index + start
+            if best:
+                closer = value < best["value"]
+                index = torch.where(closer, index, best["index"])
+                value = torch.where(closer, value, best["value"])
+            best["value"], best["index"] = value, index
+
+        self._stream(x, visit)
+        return best["index"].to(x.device)
+
+    def project(self, x: Tensor) -> Tensor:
+        """Nearest data point to each ``x``, (B, *shape)."""
+        return self.data[self.nearest(x).to(self.data.device)].to(x)
+
+    def distance(self, x: Tensor) -> Tensor:
+        """Euclidean distance of each ``x`` to the data set, (B,)."""
+        return (x - self.project(x)).flatten(1).norm(dim=1)

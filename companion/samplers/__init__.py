@@ -1,0 +1,27 @@
+"""Samplers: from a noisy state down to data, one function each, one signature for all.
+
+``x`` is the state at ``sigmas[0]`` (for a wide enough ``sigmas[0]``: ``sigmas[0] * eps``), and what
+comes back is the state at ``sigmas[-1]``. No sampler seeds, or uses global random state where a
+``generator`` is given.
+"""
+
+from companion.samplers.parallel import PicardIteration, picard
+from companion.samplers.sequential import (
+    Step,
+    ddim,
+    ddpm,
+    gradient_estimation,
+    heun,
+    trajectory,
+)
+
+__all__ = [
+    "PicardIteration",
+    "Step",
+    "ddim",
+    "ddpm",
+    "gradient_estimation",
+    "heun",
+    "picard",
+    "trajectory",
+]

@@ -1,0 +1,127 @@
+"""A sampler that takes all noise levels, or a window of them, at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from companion.denoisers import Denoiser
+from companion.noise import Generator, check_sigmas, randn_like
+from companion.samplers.sequential import check_state
+
+__all__ = ["PicardIteration", "picard"]
+
+
+class PicardIteration(NamedTuple):
+    """What ``picard`` tells its callback after each iteration."""
+
+    iteration: int
+    """From 1: network calls so far, one after the other."""
+    evaluations: int
+    """Noise levels evaluated so far, for each sample."""
+    start: int
+    """Position in ``sigmas`` up to which the trajectory has converged."""
+    x: Tensor
+    """The whole trajectory as it is now, (N + 1, B, *shape)."""
+    change: Tensor
+    """How far each state of the window moved, in units of ``sqrt(1 + sigma^2)``, (window,)."""
+
+
+@torch.no_grad()
+def picard(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    *,
+    window: int | None = None,
+    tolerance: float = 1e-3,
+    max_iterations: int | None = None,
+    stochastic: bool = False,
+    generator: Generator = None,
+    callback: Callable[[PicardIteration], object] | None = None,
+) -> Tensor:
+    """Picard iteration on the whole trajectory, or a sliding window of it (Shih et al. 2023).
+
+    The states ``x_0, ..., x_N`` of the sequential sampler solve ``x_k = x_0 + sum of the steps
+    before k``. Starting from ``x_0`` everywhere, each iteration evaluates the denoiser on all
+    states of the window in one batch and sums the steps anew. States that move less than
+    ``tolerance`` are kept and the window slides past them. The state after the first of a window
+    is always exact, so N iterations are enough, and then the result is that of ``ddim`` (or of
+    ``ddpm`` with this noise).
+
+    Parameters
+    ----------
+    denoiser, x, sigmas : as in ``ddim``
+    window : int, optional
+        Levels evaluated at once; memory grows with it. Default: all N.
+    tolerance : float, at least 0
+        Root-mean-square change, in units of ``sqrt(1 + sigma^2)``, below which a state counts as
+        converged (default 1e-3); the largest over the batch decides. With 0 only the number of
+        iterations ends the loop, or a change of exactly nothing.
+    max_iterations : int, optional
+        Stop there with what there is. Default: N, which is always enough.
+    stochastic : bool
+        Solve ``ddpm`` with its noise drawn beforehand, instead of ``ddim`` (default).
+    generator : source of that noise; the draws are those of ``ddpm`` with the same generator.
+    callback : called with a ``PicardIteration`` after each iteration (default: none)
+
+    Returns
+    -------
+    State at ``sigmas[-1]``, (B, *shape).
+    """
+    check_state(x)
+    levels = check_sigmas(sigmas)
+    steps = len(levels) - 1
+    window = steps if window is None else window
+    limit = steps if max_iterations is None else max_iterations
+    for name, value in (("window", window), ("max_iterations", limit)):
+        if value < 1:
+            raise ValueError(f"{name}: got {value!r}; allowed is a whole number of at least 1")
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance: got {tolerance!r}; allowed is a number of at least 0")
+
+    batch, per_level = len(x), [1] * x.ndim
+    level = torch.tensor(levels, dtype=torch.float64)
+    ratio = level[1:] / level[:-1]
+    share = (ratio**2 if stochastic else ratio).to(x).view(-1, *per_level)
+    scale = (1 + level[1:] ** 2).rsqrt().to(x)
+    level = level.to(x)
+    noise = None
+    if stochastic:
+        stds = (level[1:-1] * (1 - ratio[:-1] ** 2).sqrt().to(x)).tolist()
+        drawn = [randn_like(x, generator).mul_(std) for std in stds]
+        drawn += [torch.zeros_like(x) if levels[-1] == 0 else randn_like(x, generator)]
+        if levels[-1] > 0:
+            drawn[-1].mul_(levels[-1] * math.sqrt(1 - float(ratio[-1]) ** 2))
+        noise = torch.stack(drawn)
+
+    states = x.unsqueeze(0).repeat(steps + 1, *per_level)
+    start = evaluations = iteration = 0
+    while start < steps and iteration < limit:
+        stop = min(start + window, steps)
+        width = stop - start
+        here = states[start:stop]
+        denoised = denoiser(
+            here.reshape(width * batch, *x.shape[1:]),
+            level[start:stop].repeat_interleave(batch),
+        ).view_as(here)
+        moves = (share[start:stop] - 1) * (here - denoised)
+        if noise is not None:
+            moves = moves + noise[start:stop]
+        new = states[start] + moves.cumsum(0)
+        change = (new - states[start + 1 : stop + 1]).flatten(2).square().mean(-1).sqrt()
+        change = change.amax(1) * scale[start:stop]
+        states[start + 1 : stop + 1] = new
+        iteration += 1
+        evaluations += width
+        # A new state is right when those before it did not move: the first always is.
+        moved = (change > tolerance).nonzero()
+        start += int(moved[0]) + 1 if len(moved) else width
+        states[stop + 1 :] = states[stop]
+        if callback is not None:
+            callback(PicardIteration(iteration, evaluations, start, states.clone(), change))
+    return states[-1]

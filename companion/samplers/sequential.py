@@ -1,0 +1,186 @@
+"""Samplers that take one noise level after the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from companion.denoisers import Denoiser
+from companion.noise import Generator, check_sigmas, randn_like
+
+__all__ = ["Callback", "Step", "ddim", "ddpm", "gradient_estimation", "heun", "trajectory"]
+
+
+class Step(NamedTuple):
+    """What a sampler tells its callback before it leaves a noise level."""
+
+    index: int
+    """Position in ``sigmas``, from 0."""
+    sigma: float
+    """The level, ``sigmas[index]``."""
+    x: Tensor
+    """State at that level, (B, *shape). It is not changed in place later."""
+    denoised: Tensor
+    """``D(x, sigma)``, (B, *shape)."""
+
+
+Callback: TypeAlias = Callable[[Step], object]
+
+
+def check_state(x: Tensor) -> None:
+    """Raise unless ``x`` is a batch of floating-point states."""
+    if not isinstance(x, Tensor) or x.ndim < 2 or not x.is_floating_point():
+        given = (
+            f"shape {tuple(x.shape)} of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+        )
+        raise ValueError(f"x: got {given}; allowed is a floating-point tensor (B, *shape)")
+
+
+def _levels(x: Tensor, sigmas: Tensor):
+    check_state(x)
+    return enumerate(pairwise(check_sigmas(sigmas)))
+
+
+@torch.no_grad()
+def ddim(
+    denoiser: Denoiser, x: Tensor, sigmas: Tensor, *, callback: Callback | None = None
+) -> Tensor:
+    """Euler steps on the probability-flow ODE (eq-ddim).
+
+    ``x' = D + (sigma' / sigma) (x - D)``: keep the estimate, shrink the noise. Source: Song, Meng &
+    Ermon 2021, eq. 13; in this convention Karras et al. 2022, algorithm 1 without its correction.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    x : (B, *shape) tensor
+        State at ``sigmas[0]``.
+    sigmas : (N + 1,) tensor, strictly decreasing; only the last may be 0
+    callback : called with a ``Step`` at each of the N levels (default: none)
+
+    Returns
+    -------
+    State at ``sigmas[-1]``, (B, *shape); N evaluations.
+
+    Raises
+    ------
+    ValueError
+        If ``x`` is not a floating-point batch or ``sigmas`` is not a schedule.
+    """
+    for i, (sigma, below) in _levels(x, sigmas):
+        denoised = denoiser(x, sigma)
+        if callback is not None:
+            callback(Step(i, sigma, x, denoised))
+        x = torch.lerp(denoised, x, below / sigma)
+    return x
+
+
+@torch.no_grad()
+def ddpm(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    *,
+    generator: Generator = None,
+    noise_scale: float = 1.0,
+    callback: Callback | None = None,
+) -> Tensor:
+    """Ancestral sampling: the posterior of the next level, with ``x_0`` put at ``D`` (eq-ddpm).
+
+    ``x' = D + r^2 (x - D) + noise_scale sigma' sqrt(1 - r^2) z`` with ``r = sigma' / sigma`` and
+    fresh noise ``z``. Source: Ho et al. 2020, eq. 7 and algorithm 2 with the posterior variance.
+
+    Parameters
+    ----------
+    denoiser, x, sigmas, callback : as in ``ddim``
+    generator : source of the noise (default: torch's global generator)
+    noise_scale : float, at least 0
+        Factor of the fresh noise: 1 is DDPM (default), 0 its mean alone (not DDIM).
+    """
+    if not 0 <= noise_scale < math.inf:
+        raise ValueError(f"noise_scale: got {noise_scale!r}; allowed is a number of at least 0")
+    for i, (sigma, below) in _levels(x, sigmas):
+        denoised = denoiser(x, sigma)
+        if callback is not None:
+            callback(Step(i, sigma, x, denoised))
+        x, std = ddpm_step(x, denoised, sigma, below)
+        if below > 0 and noise_scale > 0:
+            x = x.add_(randn_like(x, generator), alpha=noise_scale * std)
+    return x
+
+
+def ddpm_step(x: Tensor, denoised: Tensor, sigma: float, below: float) -> tuple[Tensor, float]:
+    """Mean (B, *shape) and standard deviation of one ancestral step (eq-ddpm)."""
+    share = (below / sigma) ** 2
+    return torch.lerp(denoised, x, share), below * math.sqrt(1 - share)
+
+
+@torch.no_grad()
+def heun(
+    denoiser: Denoiser, x: Tensor, sigmas: Tensor, *, callback: Callback | None = None
+) -> Tensor:
+    """Heun's second-order steps on the probability-flow ODE (eq-heun).
+
+    Each step costs two evaluations, the step to ``sigma = 0`` one. Source: Karras et al. 2022,
+    algorithm 1. Parameters are those of ``ddim``; 2 N - 1 evaluations when ``sigmas`` ends at 0.
+    """
+    for i, (sigma, below) in _levels(x, sigmas):
+        denoised = denoiser(x, sigma)
+        if callback is not None:
+            callback(Step(i, sigma, x, denoised))
+        euler = torch.lerp(denoised, x, below / sigma)
+        if below > 0:
+            slope = (x - denoised) / sigma + (euler - denoiser(euler, below)) / below
+            x = x.add(slope, alpha=(below - sigma) / 2)
+        else:
+            x = euler
+    return x
+
+
+@torch.no_grad()
+def gradient_estimation(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    *,
+    gamma: float = 2.0,
+    callback: Callback | None = None,
+) -> Tensor:
+    """Descend along ``gamma eps_hat + (1 - gamma) eps_hat_before`` (eq-gradient-estimation).
+
+    The noise seen at the level before enters with a negative weight: the direction is extrapolated
+    to where the step ends. The first step is DDIM. Source: Permenter & Yuan 2024, algorithm 2.
+
+    Parameters
+    ----------
+    denoiser, x, sigmas, callback : as in ``ddim``
+    gamma : float
+        Weight of the present direction: 2 (default) is the paper's choice, 1 is DDIM.
+    """
+    if not math.isfinite(gamma):
+        raise ValueError(f"gamma: got {gamma!r}; allowed is a finite number")
+    before: Tensor | None = None
+    for i, (sigma, below) in _levels(x, sigmas):
+        denoised = denoiser(x, sigma)
+        if callback is not None:
+            callback(Step(i, sigma, x, denoised))
+        eps = (x - denoised).div_(sigma)
+        direction = eps if before is None else torch.lerp(before, eps, gamma)
+        x = x.add(direction, alpha=below - sigma)
+        before = eps
+    return x
+
+
+def trajectory(sampler: Callable[..., Tensor], denoiser: Denoiser, x: Tensor, sigmas: Tensor, **kw):
+    """Run a sampler and keep every state: (N + 1, B, *shape), from ``sigmas[0]`` to ``[-1]``.
+
+    ``kw`` goes to the sampler.
+    """
+    states: list[Tensor] = []
+    last = sampler(denoiser, x, sigmas, callback=lambda step: states.append(step.x), **kw)
+    return torch.stack([*states, last])

@@ -1,0 +1,574 @@
+"""Training: one loop for every objective, for one network or for many small ones at once."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.optim.swa_utils import AveragedModel
+
+from companion.noise import expand, randint
+from companion.objectives import Objective
+
+__all__ = ["Fit", "Stack", "TrainingDiverged", "fit"]
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss that is not finite; says where.
+
+    Attributes
+    ----------
+    step : int
+        Step of the loss, from 0.
+    run : int
+        Which of the stacked runs, 0 for a single one.
+    """
+
+    def __init__(self, message: str, step: int, run: int):
+        super().__init__(message)
+        self.step = step
+        self.run = run
+
+
+class Stack(nn.Module):
+    """R denoisers of one architecture as one: parameters stacked, all evaluated in one call.
+
+    It is called as a denoiser is: the leading dimension of ``x`` is R equal parts, one for each
+    run. ``stack[r]`` is run ``r`` alone, and ``stack.part(start, stop)`` a view of some.
+
+    Parameters
+    ----------
+    denoisers : sequence of nn.Module
+        Alike in everything but the values of their parameters, which are copied.
+    """
+
+    def __init__(self, denoisers: Sequence[nn.Module]):
+        super().__init__()
+        if not denoisers:
+            raise ValueError("denoisers: got none; allowed are one or more modules")
+        shapes = [{k: v.shape for k, v in d.state_dict().items()} for d in denoisers]
+        if any(type(d) is not type(denoisers[0]) for d in denoisers) or shapes != shapes[:1] * len(
+            shapes
+        ):
+            raise ValueError("denoisers: allowed are modules of one architecture")
+        self.runs = len(denoisers)
+        self.module = copy.deepcopy(denoisers[0])
+        for name, _ in list(self.module.named_parameters()):
+            stacked = torch.stack([d.get_parameter(name).detach() for d in denoisers])
+            _set(self.module, name, nn.Parameter(stacked))
+
+    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Estimate the clean data behind ``x`` (R * B, *shape), the parts by their own runs."""
+        return self._call(dict(self.module.named_parameters()), self.runs, x, sigma)
+
+    def _call(self, parameters: dict[str, Tensor], runs: int, x: Tensor, sigma: Tensor | float):
+        if len(x) % runs:
+            raise ValueError(
+                f"x: got a leading dimension of {len(x)}; allowed are multiples of {runs} runs"
+            )
+        expand(sigma, x)  # says what is wrong with the shape of sigma, if anything
+        each = isinstance(sigma, Tensor) and sigma.ndim > 0
+        parts = sigma.view(runs, -1) if each else sigma  # type: ignore[union-attr]
+        call = vmap(
+            lambda p, x, s: functional_call(self.module, p, (x, s)),
+            in_dims=(0, 0, 0 if each else None),
+            randomness="different",
+        )
+        return call(parameters, x.view(runs, -1, *x.shape[1:]), parts).view_as(x)
+
+    def part(self, start: int, stop: int) -> _Part:
+        """Runs ``start`` to ``stop - 1`` as one denoiser that shares these parameters."""
+        return _Part(self, start, stop)
+
+    def __len__(self) -> int:
+        return self.runs
+
+    def __getitem__(self, run: int) -> nn.Module:
+        if not -self.runs <= run < self.runs:
+            raise IndexError(f"run: got {run}; allowed are {-self.runs} to {self.runs - 1}")
+        one = copy.deepcopy(self.module)
+        for name, value in self.module.named_parameters():
+            _set(one, name, nn.Parameter(value[run].detach().clone()))
+        return one
+
+
+class _Part:
+    """Some runs of a ``Stack``, called as a denoiser."""
+
+    def __init__(self, stack: Stack, start: int, stop: int):
+        self.stack, self.start, self.stop = stack, start, stop
+
+    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        parameters = {
+            name: value[self.start : self.stop]
+            for name, value in self.stack.module.named_parameters()
+        }
+        return self.stack._call(parameters, self.stop - self.start, x, sigma)
+
+
+def _set(module: nn.Module, name: str, value: nn.Parameter) -> None:
+    path, _, leaf = name.rpartition(".")
+    setattr(module.get_submodule(path), leaf, value)
+
+
+@dataclass
+class Fit:
+    """What ``fit`` returns."""
+
+    denoiser: Any
+    """The averaged denoiser, in evaluation mode: a module, or a ``Stack`` of R."""
+    last: Any
+    """The denoiser after the last step, without averaging."""
+    losses: Tensor
+    """Loss at each step, (steps,) or (steps, R), on the CPU."""
+    seconds: float
+    """Time spent in the loop, over all resumptions."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """The settings of the run."""
+
+    @property
+    def steps_per_second(self) -> float:
+        """Training steps a second, all runs of a stack counting as one."""
+        return len(self.losses) / self.seconds if self.seconds else math.inf
+
+
+def learning_rate(step: int, steps: int, lr: float, warmup: int, decay: str) -> float:
+    """Learning rate at ``step`` (from 0): linear warm-up, then constant or half a cosine to 0."""
+    if step < warmup:
+        return lr * (step + 1) / warmup
+    if decay == "constant":
+        return lr
+    return lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def fit(
+    denoiser: nn.Module | Sequence[nn.Module],
+    objective: Objective | Sequence[Objective],
+    data: Tensor | Sequence[Tensor],
+    *,
+    steps: int,
+    batch_size: int = 128,
+    lr: float = 1e-3,
+    warmup: int | None = None,
+    decay: str = "cosine",
+    weight_decay: float = 0.0,
+    clip: float | None = 1.0,
+    ema: float = 0.999,
+    seed: int | Sequence[int] = 0,
+    mixed_precision: str | None = None,
+    compile: bool | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 1000,
+    device: str | torch.device | None = None,
+    progress: bool | None = None,
+) -> Fit:
+    """Train a denoiser, or many small ones at once, with AdamW; the arguments stay as they were.
+
+    A single denoiser goes through Hugging Face accelerate, so the same call runs under
+    ``accelerate launch`` on several devices. A sequence of R denoisers is trained as a ``Stack``;
+    every run has its own seed, and may have its own objective and data. A run gives the same result
+    in a stack as alone, to rounding. Batches are drawn with replacement.
+
+    Parameters
+    ----------
+    denoiser : nn.Module, or sequence of R of one architecture
+        Copied; what is passed is not changed.
+    objective : Objective, or sequence of R
+        Equal neighbours share one network call.
+    data : (N, *shape) tensor, or sequence of R
+        Moved to the device as one tensor, unless it would take more than half of its free memory.
+    steps, batch_size : int, at least 1
+        Optimiser steps, and samples a step and run (a process under ``accelerate launch``).
+    lr, warmup, decay, weight_decay : learning rate, its schedule, and AdamW's decay
+        Linear warm-up over ``warmup`` steps (default: a twentieth of ``steps``), then half a cosine
+        to 0 with ``decay="cosine"`` (default) or ``"constant"``.
+    clip : float or None
+        Largest gradient norm of a run (default 1); ``None`` for no clipping.
+    ema : float in [0, 1)
+        Decay of the exponential moving average (default 0.999); at step k at most
+        ``(1 + k) / (10 + k)``, so that short runs forget their first weights.
+    seed : int, or sequence of R
+        Seeds batches, noise levels and noise; for a stack ``seed + r`` when an int. First weights
+        and dropout draw from torch's global state (see ``networks.seeded``).
+    mixed_precision : {"no", "fp16", "bf16"}, optional
+        Default: bf16 where a GPU has it, fp16 on older ones, "no" on the CPU and for stacks.
+    compile : bool, optional
+        Whether to ``torch.compile`` (default: on GPUs from compute capability 8.0, single runs of
+        more than 1000 steps).
+    checkpoint : folder, optional
+        Where to keep one checkpoint, written atomically every ``checkpoint_every`` steps and at the
+        end. If it is there already the run resumes from it, to the same result.
+    device : optional (default: accelerate's choice, a GPU if there is one)
+    progress : bool, optional
+        A progress bar with loss and speed, cleared at the end. Default: only on a terminal or in a
+        live notebook, and never with the environment variable ``COMPANION_PROGRESS=0``.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    ValueError
+        For arguments outside of what is allowed, or a checkpoint of another run.
+    TrainingDiverged
+        When a loss is not finite; names step, run, learning rate and range of sigma.
+    """
+    stacked = not isinstance(denoiser, nn.Module)
+    models = list(denoiser) if stacked else [denoiser]  # type: ignore[list-item, arg-type]
+    runs = len(models)
+    objectives = _per_run("objective", objective, runs, stacked)
+    datasets = _per_run("data", data, runs, stacked)
+    seeds = _per_run("seed", seed, runs, stacked)
+    if isinstance(seed, int):
+        seeds = [seed + r for r in range(runs)]
+    warmup = steps // 20 if warmup is None else warmup
+    _check_settings(datasets, steps, batch_size, lr, warmup, decay, clip, ema, checkpoint_every)
+
+    accelerator = _accelerator(device, "no" if stacked else mixed_precision)
+    device = accelerator.device
+    model: Any = Stack(models) if stacked else copy.deepcopy(models[0])
+    model.to(device).train().requires_grad_(True)
+    images = device.type == "cuda" and datasets[0].ndim == 4 and not stacked
+    if images:
+        model.to(memory_format=torch.channels_last)
+    if compile is None:
+        modern = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        compile = modern and not stacked and steps > 1000
+
+    averaged_step = 0
+
+    def average(averages, current, _count) -> None:
+        weight = 1 - min(ema, (1 + averaged_step) / (10 + averaged_step))
+        torch._foreach_lerp_(averages, current, weight)
+
+    averaged = AveragedModel(model, multi_avg_fn=average)
+    averaged.module.eval()
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=lr, weight_decay=weight_decay, fused=device.type in ("cpu", "cuda")
+    )
+    resident = _place(datasets, device)
+    # One process draws its own batches, and each run of a stack its own.
+    generators = [
+        torch.Generator(device).manual_seed(s + 1_000_003 * accelerator.process_index)
+        for s in seeds
+    ]
+    losses = torch.zeros(steps, runs, device=device)
+    config = {
+        "steps": steps, "batch_size": batch_size, "lr": lr, "warmup": warmup, "decay": decay,
+        "weight_decay": weight_decay, "clip": clip, "ema": ema, "seeds": seeds,
+        "objectives": [repr(o) for o in objectives], "mixed_precision": accelerator.mixed_precision,
+        "processes": accelerator.num_processes,
+    }  # fmt: skip
+
+    keeper = None
+    step, before = 0, 0.0
+    if checkpoint is not None:
+        identity = {**config, "data": [_digest(d) for d in datasets], "model": _digest_model(model)}
+        keeper = _Checkpoint(Path(checkpoint), identity, model, averaged, optimizer, generators)
+        step, before = keeper.load(losses, accelerator)
+
+    raw = model
+    trained = torch.compile(model) if compile else model
+    trained, optimizer = accelerator.prepare(trained, optimizer)
+    parameters = list(raw.parameters())
+    groups = _groups(objectives)
+    check_every = 1 if device.type == "cpu" else 25
+    bar = _progress_bar(progress and accelerator.is_main_process, steps, step)
+    started = time.perf_counter()
+    try:
+        while step < steps:
+            rate = learning_rate(step, steps, lr, warmup, decay)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            batch = _draw(resident, batch_size, generators, device, images)
+            if len(groups) == 1:
+                source = generators if stacked else generators[0]
+                loss = objectives[0](trained, batch, source).view(runs, batch_size)
+            else:
+                loss = torch.cat(
+                    [
+                        objectives[a](
+                            raw.part(a, b),
+                            batch[a * batch_size : b * batch_size],
+                            generators[a:b],
+                        ).view(b - a, batch_size)
+                        for a, b in groups
+                    ]
+                )
+            loss = loss.mean(1)
+            losses[step] = loss.detach()
+            accelerator.backward(loss.sum())
+            if clip is not None:
+                if stacked:
+                    _clip_runs(parameters, clip)
+                else:
+                    accelerator.clip_grad_norm_(parameters, clip)
+            optimizer.step()
+            optimizer.zero_grad()
+            averaged_step = step
+            averaged.update_parameters(raw)
+            step += 1
+            saving = keeper is not None and (step % checkpoint_every == 0 or step == steps)
+            if step % check_every == 0 or saving or step == steps:
+                _check_losses(losses, max(0, step - check_every), step, objectives, config)
+            if bar is not None:
+                bar.update()
+                if step % 50 == 0 or step == steps:
+                    bar.set_postfix(loss=f"{losses[step - 1].mean().item():.4g}", refresh=False)
+            if saving and accelerator.is_main_process:
+                if device.type == "cuda":
+                    torch.cuda.synchronize()
+                seconds = before + time.perf_counter() - started
+                keeper.save(step, seconds, losses, accelerator)  # type: ignore[union-attr]
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    finally:
+        if bar is not None:
+            bar.close()
+    seconds = before + time.perf_counter() - started
+    accelerator.unwrap_model(trained, keep_fp32_wrapper=False)
+    optimizer.zero_grad()
+    history = losses.cpu() if stacked else losses[:, 0].cpu()
+    averaged.module.requires_grad_(False)
+    return Fit(averaged.module, raw.eval(), history, seconds, config)
+
+
+# --- pieces -------------------------------------------------------------------------------------
+
+
+def _per_run(name: str, value: Any, runs: int, stacked: bool) -> list:
+    if isinstance(value, (list, tuple)):
+        if not stacked or len(value) != runs:
+            raise ValueError(
+                f"{name}: got a sequence of {len(value)}; allowed is one for all"
+                + (f", or one for each of the {runs} runs" if stacked else "")
+            )
+        return list(value)
+    return [value] * runs
+
+
+def _check_settings(
+    datasets, steps, batch_size, lr, warmup, decay, clip, ema, checkpoint_every
+) -> None:
+    for name, value in (
+        ("steps", steps), ("batch_size", batch_size), ("checkpoint_every", checkpoint_every)
+    ):  # fmt: skip
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}: got {value!r}; allowed is a whole number of at least 1")
+    if not 0 < lr < math.inf:
+        raise ValueError(f"lr: got {lr!r}; allowed is a number above 0")
+    if not 0 <= warmup <= steps:
+        raise ValueError(f"warmup: got {warmup!r}; allowed are 0 to {steps} steps")
+    if decay not in ("cosine", "constant"):
+        raise ValueError(f"decay: got {decay!r}; allowed are 'cosine' and 'constant'")
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip: got {clip!r}; allowed is a number above 0, or None")
+    if not 0 <= ema < 1:
+        raise ValueError(f"ema: got {ema!r}; allowed is a number from 0 to below 1")
+    for d in datasets:
+        if not isinstance(d, Tensor) or d.ndim < 2 or not len(d) or not d.is_floating_point():
+            given = f"shape {tuple(d.shape)} of {d.dtype}" if isinstance(d, Tensor) else type(d)
+            raise ValueError(f"data: got {given}; allowed is a floating-point tensor (N, *shape)")
+        if d.shape[1:] != datasets[0].shape[1:]:
+            raise ValueError("data: allowed are tensors of one sample shape for all runs")
+
+
+def _accelerator(device, mixed_precision: str | None):
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, PartialState
+
+    allowed = (None, "no", "fp16", "bf16")
+    if mixed_precision not in allowed:
+        raise ValueError(f"mixed_precision: got {mixed_precision!r}; allowed are {allowed[1:]}")
+    # A process keeps one accelerate state; a second call may ask for another precision or device.
+    if AcceleratorState._shared_state and PartialState().num_processes == 1:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    cpu = device is not None and torch.device(device).type == "cpu"
+    if mixed_precision is None:
+        mixed_precision = "no"
+        if torch.cuda.is_available() and not cpu:
+            mixed_precision = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
+    accelerator = Accelerator(cpu=cpu, mixed_precision=mixed_precision)
+    if device is not None and accelerator.device.type != torch.device(device).type:
+        raise ValueError(
+            f"device: got {str(device)!r}; allowed here is {accelerator.device.type!r}"
+        )
+    return accelerator
+
+
+def _groups(objectives: Sequence[Objective]) -> list[tuple[int, int]]:
+    """Bounds of the runs of equal neighbours."""
+    starts = [i for i, o in enumerate(objectives) if i == 0 or o != objectives[i - 1]]
+    return list(zip(starts, [*starts[1:], len(objectives)]))
+
+
+def _place(datasets: list[Tensor], device: torch.device) -> list[Tensor]:
+    """Move data to the device, each set once, unless they would fill it."""
+    unique = {id(d): d for d in datasets}
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if sum(d.nbytes for d in unique.values()) > free / 2:
+            return datasets
+    moved = {key: d.to(device) for key, d in unique.items()}
+    return [moved[id(d)] for d in datasets]
+
+
+def _draw(
+    datasets: list[Tensor],
+    batch_size: int,
+    generators: list[torch.Generator],
+    device: torch.device,
+    images: bool,
+) -> Tensor:
+    if all(d is datasets[0] for d in datasets):
+        shape = (len(datasets) * batch_size,)
+        index = randint(len(datasets[0]), shape, generator=generators)
+        batch = datasets[0][index.to(datasets[0].device)]
+    else:
+        batch = torch.cat(
+            [
+                d[randint(len(d), (batch_size,), generator=g).to(d.device)]
+                for d, g in zip(datasets, generators)
+            ]
+        )
+    batch = batch.to(device)
+    return batch.contiguous(memory_format=torch.channels_last) if images else batch
+
+
+def _clip_runs(parameters: list[nn.Parameter], clip: float) -> None:
+    """Scale the gradients of each run of a stack to a norm of at most ``clip``."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    squares = sum(g.flatten(1).square().sum(1) for g in gradients)
+    factor = (clip / (torch.as_tensor(squares).sqrt() + 1e-6)).clamp(max=1)
+    for g in gradients:
+        g.mul_(factor.view(-1, *[1] * (g.ndim - 1)))
+
+
+def _check_losses(losses: Tensor, start: int, stop: int, objectives, config) -> None:
+    bad = (~losses[start:stop].isfinite()).nonzero()
+    if not len(bad):
+        return
+    step, run = start + int(bad[0, 0]), int(bad[0, 1])
+    rate = learning_rate(step, config["steps"], config["lr"], config["warmup"], config["decay"])
+    law = getattr(objectives[run], "sigmas", None)
+    levels = "sigma as the objective draws it"
+    if law is not None:
+        levels = "sigma from {:.3g} to {:.3g}".format(*law.range)
+    which = f" of run {run}" if losses.shape[1] > 1 else ""
+    raise TrainingDiverged(
+        f"the loss{which} is {losses[step, run].item()} at step {step} of {config['steps']} "
+        f"({levels}, learning rate {rate:.3g}); try a lower learning rate or clipping",
+        step,
+        run,
+    )
+
+
+def _progress_bar(progress: bool | None, steps: int, step: int):
+    if progress is None:
+        wanted = os.environ.get("COMPANION_PROGRESS", "1") != "0"
+        progress = wanted and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    if not progress:
+        return None
+    from tqdm import tqdm
+
+    return tqdm(total=steps, initial=step, unit="step", leave=False, mininterval=0.5)
+
+
+def _digest(x: Tensor) -> str:
+    rows = x.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
+    return f"{tuple(x.shape)} {hashlib.sha256(rows).hexdigest()[:16]}"
+
+
+def _digest_model(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(f"{name} {_digest(value)}".encode())
+    return digest.hexdigest()[:16]
+
+
+class _Checkpoint:
+    """One safetensors file with everything that a run needs to go on."""
+
+    def __init__(self, folder: Path, identity: dict, model, averaged, optimizer, generators):
+        self.path = folder / CHECKPOINT
+        self.identity = json.loads(json.dumps(identity))
+        self.model, self.averaged = model, averaged
+        self.optimizer, self.generators = optimizer, generators
+
+    def save(self, step: int, seconds: float, losses: Tensor, accelerator) -> None:
+        from safetensors.torch import save_file
+
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.averaged.state_dict().items()}
+        for i, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        tensors |= {f"generator.{i}": g.get_state() for i, g in enumerate(self.generators)}
+        tensors["random"] = torch.get_rng_state()
+        tensors["losses"] = losses[:step]
+        # Contiguous copies: safetensors refuses memory that two tensors share.
+        tensors = {k: v.detach().clone().contiguous() for k, v in tensors.items()}
+        scaler = accelerator.scaler.state_dict() if accelerator.scaler is not None else None
+        meta = {"step": step, "seconds": seconds, "identity": self.identity, "scaler": scaler}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        save_file(tensors, partial, {"run": json.dumps(meta)})
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, self.path)
+
+    def load(self, losses: Tensor, accelerator) -> tuple[int, float]:
+        """Put everything back; return the steps done and the seconds they took."""
+        self.path.with_suffix(".partial").unlink(missing_ok=True)
+        if not self.path.exists():
+            return 0, 0.0
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.path, "pt") as file:
+                meta = json.loads(file.metadata()["run"])
+                tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        except (SafetensorError, TypeError, KeyError, ValueError, OSError) as error:
+            raise ValueError(
+                f"checkpoint: {self.path} is damaged ({error}); delete it to start again"
+            ) from error
+        other = [k for k, v in self.identity.items() if meta["identity"].get(k) != v]
+        if other:
+            given = {k: self.identity[k] for k in other}
+            stored = {k: meta["identity"].get(k) for k in other}
+            raise ValueError(
+                f"checkpoint: {self.path} is of another run; here {given}, there {stored}. "
+                "Delete it or name another folder"
+            )
+
+        def taken(prefix: str) -> dict[str, Tensor]:
+            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.model.load_state_dict(taken("model."))
+        self.averaged.load_state_dict(taken("average."))
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in taken("optimizer.").items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        for i, generator in enumerate(self.generators):
+            generator.set_state(tensors[f"generator.{i}"])
+        torch.set_rng_state(tensors["random"])
+        if accelerator.scaler is not None and meta["scaler"]:
+            accelerator.scaler.load_state_dict(meta["scaler"])
+        losses[: meta["step"]] = tensors["losses"].to(losses)
+        return meta["step"], meta["seconds"]
