@@ -1,0 +1,104 @@
+# Noise on Purpose. `make` alone lists what there is to make.
+#
+# notebooks/NN-*.md --jupytext, papermill--> _build/executed/PROFILE/NN-*.ipynb --jupyter-book--> _build/site/PROFILE/
+# Every rule below names its true inputs, so nothing is made twice. `book/build.py` does what make cannot say clearly.
+
+PROFILE ?= cpu
+SEED    ?= 0
+PORT    ?= 8000
+PYTHON  ?= python3
+VENV    ?= .venv
+
+PROFILES := smoke cpu gpu
+ifeq ($(filter $(PROFILE),$(PROFILES)),)
+$(error PROFILE is '$(PROFILE)', but must be one of: $(PROFILES))
+endif
+
+READY     := $(VENV)/.ready
+RUN       := $(VENV)/bin/python
+BUILD     := $(RUN) book/build.py
+CHAPTERS  := $(patsubst notebooks/%.md,%,$(sort $(wildcard notebooks/[0-9]*.md)))
+MODULE    := $(shell find companion -name '*.py')
+RECORDS   := $(shell find results -type f)
+BOOK      := $(shell find book -type f -not -path '*/__pycache__/*' -not -path '*/_generated/*')
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: help book smoke gpu run site test serve lab script notebooks picture constraints clean FORCE
+
+help: ## list these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@echo
+	@echo "  variables: PROFILE=smoke|cpu|gpu  SEED=0  PORT=8000  PYTHON=python3.12  VENV=path  REPOSITORY_URL=address"
+
+book: site ## run every chapter (profile cpu), build the site and say where it is
+	@echo "The book is at $(CURDIR)/_build/site/$(PROFILE)/index.html ('make serve' shows it)."
+
+gpu: ## the same on a GPU, with the image experiments (profile gpu)
+	@$(MAKE) --no-print-directory book PROFILE=gpu
+
+smoke: ## run every cell of every chapter at tiny sizes (profile smoke)
+	@$(MAKE) --no-print-directory run PROFILE=smoke
+
+run: $(CHAPTERS:%=_build/executed/$(PROFILE)/%.ipynb)
+site: _build/site/$(PROFILE)/index.html
+
+test: $(READY) _build/site/smoke/index.html ## pytest, and nbval over the smoke runs
+	$(RUN) -m pytest tests --nbval-lax $(CHAPTERS:%=_build/executed/smoke/%.ipynb) $(PYTEST)
+
+serve: ## show the built site on http://127.0.0.1:8000
+	@test -f _build/site/$(PROFILE)/index.html || { echo "There is no site yet: run 'make book PROFILE=$(PROFILE)' first."; exit 1; }
+	@echo "http://127.0.0.1:$(PORT)  (stop with Ctrl-C)"
+	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/site/$(PROFILE) $(PORT)
+
+lab: $(READY) ## edit the chapters as notebooks in JupyterLab
+	@test -x $(VENV)/bin/jupyter-lab || $(RUN) -m pip install -q -c constraints.txt -e ".[book,test,lab]"
+	JUPYTER_CONFIG_DIR=_build/lab $(VENV)/bin/jupytext-config set-default-viewer markdown
+	JUPYTER_CONFIG_DIR=_build/lab $(VENV)/bin/jupyter-lab notebooks
+
+script: $(READY) ## write each chapter as a plain Python script to _build/scripts
+	@$(BUILD) script $(PROFILE) $(SEED)
+
+notebooks: $(READY) ## write the .ipynb that Colab opens beside each chapter's .md
+	@$(BUILD) notebooks
+
+picture: $(READY) _build/executed/$(PROFILE)/00-one-denoiser.ipynb ## remake the README's picture from chapter 0
+	@$(BUILD) picture _build/executed/$(PROFILE)/00-one-denoiser.ipynb
+
+constraints: $(READY) ## pin every dependency again for Python 3.10 to 3.13
+	$(RUN) -m pip install -q uv
+	rm -f constraints.new
+	$(VENV)/bin/uv pip compile pyproject.toml -q --universal --python-version 3.10 --all-extras --upgrade \
+	  --no-header --no-annotate --no-emit-index-url -o constraints.new
+	mv constraints.new constraints.txt
+
+clean: ## remove what was built (the environment in .venv stays)
+	rm -rf _build
+
+# ---- the environment
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, and $(PYTHON) is " + sys.version.split()[0])'
+	@test -x $(RUN) || { echo "making the environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	$(RUN) -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[book,test]"
+	@touch $@
+
+# ---- for each profile: a chapter is run again when its text, the module or the pinned packages changed
+define profile_rules
+_build/executed/$(1)/%.ipynb: notebooks/%.md $(MODULE) constraints.txt _build/seed $(2) | $(READY)
+	@$$(BUILD) run $(1) $$(SEED) $$< $$@
+
+_build/site/$(1)/index.html: $(CHAPTERS:%=_build/executed/$(1)/%.ipynb) $(BOOK) _config.yml _toc.yml _build/repository_url | $(READY)
+	@$$(BUILD) site $(1) _build/site/$(1)
+endef
+# The records of GPU runs are an input, except where they are written.
+$(eval $(call profile_rules,smoke,$(RECORDS)))
+$(eval $(call profile_rules,cpu,$(RECORDS)))
+$(eval $(call profile_rules,gpu))
+
+# ---- what was said on the command line, as files that change only when it does
+_build/repository_url: FORCE
+	@mkdir -p _build; printf '%s' '$(REPOSITORY_URL)' | cmp -s - $@ || printf '%s' '$(REPOSITORY_URL)' > $@
+_build/seed: FORCE
+	@mkdir -p _build; printf '%s' '$(SEED)' | cmp -s - $@ || printf '%s' '$(SEED)' > $@
+FORCE:
