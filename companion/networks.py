@@ -61,8 +61,14 @@ class MLP(nn.Module):
         ):  # fmt: skip
             if value < 1:
                 raise ValueError(f"{name}: got {value!r}; allowed are whole numbers above 0")
-        self.register_buffer("frequency", math.pi / 2 * torch.arange(1.0, frequencies + 1))
-        self.noise = nn.Linear(2 * frequencies, width * depth)
+        # Sines and cosines: sin(k pi/2 c) and, a quarter of a turn on, cos(k pi/2 c).
+        self.register_buffer(
+            "frequency", math.pi / 2 * torch.arange(1.0, frequencies + 1).repeat(2)
+        )
+        self.register_buffer(
+            "phase", math.pi / 2 * torch.tensor([0.0, 1.0]).repeat_interleave(frequencies)
+        )
+        self.noise = nn.Linear(2 * frequencies, width)
         self.input = nn.Linear(dim, width)
         self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
@@ -72,11 +78,10 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
         """Return the network's output for ``x`` (B, *shape) at ``c_noise`` (0-d or (B,))."""
-        angle = c_noise[..., None] * self.frequency
-        shifts = self.noise(torch.cat([angle.cos(), angle.sin()], -1)).chunk(len(self.hidden), -1)
-        h = self.input(x.flatten(1))
-        for layer, shift in zip(self.hidden, shifts):
-            h = h + self.dropout(nn.functional.silu(layer(h) + shift))
+        waves = torch.sin(c_noise[..., None] * self.frequency + self.phase)
+        h = self.input(x.flatten(1)) + self.noise(waves)
+        for layer in self.hidden:
+            h = h + self.dropout(nn.functional.silu(layer(h)))
         return self.output(h).view_as(x)
 
 
