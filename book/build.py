@@ -19,7 +19,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -58,12 +57,12 @@ def write_atomically(path: Path, text: str) -> None:
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-    ) as half:
-        half.write(text)
-    os.chmod(half.name, 0o644)
-    os.replace(half.name, path)
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        half.write_text(text, encoding="utf-8")
+        os.replace(half, path)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 # ---------------------------------------------------------------- run
@@ -94,7 +93,7 @@ def run(profile: str, seed: int, source: Path, target: Path) -> int:
             extra_arguments=["--log-level=CRITICAL"],
         )
     except PapermillExecutionError as error:
-        print(f"\n{source.relative_to(ROOT)} failed in this cell:\n", file=sys.stderr)
+        print(f"\n{source.name} failed in this cell:\n", file=sys.stderr)
         print("\n".join("    " + line for line in error.source.splitlines()), file=sys.stderr)
         print("\n" + "\n".join(error.traceback), file=sys.stderr)
         return 1
@@ -110,7 +109,7 @@ def run(profile: str, seed: int, source: Path, target: Path) -> int:
         "seconds": round(seconds, 1),
         "peak_memory_mib": round(peak_memory_of_children() / 2**20),
         "date": datetime.date.today().isoformat(),
-        **machine(),
+        **machine(profile),
     }
     write_atomically(target, nbformat.writes(executed) + "\n")
     os.utime(target)
@@ -132,18 +131,18 @@ def peak_memory_of_children() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def machine() -> dict[str, str]:
+def machine(profile: str) -> dict[str, str]:
     """What the times were measured on."""
     from importlib.metadata import version
 
-    gpu = ""
-    if shutil.which("nvidia-smi"):
+    gpus: list[str] = []
+    if profile == "gpu" and shutil.which("nvidia-smi"):
         query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        gpu = subprocess.run(query, capture_output=True, text=True).stdout.strip().splitlines()[:1]
-        gpu = gpu[0] if gpu else ""
+        answer = subprocess.run(query, capture_output=True, text=True)
+        gpus = answer.stdout.strip().splitlines() if answer.returncode == 0 else []
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "hardware": gpu or f"{cores} cores, {platform.machine()}",
+        "hardware": gpus[0] if gpus else f"{cores} cores, {platform.machine()}",
         "software": f"Python {platform.python_version()}, torch {version('torch')}",
     }
 
@@ -155,21 +154,12 @@ def site(profile: str, folder: Path) -> int:
     work = folder.parent / f".{folder.name}.new"
     shutil.rmtree(work, ignore_errors=True)
     stage(profile, work / "sources")
-    command = [
-        Path(sys.executable).with_name("jupyter-book"),
-        "build",
-        "--quiet",
-        "-W",
-        "--keep-going",
-    ]
-    done = subprocess.run(
-        [*command, "--path-output", work, work / "sources"], stdout=subprocess.PIPE, text=True
-    )
+    command: list[Path | str] = [Path(sys.executable).with_name("jupyter-book"), "build"]
+    command += [work / "sources", "--path-output", work, "--quiet", "-W", "--keep-going"]
+    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True)
     if done.returncode:
         print(done.stdout, file=sys.stderr)
-        print(
-            f"The site was not built: see the warnings above (sources in {work}).", file=sys.stderr
-        )
+        print(f"No site was built: see the warnings above. Its sources: {work}", file=sys.stderr)
         return done.returncode
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(work / "_build" / "html", folder)
@@ -182,9 +172,8 @@ def stage(profile: str, folder: Path) -> None:
     url = repository_url()
     ignore = shutil.ignore_patterns("__pycache__", "*.py", "_generated")
     shutil.copytree(ROOT / "book", folder / "book", ignore=ignore)
-    shutil.copytree(
-        ROOT / "companion", folder / "companion", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "companion", folder / "companion", ignore=ignore)
     shutil.copy(ROOT / "_toc.yml", folder)
 
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
@@ -272,7 +261,7 @@ def times(executed: dict[str, dict[str, Any]]) -> str:
 
 # ---------------------------------------------------------------- notebooks, scripts, picture
 def paired(source: Path, url: str) -> str:
-    """The text of the .ipynb beside a chapter: the same cells, no outputs, the address filled in."""
+    """The text of the .ipynb beside a chapter: its cells, no outputs, the address filled in."""
     notebook = jupytext.read(source)
     notebook.metadata = nbformat.NotebookNode(kernelspec=notebook.metadata["kernelspec"])
     for index, cell in enumerate(notebook.cells):

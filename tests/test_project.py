@@ -1,0 +1,281 @@
+"""The project holds together: pins, packaging, notebooks and their pairs, the build."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import jupytext
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+SOURCES = sorted((ROOT / "notebooks").glob("[0-9]*.md"))
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+_spec = importlib.util.spec_from_file_location("build", ROOT / "book" / "build.py")
+assert _spec and _spec.loader
+build = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(build)
+
+
+def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=ROOT,
+        env={**env, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+# ---------------------------------------------------------------- pins
+def constraints() -> list[Requirement]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def pins(python: str, platform: str = "linux") -> dict[str, Version]:
+    """What constraints.txt pins for one Python on one platform."""
+    where = {
+        "python_version": python,
+        "python_full_version": f"{python}.9",
+        "sys_platform": platform,
+        "platform_machine": {"linux": "x86_64", "darwin": "arm64"}[platform],
+        "os_name": "posix",
+    }
+    found: dict[str, Version] = {}
+    for requirement in constraints():
+        if requirement.marker is None or requirement.marker.evaluate(where):
+            name = canonicalize_name(requirement.name)
+            assert name not in found, f"{name} is pinned twice for Python {python}"
+            found[name] = Version(str(requirement.specifier).removeprefix("=="))
+    return found
+
+
+def declared() -> list[Requirement]:
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    return [Requirement(text) for group in groups for text in group]
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+@pytest.mark.parametrize("python", PYTHONS)
+def test_every_dependency_is_pinned_to_a_version_that_the_project_allows(python, platform):
+    pinned = pins(python, platform)
+    for requirement in declared():
+        version = pinned.get(canonicalize_name(requirement.name))
+        assert version is not None, f"{requirement.name} is not pinned for Python {python}"
+        assert requirement.specifier.contains(version), f"{requirement} against {version}"
+
+
+def test_the_pins_are_plain_versions():
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert "://" not in text and "--" not in text, "an address or an option in constraints.txt"
+    for requirement in constraints():
+        assert re.fullmatch(r"==[^*=]+", str(requirement.specifier)), str(requirement)
+        assert not requirement.extras
+
+
+def test_what_is_installed_is_what_is_pinned():
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    pinned = pins(version, sys.platform)
+    for requirement in declared():
+        name = canonicalize_name(requirement.name)
+        try:
+            installed = Version(metadata.version(name))
+        except metadata.PackageNotFoundError:  # an extra, such as JupyterLab
+            continue
+        assert installed.public == pinned[name].public, f"{name}: {installed} is installed"
+
+
+def test_conda_gives_the_same_environment():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert environment["name"] == PROJECT["name"]
+    plain = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    python = next(entry for entry in plain if entry.startswith("python="))
+    assert python.removeprefix("python=") in PYTHONS
+    assert {entry.split("=")[0] for entry in plain} == {"python", "pip", "make"}
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert pip == ["-c constraints.txt", "-e .[book,test]"]
+    assert '-c constraints.txt -e ".[book,test]"' in (ROOT / "Makefile").read_text()
+    assert {"book", "test"} <= set(PROJECT["optional-dependencies"])
+
+
+def test_one_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    import companion
+
+    assert citation["version"] == PROJECT["version"] == companion.__version__
+
+
+# ---------------------------------------------------------------- packaging
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ROOT]
+    subprocess.run(command, check=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_the_module_and_the_records(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for path in (ROOT / "companion").rglob("*.py"):
+        assert path.relative_to(ROOT).as_posix() in names
+    for path in (ROOT / "results").rglob("*"):
+        if path.is_file():
+            assert f"companion/_results/{path.relative_to(ROOT / 'results').as_posix()}" in names
+    foreign = {name.split("/")[0] for name in names} - {"companion"}
+    assert all(name.endswith(".dist-info") for name in foreign), foreign
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_wheel_installs_on_every_supported_python(wheel, python, tmp_path):
+    command = [sys.executable, "-m", "pip", "install", "-q", "--dry-run", "--no-deps"]
+    command += ["--python-version", python, "--only-binary=:all:", "--target", tmp_path, wheel]
+    subprocess.run(command, check=True)
+    feature = tuple(int(part) for part in python.split("."))
+    for path in (ROOT / "companion").rglob("*.py"):
+        ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=feature)
+
+
+# ---------------------------------------------------------------- notebooks
+def code_cells(source: Path) -> list:
+    return [cell for cell in jupytext.read(source).cells if cell.cell_type == "code"]
+
+
+def tags(cell) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+class TestNotebook:
+    def test_is_listed_under_its_heading(self, source):
+        listed = build.chapters()
+        number = [chapter["file"] for chapter in listed].index(source.stem)
+        assert source.stem.startswith(f"{number:02d}-")
+        first = jupytext.read(source).cells[0]
+        assert first.cell_type == "markdown"
+        assert first.source.splitlines()[0] == f"# {number}. {listed[number]['title']}"
+
+    def test_begins_by_installing_the_module(self, source):
+        cell = code_cells(source)[0]
+        expected = (ROOT / "book" / "first_cell.py").read_text(encoding="utf-8").strip()
+        assert cell.source.strip() == expected, "differs from book/first_cell.py"
+        assert "remove-cell" in tags(cell)
+
+    def test_has_one_cell_of_parameters(self, source):
+        (cell,) = [cell for cell in code_cells(source) if "parameters" in tags(cell)]
+        assert cell.source.strip() == 'profile = "cpu"\nseed = 0'
+
+    def test_is_plain_python(self, source):
+        for cell in code_cells(source):
+            ast.parse(cell.source, feature_version=(3, 10))
+
+    def test_figures_have_a_name_a_caption_and_alt_text(self, source):
+        for cell in code_cells(source):
+            options = cell.metadata.get("mystnb", {})
+            if "figure" in options:
+                assert options["figure"].get("name", "").startswith("fig-"), cell.source
+                assert options["figure"].get("caption"), cell.source
+                assert options.get("image", {}).get("alt"), cell.source
+
+    def test_paired_notebook_is_up_to_date(self, source):
+        pair = source.with_suffix(".ipynb")
+        assert pair.exists(), "run 'make notebooks'"
+        expected = build.paired(source, build.repository_url())
+        assert pair.read_text(encoding="utf-8") == expected, "run 'make notebooks'"
+
+    def test_paired_notebook_names_the_repository(self, source):
+        url = "https://example.org/owner/name"
+        text = build.paired(source, url)
+        assert f'repository = \\"{url}\\"' in text
+        assert "{{" not in text.split("importlib.invalidate_caches")[0]
+
+
+def test_no_notebook_is_without_its_source():
+    pairs = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert pairs == {path.stem for path in SOURCES}
+
+
+# ---------------------------------------------------------------- the build
+def test_make_alone_lists_the_targets():
+    done = make()
+    assert done.returncode == 0
+    for target in [
+        "book",
+        "test",
+        "serve",
+        "lab",
+        "gpu",
+        "smoke",
+        "notebooks",
+        "constraints",
+        "clean",
+    ]:
+        assert re.search(rf"^  make {target} +\S", done.stdout, re.MULTILINE), target
+
+
+def test_an_unknown_profile_is_refused():
+    done = make("book", "PROFILE=tpu")
+    assert done.returncode != 0
+    assert "tpu" in done.stderr and "smoke cpu gpu" in done.stderr
+
+
+def test_the_address_comes_from_one_place(monkeypatch):
+    monkeypatch.setenv("REPOSITORY_URL", "https://github.com/owner/name.git/")
+    assert build.repository_url() == "https://github.com/owner/name"
+    monkeypatch.delenv("REPOSITORY_URL")
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert build.repository_url() == config["repository"]["url"]
+
+
+def test_a_failing_chapter_shows_its_cell_and_leaves_nothing(tmp_path):
+    text = (ROOT / "book" / "first_cell.py").read_text(encoding="utf-8")
+    cells = [text, "profile, seed = 'cpu', 0", "wanted = 'a number'\nfloat(wanted)", "print('no')"]
+    tagged = [[], ["parameters"], [], []]
+    notebook = jupytext.reads("# 9. Broken\n", fmt="md:myst")
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "", "language": "python"}
+    for source, names in zip(cells, tagged, strict=True):
+        cell = build.nbformat.v4.new_code_cell(source, metadata={"tags": names})
+        notebook.cells.append(cell)
+    broken, target = tmp_path / "09-broken.md", tmp_path / "out" / "09-broken.ipynb"
+    broken.write_text(jupytext.writes(notebook, fmt="md:myst"), encoding="utf-8")
+    command = [sys.executable, ROOT / "book" / "build.py", "run", "smoke", "0", broken, target]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "09-broken.md failed" in done.stderr
+    assert "float(wanted)" in done.stderr
+    assert "could not convert string to float" in done.stderr
+    assert not target.exists()
+
+
+def test_outputs_are_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "file.txt"
+    build.write_atomically(path, "one")
+    before = path.stat().st_mtime_ns
+    build.write_atomically(path, "one")
+    assert path.stat().st_mtime_ns == before
+    with pytest.raises(UnicodeEncodeError):
+        build.write_atomically(path, "two \ud800")
+    assert path.read_text() == "one"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
