@@ -117,8 +117,8 @@ def mixture(name: str) -> GaussianMixture:
     Parameters
     ----------
     name : {"ring", "spirals", "two_modes"}
-        "ring": 8 components of standard deviation 0.1 on a circle. "spirals": 2 arms of 64
-        components of standard deviation 0.05. Both in 2 dimensions, with unit standard deviation;
+        "ring": 8 components of standard deviation 0.1 on a circle. "spirals": 2 arms of 80
+        components of standard deviation 0.06. Both in 2 dimensions, with unit standard deviation;
         ``points`` of the same name are drawn from them. "two_modes": in 1 dimension, at -1 and 1,
         of standard deviation 0.2.
 
@@ -135,8 +135,8 @@ def mixture(name: str) -> GaussianMixture:
         angle = torch.arange(8, dtype=torch.float64) * (2 * math.pi / 8)
         means = torch.stack([angle.cos(), angle.sin()], 1)
     else:
-        std = 0.05
-        turn = torch.linspace(0.35**2, 1, 64, dtype=torch.float64).sqrt()  # about equal spacing
+        std = 0.06
+        turn = torch.linspace(0.35**2, 1, 80, dtype=torch.float64).sqrt()  # about equal spacing
         angle = 3 * math.pi * turn
         arm = turn[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
         means = torch.cat([arm, -arm])

@@ -1,0 +1,358 @@
+"""What the book asserts: claims with their verdicts and evidence, and the statistics behind them.
+
+A chapter ends with its claims as the output of a cell. They show as HTML or text; the output's
+metadata carry a machine-readable form, from which ``read`` gathers them out of executed notebooks.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from companion._html import STYLE
+
+__all__ = [
+    "MIME",
+    "VERDICTS",
+    "Claim",
+    "Claims",
+    "Interval",
+    "mean_interval",
+    "paired_difference",
+    "read",
+]
+
+MIME = "application/vnd.noise-on-purpose.claim+json"
+"""Key of the machine-readable form in the metadata of a notebook's output.
+
+It is not a representation of its own: myst-nb warns of those that it does not know.
+"""
+
+VERDICTS = {
+    "supported": "#009E73",
+    "supported in part": "#E69F00",
+    "not supported": "#D55E00",
+    "not tested": "#7F7F7F",
+}
+"""Verdicts that a claim may have, each with its colour in tables."""
+
+
+# --- statistics ---------------------------------------------------------------------------------
+
+
+class Interval(NamedTuple):
+    """A mean with its confidence interval.
+
+    As text it shows two significant digits of the interval's half-width: ``0.123 [0.101, 0.145]``.
+    A format applies to each number: ``f"{interval:.1%}"``.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    """Number of values, such as seeds, that it was made from."""
+
+    def excludes(self, value: float) -> bool:
+        """Whether ``value`` lies outside of the interval."""
+        return not self.low <= value <= self.high
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            width = max(self.high - self.mean, self.mean - self.low)
+            size = width or abs(self.mean)
+            if not math.isfinite(size) or not 1e-6 < size < 1e6:
+                spec = ".3g"
+            else:
+                spec = f".{max(0, 1 - math.floor(math.log10(size)))}f"
+        return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+    def __str__(self) -> str:
+        return format(self)
+
+
+def _values(name: str, a: Any) -> np.ndarray:
+    a = a.detach().cpu() if hasattr(a, "detach") else a
+    if not isinstance(a, np.ndarray):
+        a = np.array([float(v) for v in a])
+    a = a.astype(float)
+    if a.ndim != 1 or len(a) < 2 or not np.isfinite(a).all():
+        bad = "" if np.isfinite(a).all() else " with values that are not finite"
+        raise ValueError(f"{name}: got shape {a.shape}{bad}; allowed are two or more finite values")
+    return a
+
+
+def mean_interval(a: Any, *, confidence: float = 0.95, comparisons: int = 1) -> Interval:
+    """Mean of independent values and its t-interval.
+
+    Parameters
+    ----------
+    a : (n,) values, n at least 2
+        One for each seed, say.
+    confidence : float
+        Probability that the interval holds the true mean (default 0.95).
+    comparisons : int
+        Number of intervals that are looked at together. The level of each becomes
+        ``1 - (1 - confidence) / comparisons`` (Bonferroni), so that all of them hold at once with
+        probability ``confidence`` at least.
+
+    Returns
+    -------
+    Interval
+    """
+    from scipy.stats import t
+
+    values = _values("a", a)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: got {confidence!r}; allowed is a number between 0 and 1")
+    if int(comparisons) != comparisons or comparisons < 1:
+        raise ValueError(f"comparisons: got {comparisons!r}; allowed is 1 or more")
+    n, mean = len(values), float(values.mean())
+    miss = (1 - confidence) / comparisons
+    half = float(t.isf(miss / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def paired_difference(
+    a: Any, b: Any, *, confidence: float = 0.95, comparisons: int = 1
+) -> Interval:
+    """Mean of ``a - b`` over pairs, such as two methods with the same seeds, with its t-interval.
+
+    Parameters
+    ----------
+    a, b : (n,) values, n at least 2; the i-th of both belong together
+    confidence, comparisons : as in ``mean_interval``
+    """
+    first, second = _values("a", a), _values("b", b)
+    if len(first) != len(second):
+        raise ValueError(
+            f"b: got {len(second)} values; allowed are {len(first)}, one for each of a"
+        )
+    return mean_interval(first - second, confidence=confidence, comparisons=comparisons)
+
+
+# --- claims -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence that somebody asserted, and what was found.
+
+    Parameters
+    ----------
+    id : str
+        Unique in the book; small letters, digits and hyphens, such as "tweedie-below-noise".
+    quote : str
+        The sentence, word for word.
+    source : str
+        Who said it and where.
+    verdict : {"supported", "supported in part", "not supported", "not tested"}
+    evidence : str
+        What was measured, or why it was not. Only "not tested" may leave it empty.
+    effect : float, optional
+        The number that decides (default: the mean of ``interval``).
+    interval : Interval or (low, high), optional
+    seeds : int, optional
+    data : str, optional
+        What it was measured on.
+    provenance : str
+        "live", or where the record came from (default "live").
+    figure : str, optional
+        Label of the figure that shows it.
+    chapter : str, optional
+        Notebook that states it; ``read`` fills it in.
+
+    Raises
+    ------
+    ValueError
+        If a field is not as above; the message names it.
+    """
+
+    id: str
+    quote: str
+    source: str
+    verdict: str
+    evidence: str
+    effect: float | None = None
+    interval: tuple[float, float] | None = None
+    seeds: int | None = None
+    data: str | None = None
+    provenance: str = "live"
+    figure: str | None = None
+    chapter: str | None = None
+
+    def __post_init__(self):
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", str(self.id)):
+            raise ValueError(
+                f"id: got {self.id!r}; allowed are small letters, digits and single hyphens"
+            )
+        for name in ("quote", "source", "provenance"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                raise ValueError(f"{name} of {self.id}: got {value!r}; allowed is a text")
+        if self.verdict not in VERDICTS:
+            raise ValueError(
+                f"verdict of {self.id}: got {self.verdict!r}; "
+                f"allowed are {', '.join(map(repr, VERDICTS))}"
+            )
+        if not isinstance(self.evidence, str) or (
+            self.verdict != "not tested" and not self.evidence.strip()
+        ):
+            raise ValueError(
+                f"evidence of {self.id}: got {self.evidence!r}; "
+                "allowed is a text; only 'not tested' may leave it empty"
+            )
+        effect, interval = self.effect, self.interval
+        if isinstance(interval, Interval):
+            effect = interval.mean if effect is None else effect
+            interval = (interval.low, interval.high)
+        if interval is not None:
+            ends = [float(v) for v in interval]
+            if len(ends) != 2 or not -math.inf < ends[0] <= ends[1] < math.inf:
+                raise ValueError(
+                    f"interval of {self.id}: got {ends}; allowed is a finite (low, high)"
+                )
+            interval = (ends[0], ends[1])
+        if effect is not None:
+            effect = float(effect)
+            if not math.isfinite(effect):
+                raise ValueError(f"effect of {self.id}: got {effect}; allowed is a finite number")
+        seeds = None if self.seeds is None else int(self.seeds)
+        if seeds is not None and seeds < 1:
+            raise ValueError(f"seeds of {self.id}: got {seeds}; allowed is 1 or more")
+        for name, value in (("effect", effect), ("interval", interval), ("seeds", seeds)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def measured(self) -> str:
+        """Effect and interval as text, or an empty text."""
+        if self.interval is None:
+            return "" if self.effect is None else f"{self.effect:.3g}"
+        low, high = self.interval
+        mean = (low + high) / 2 if self.effect is None else self.effect
+        return str(Interval(mean, low, high, self.seeds or 0))
+
+    def __str__(self) -> str:
+        facts = [self.measured, f"{self.seeds} seeds" if self.seeds else "", self.data or ""]
+        if self.verdict != "not tested":
+            facts.append(self.provenance)
+        found = f"{self.evidence} ({'; '.join(filter(None, facts))})".removesuffix("()")
+        return f"[{self.verdict}] “{self.quote}” ({self.source})\n    {found}".rstrip()
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
+        return Claims([self])._repr_mimebundle_()
+
+
+class Claims(Sequence):
+    """Several claims as one table.
+
+    Parameters
+    ----------
+    claims : iterable of Claim, with different ids
+    """
+
+    def __init__(self, claims: Iterable[Claim]):
+        self._claims = tuple(claims)
+        seen: set[str] = set()
+        for claim in self._claims:
+            if not isinstance(claim, Claim):
+                raise TypeError(f"claims: got {type(claim).__name__}; allowed are Claim objects")
+            if claim.id in seen:
+                raise ValueError(f"claims: the id {claim.id!r} is there twice")
+            seen.add(claim.id)
+
+    def __len__(self) -> int:
+        return len(self._claims)
+
+    def __getitem__(self, index):
+        return self._claims[index]
+
+    def __iter__(self) -> Iterator[Claim]:
+        return iter(self._claims)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self._claims))
+
+    def __repr__(self) -> str:
+        return f"Claims({len(self)})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(map(_row, self._claims))
+        return (
+            f'{STYLE}<table class="nop nop-claims" style="width:100%;text-align:left">'
+            "<thead><tr><th>Claim</th><th>Verdict</th><th>Evidence</th></tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
+        )
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
+        payload = {"version": 1, "claims": [asdict(claim) for claim in self._claims]}
+        return {"text/plain": str(self), "text/html": self._repr_html_()}, {MIME: payload}
+
+
+def _row(claim: Claim) -> str:
+    """One row of the table. The colour of a verdict only repeats what its words say."""
+    text = {k: html.escape(str(v)) for k, v in asdict(claim).items()}
+    left = 'style="text-align:left;vertical-align:top;padding:.3em .8em .3em 0"'
+    facts = [
+        f"<strong>{html.escape(claim.measured)}</strong>" if claim.measured else "",
+        f"{claim.seeds} seeds" if claim.seeds else "",
+        text["data"] if claim.data else "",
+        text["provenance"] if claim.verdict != "not tested" else "",
+        f'<a href="#{text["figure"]}">figure</a>' if claim.figure else "",
+    ]
+    small = 'style="font-size:.85em;opacity:.8"'
+    return (
+        f'<tr id="claim-{claim.id}"><td {left}>“{text["quote"]}”'
+        f"<br><span {small}>{text['source']}</span></td>"
+        f'<td {left}><span style="border-left:.45em solid {VERDICTS[claim.verdict]};'
+        f'padding-left:.45em;white-space:nowrap">{claim.verdict}</span></td>'
+        f"<td {left}>{text['evidence']}<br><span {small}>{' · '.join(filter(None, facts))}</span>"
+        "</td></tr>"
+    )
+
+
+def read(notebooks: Iterable[str | Path]) -> list[Claim]:
+    """Gather the claims from the outputs of executed notebooks, in their order.
+
+    Parameters
+    ----------
+    notebooks : paths of .ipynb files
+
+    Returns
+    -------
+    list of Claim
+        With ``chapter`` set to the notebook's name without its ending. A claim that a notebook
+        shows more than once, unchanged, counts once.
+
+    Raises
+    ------
+    ValueError
+        If a file is not a notebook, a claim in it is not valid, or one id has two contents.
+    """
+    found: dict[str, Claim] = {}
+    for path in map(Path, notebooks):
+        try:
+            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not a notebook: {error!r}") from error
+        outputs = [output for cell in cells for output in cell.get("outputs", [])]
+        for payload in (o["metadata"][MIME] for o in outputs if MIME in o.get("metadata", {})):
+            for entry in payload["claims"]:
+                try:
+                    claim = replace(Claim(**entry), chapter=path.stem)
+                except (TypeError, ValueError) as error:
+                    raise ValueError(f"{path} has a claim that is not valid: {error}") from error
+                if found.setdefault(claim.id, claim) != claim:
+                    raise ValueError(
+                        f"{path}: the claim {claim.id!r} differs from the one of the same id in "
+                        f"{found[claim.id].chapter}"
+                    )
+    return list(found.values())

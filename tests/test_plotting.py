@@ -1,0 +1,274 @@
+import base64
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from companion import data, noise, oracles, plotting
+from companion.claims import mean_interval
+from companion.plotting import TrajectoryPlayer
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    with plotting.style():
+        yield
+    plt.close("all")
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_importing_changes_nothing_and_style_is_undone():
+    code = (
+        "import matplotlib as m; before = dict(m.rcParams); import companion.plotting as p;"
+        "assert dict(m.rcParams) == before;"
+        "c = p.style(); c.__enter__(); assert not m.rcParams['axes.spines.top'];"
+        "c.__exit__(None, None, None); assert dict(m.rcParams) == before;"
+        "p.use_style(); assert not m.rcParams['axes.spines.top']"
+    )
+    where = Path(plotting.__file__).parents[1]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=where)
+
+
+def test_methods_in_one_figure_differ():
+    samplers = ["exact", "ddim", "ddpm", "heun", "gradient_estimation", "picard"]
+    objectives = ["clean", "denoising", "input_perturbation", "ambient", "consistency"]
+    objectives += ["contrastive", "naive", "sure"]
+    for together in (samplers, objectives):
+        looks = [plotting.method(name) for name in together]
+        assert len({look["color"] for look in looks}) == len(together)
+        assert len({look["marker"] for look in looks}) == len(together)
+    with pytest.raises(ValueError, match=r"name: got 'euler'; allowed are 'data'.*'ddim'"):
+        plotting.method("euler")
+
+
+def test_band_is_mean_and_interval():
+    runs = torch.randn(6, 4, generator=seeded())
+    _, ax = plt.subplots()
+    plotting.with_band(ax, [1, 2, 3, 4], runs, **plotting.method("ddim"))
+    assert np.allclose(ax.lines[0].get_ydata(), runs.mean(0))
+    vertices = ax.collections[0].get_paths()[0].vertices
+    interval = mean_interval(runs[:, 2])
+    at = vertices[vertices[:, 0] == 3][:, 1]
+    assert np.allclose(sorted({at.min(), at.max()}), [interval.low, interval.high])
+    with pytest.raises(ValueError, match=r"runs: got shape \(6, 4\) with x of shape \(3,\)"):
+        plotting.with_band(ax, [1, 2, 3], runs)
+
+
+def test_grid_places_every_image():
+    tiles = torch.linspace(-1, 1, 6).reshape(6, 1, 1, 1).expand(6, 1, 4, 4)
+    picture = plotting.image_grid(tiles, columns=3).images[0].get_array()
+    assert picture.shape == (2 * 5 - 1, 3 * 5 - 1)
+    corners = picture[::5, ::5].flatten()
+    assert np.allclose(corners, (tiles[:, 0, 0, 0] + 1) / 2)
+    assert picture[4, 0] == 1  # white between
+    rgb = plotting.image_grid(torch.zeros(2, 3, 3, 4, 4), row_labels=["a", "b"])
+    assert rgb.images[0].get_array().shape == (9, 14, 3)
+
+
+def test_grid_refuses():
+    with pytest.raises(ValueError, match=r"images: got shape \(2, 4, 8, 8\)"):
+        plotting.image_grid(torch.zeros(2, 4, 8, 8))
+    with pytest.raises(ValueError, match=r"row_labels: got 1; allowed are 2"):
+        plotting.image_grid(torch.zeros(2, 2, 1, 8, 8), row_labels=["a"])
+
+
+def test_density_shows_the_density():
+    _, ax = plt.subplots()
+    plotting.density(ax, data.mixture("two_modes"), 0.3, resolution=401)
+    x, y = ax.lines[0].get_data()
+    assert np.trapezoid(y, x) == pytest.approx(1, abs=1e-3)
+    _, ax = plt.subplots()
+    law = oracles.GaussianMixture([[1.5, -1.5]], 0.3)
+    plotting.density(ax, law, limit=3.0, resolution=61)
+    row, column = np.unravel_index(ax.images[0].get_array().argmax(), (61, 61))
+    assert (row, column) == (15, 45)  # up is up, right is right
+    with pytest.raises(ValueError, match="law: got 3 dimensions"):
+        plotting.density(ax, oracles.GaussianMixture([[0.0, 0.0, 0.0]], 1.0))
+
+
+def test_scatter_refuses_what_is_not_in_the_plane():
+    _, ax = plt.subplots()
+    with pytest.raises(ValueError, match=r"x: got shape \(5, 3\); allowed is \(N, 2\)"):
+        plotting.scatter(ax, torch.zeros(5, 3))
+    with pytest.raises(ValueError, match=r"paths: got shape \(5, 2\); allowed is \(T, N, 2\)"):
+        plotting.trajectories(ax, torch.zeros(5, 2))
+
+
+def test_figures_are_small(tmp_path):
+    levels = noise.log_linear(9, 5.0, 0.05, final_zero=False)
+    digits, _ = data.images("digits")
+    ring = data.mixture("ring")
+    points = data.points("ring", 1000, generator=seeded())
+    clean = oracles.Empirical(digits).denoiser
+    figures = {
+        "points": plotting.denoising_strip(ring.denoiser, points, levels, generator=seeded()),
+        "digits": plotting.denoising_strip(clean, digits[:4], levels, generator=seeded()),
+        "grid": plotting.image_grid(torch.rand(64, 3, 32, 32) * 2 - 1).figure,
+    }
+    figures["scatter"], axes = plt.subplots(1, 5, figsize=(11, 2.4))
+    for ax, name in zip(axes, data.POINTS):
+        plotting.scatter(ax, data.points(name, 5000, generator=seeded()), limit=2.5, label=name)
+    figures["paths"], ax = plt.subplots()
+    plotting.trajectories(ax, torch.randn(50, 400, 2, generator=seeded()))
+    for name, figure in figures.items():
+        plotting.save(figure, tmp_path / f"{name}.png")  # raises above 400 KB
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
+
+
+def test_save_refuses_a_large_figure_and_leaves_nothing(tmp_path):
+    figure, ax = plt.subplots()
+    ax.imshow(np.random.default_rng(0).random((300, 300)))
+    with pytest.raises(ValueError, match=r"figure: it takes \d+ KB; allowed are 10 KB"):
+        plotting.save(figure, tmp_path / "a.png", limit=10_000)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- the player ---
+
+
+def config(player):
+    text = re.search(r'<script type="application/json">(.*?)</script>', player._repr_html_(), re.S)
+    return json.loads(text[1])
+
+
+def test_player_is_small_deterministic_and_self_contained():
+    paths = torch.randn(51, 400, 2, generator=seeded()) * torch.linspace(80, 1, 51)[:, None, None]
+    make = lambda: TrajectoryPlayer(paths, title="A & B", alt='points "move"')  # noqa: E731
+    text = make()._repr_html_()
+    assert len(text) < 300_000
+    assert text == make()._repr_html_()
+    assert "A &amp; B" in text and "http" not in text and " src=" not in text
+    assert repr(make()) == 'TrajectoryPlayer: A & B. points "move"'
+
+
+def test_player_keeps_the_paths():
+    paths = {"ddim": torch.randn(5, 7, 2, generator=seeded()), "mine": torch.randn(3, 7, 2)}
+    kept = config(TrajectoryPlayer(paths, noise.log_linear(4), title="t", alt="a"))
+    assert kept["panels"] == ["DDIM", "mine"]
+    assert kept["sets"][0]["sigmas"][0] == "80" and kept["sets"][0]["sigmas"][-1] == "0"
+    stored = kept["sets"][0]["panels"][0]
+    xy = np.frombuffer(base64.b64decode(stored["xy"]), "<i2").reshape(5, 7, 2) * kept["unit"]
+    assert np.abs(xy - paths["ddim"].numpy()).max() < 1e-4
+    view = kept["sets"][0]["view"]
+    assert len(view) == 5 and view == sorted(view, reverse=True)
+
+
+def test_player_controls_are_ordered_as_the_page_counts():
+    grid = {
+        (gamma, n): torch.full((n + 1, 2, 2), 10 * gamma + n)
+        for gamma in (1.0, 2.0)
+        for n in (3, 5)
+    }
+    player = TrajectoryPlayer(grid, title="t", alt="a", controls={"γ": (1.0, 2.0), "N": (3, 5)})
+    kept = config(player)
+    assert kept["controls"] == [
+        {"name": "γ", "values": ["1", "2"]},
+        {"name": "N", "values": ["3", "5"]},
+    ]
+    values = [
+        np.frombuffer(base64.b64decode(s["panels"][0]["xy"]), "<i2")[0] * kept["unit"]
+        for s in kept["sets"]
+    ]
+    assert np.allclose(values, [13, 15, 23, 25], rtol=1e-3)
+
+
+def test_player_text_cannot_break_out_of_the_page():
+    player = TrajectoryPlayer({"</script><b>": torch.zeros(2, 1, 2)}, title="<i>", alt="<!--")
+    text = player._repr_html_()
+    assert "<b>" not in text and "<i>" not in text and "<!--" not in text
+    assert config(player)["panels"] == ["</script><b>"]
+
+
+@pytest.mark.parametrize(
+    "paths, options, message",
+    [
+        (torch.zeros(4, 3), {}, r"paths: got shape \(4, 3\)"),
+        (torch.zeros(1, 4, 2), {}, "T >= 2"),
+        (torch.full((3, 4, 2), torch.nan), {}, "not finite"),
+        ({}, {}, "paths: got no path"),
+        (torch.zeros(3, 4, 2), {"alt": ""}, "alt: got ''"),
+        (torch.zeros(3, 4, 2), {"sigmas": torch.ones(2)}, r"sigmas: got shape \(2,\)"),
+        (torch.zeros(3, 4, 2), {"groups": [0, 1]}, "groups: got 2 for 4 points"),
+        (torch.zeros(3, 4, 2), {"groups": [0, 1, 2, 8]}, "groups: allowed are"),
+        (torch.zeros(3, 4, 2), {"limit": 0}, "limit: got 0"),
+        (torch.zeros(3, 4, 2), {"target": torch.zeros(3)}, "target: got shape"),
+        ({(1,): torch.zeros(3, 4, 2)}, {"controls": {"N": (1, 2)}}, r"paths: got \['\(1,\)'\]"),
+        (torch.zeros(200, 4000, 2), {}, "paths: the figure takes .* MB; allowed are 2 MB"),
+    ],
+)
+def test_player_refuses(paths, options, message):
+    with pytest.raises(ValueError, match=message):
+        TrajectoryPlayer(paths, **{"title": "t", "alt": "a", **options})
+
+
+@pytest.mark.skipif(not shutil.which("chromedriver"), reason="no headless Chromium")
+def test_player_plays_in_a_browser(tmp_path):
+    webdriver = pytest.importorskip("selenium.webdriver")
+    from selenium.webdriver.common.keys import Keys
+
+    grid = {
+        n: {
+            "ddim": torch.randn(n + 1, 50, 2, generator=seeded()),
+            "heun": torch.randn(n + 1, 50, 2),
+        }
+        for n in (4, 8)
+    }
+    player = TrajectoryPlayer(
+        {(n,): paths for n, paths in grid.items()},
+        {(n,): noise.log_linear(n) for n in grid},
+        title="t",
+        alt="what moves",
+        controls={"N": [4, 8]},
+        target=torch.randn(20, 2),
+    )
+    page = tmp_path / "page.html"
+    page.write_text(f"<!doctype html><meta charset=utf-8>{player._repr_html_()}", encoding="utf-8")
+    options = webdriver.ChromeOptions()
+    for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-background-networking"):
+        options.add_argument(f"--{argument}")
+    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    browser = webdriver.Chrome(options=options, service=service)
+    try:
+        browser.get(page.as_uri())
+        find = lambda css: browser.find_element("css selector", css)  # noqa: E731
+        pixels = lambda: browser.execute_script(  # noqa: E731
+            "return document.querySelector('.nop-player canvas').toDataURL()"
+        )
+        steps, readout = find(".nop-bar > input"), find(".nop-bar > output")
+        assert readout.text == "step 0 of 4, σ = 80"
+        assert find("canvas").get_attribute("aria-label") == "DDIM. what moves"
+        before = pixels()
+        steps.send_keys(Keys.ARROW_RIGHT)
+        assert readout.text.startswith("step 1 of 4") and pixels() != before
+        find("label input").send_keys(Keys.ARROW_RIGHT)  # another N: the same share of the way
+        assert readout.text.startswith("step 2 of 8") and find("label output").text == "8"
+        find("button").send_keys(Keys.ENTER)
+        assert find("button").text == "Pause"
+        deadline = time.time() + 20
+        while find("button").text == "Pause" and time.time() < deadline:
+            time.sleep(0.1)
+        assert readout.text == "step 8 of 8, σ = 0"
+        light = pixels()
+        browser.execute_script("document.documentElement.style.color = 'white'")
+        time.sleep(0.3)
+        assert pixels() != light  # trails and target follow the colour of the text
+        assert browser.get_log("browser") == []
+    finally:
+        browser.quit()
