@@ -45,7 +45,7 @@ run: $(CHAPTERS:%=_build/executed/$(PROFILE)/%.ipynb)
 site: _build/site/$(PROFILE)/index.html
 
 test: $(READY) _build/site/smoke/index.html ## pytest, and nbval over the smoke runs
-	$(RUN) -m pytest tests --nbval-lax $(CHAPTERS:%=_build/executed/smoke/%.ipynb) $(PYTEST)
+	env -u MPLBACKEND COMPANION_PROGRESS=0 PYTHONHASHSEED=0 $(RUN) -m pytest tests --nbval-lax $(CHAPTERS:%=_build/executed/smoke/%.ipynb) $(PYTEST)
 
 serve: ## show the built site on http://127.0.0.1:8000
 	@test -f _build/site/$(PROFILE)/index.html || { echo "There is no site yet: run 'make book PROFILE=$(PROFILE)' first."; exit 1; }
