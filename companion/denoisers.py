@@ -40,7 +40,7 @@ def epsilon(denoiser: Denoiser, x: Tensor, sigma: Tensor | float) -> Tensor:
 def score(denoiser: Denoiser, x: Tensor, sigma: Tensor | float) -> Tensor:
     """Tweedie's formula, ``(D(x, sigma) - x) / sigma^2 = grad log p_sigma(x)`` (eq-score).
 
-    Source: Efron 2011, eq. 1.4; Vincent 2011, sec. 4. Returns (B, *shape).
+    Source: Efron 2011 (after Robbins 1956); Vincent 2011. Returns (B, *shape).
     """
     return (denoiser(x, sigma) - x) / expand(sigma, x) ** 2
 

@@ -271,7 +271,7 @@ def karras(
 def ddpm_alphas_cumprod(
     train_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02
 ) -> Tensor:
-    """Cumulated signal power of DDPM's linear betas, (train_steps,) (Ho et al. 2020, sec. 4)."""
+    """Cumulated signal power of DDPM's linear betas, (train_steps,) (Ho et al. 2020)."""
     betas = torch.linspace(beta_start, beta_end, train_steps, dtype=torch.float64)
     return torch.cumprod(1 - betas, dim=0)
 
@@ -288,7 +288,7 @@ def ddpm(
     final_zero: bool = True,
     alphas_cumprod: Tensor | None = None,
 ) -> Tensor:
-    """Noise levels at equal distances of the training timestep (Ho et al. 2020; DDIM, sec. 4.2).
+    """Noise levels at equal distances of the training timestep (Ho et al. 2020).
 
     Between whole timesteps ``log sigma`` is interpolated linearly.
 
@@ -328,7 +328,7 @@ def interpolate(value: Tensor, grid: Tensor) -> Tensor:
 def cosine(
     steps: int, sigma_max: float = 80.0, sigma_min: float = 0.002, final_zero: bool = True
 ) -> Tensor:
-    """Noise levels at equal angles ``arctan(sigma)`` (Nichol & Dhariwal 2021, eq. 17).
+    """Noise levels at equal angles ``arctan(sigma)`` (Nichol & Dhariwal 2021).
 
     A variance-preserving state with signal ``cos(angle)`` has the level ``sigma = tan(angle)``.
     The paper's offset and clipping only fix the ends, here ``sigma_max`` and ``sigma_min``.

@@ -64,8 +64,7 @@ class GaussianMixture:
         if not ((stds > 0) & stds.isfinite()).all():
             raise ValueError(f"stds: got {stds.tolist()}; allowed are finite numbers above 0")
         self.stds = stds.expand(k).clone()
-        w = torch.ones(k) if weights is None else torch.as_tensor(weights)
-        w = w.to(torch.float64)
+        w = torch.as_tensor([1.0] * k if weights is None else weights, dtype=torch.float64)
         if w.shape != (k,) or not ((w > 0) & w.isfinite()).all():
             raise ValueError(f"weights: got {w.tolist()}; allowed are {k} positive numbers")
         self.weights = w / w.sum()

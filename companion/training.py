@@ -480,8 +480,9 @@ def _check_losses(losses: Tensor, start: int, stop: int, objectives, config) -> 
 
 def _progress_bar(progress: bool | None, steps: int, step: int):
     if progress is None:
-        wanted = os.environ.get("COMPANION_PROGRESS", "1") != "0"
-        progress = wanted and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+        ipython = sys.modules.get("IPython")
+        live = sys.stderr.isatty() or (ipython is not None and ipython.get_ipython() is not None)
+        progress = live and os.environ.get("COMPANION_PROGRESS", "1") != "0"
     if not progress:
         return None
     from tqdm import tqdm

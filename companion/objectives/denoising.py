@@ -39,8 +39,8 @@ class DenoisingScoreMatching:
     """Squared error of the denoiser at random noise levels (eq-dsm).
 
     ``E[ w(sigma) ||D(x_0 + sigma eps, sigma) - x_0||^2 / d ]``; whatever the weight ``w > 0`` and
-    the law of ``sigma``, the minimum is the posterior mean at every level. Source: Vincent 2011,
-    eq. 8; with the weight and the law of Karras et al. 2022, eq. 2 and table 1.
+    the law of ``sigma``, the minimum is the posterior mean at every level. Source: Vincent 2011;
+    with the weight and the law of Karras et al. 2022, table 1.
 
     Parameters
     ----------

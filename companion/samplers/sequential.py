@@ -53,7 +53,7 @@ def ddim(
     """Euler steps on the probability-flow ODE (eq-ddim).
 
     ``x' = D + (sigma' / sigma) (x - D)``: keep the estimate, shrink the noise. Source: Song, Meng &
-    Ermon 2021, eq. 13; in this convention Karras et al. 2022, algorithm 1 without its correction.
+    Ermon 2021; in this convention Karras et al. 2022, algorithm 1 without its correction.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def ddpm(
     """Ancestral sampling: the posterior of the next level, with ``x_0`` put at ``D`` (eq-ddpm).
 
     ``x' = D + r^2 (x - D) + noise_scale sigma' sqrt(1 - r^2) z`` with ``r = sigma' / sigma`` and
-    fresh noise ``z``. Source: Ho et al. 2020, eq. 7 and algorithm 2 with the posterior variance.
+    fresh noise ``z``. Source: Ho et al. 2020, eqs. 6 and 7 (the posterior variance).
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def gradient_estimation(
     """Descend along ``gamma eps_hat + (1 - gamma) eps_hat_before`` (eq-gradient-estimation).
 
     The noise seen at the level before enters with a negative weight: the direction is extrapolated
-    to where the step ends. The first step is DDIM. Source: Permenter & Yuan 2024, algorithm 2.
+    to where the step ends. The first step is DDIM. Source: Permenter & Yuan 2024, eq. 12.
 
     Parameters
     ----------
