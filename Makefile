@@ -22,10 +22,14 @@ MODULE    := $(shell find companion -name '*.py')
 RECORDS   := $(shell find results -type f)
 BOOK      := $(shell find book -type f -not -path '*/__pycache__/*' -not -path '*/_generated/*')
 
+# What was said on the command line or in the environment, as files that change only when it does.
+say = $(shell mkdir -p _build; printf '%s' '$(2)' | cmp -s - _build/$(1) || printf '%s' '$(2)' > _build/$(1))
+$(call say,seed,$(SEED))$(call say,repository_url,$(REPOSITORY_URL))
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help book smoke gpu run site test serve lab script notebooks picture constraints clean FORCE
+.PHONY: help book smoke gpu run site test serve lab script notebooks picture constraints clean
 
 help: ## list these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -79,8 +83,8 @@ clean: ## remove what was built (the environment in .venv stays)
 # ---- the environment
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, and $(PYTHON) is " + sys.version.split()[0])'
-	@test -x $(RUN) || { echo "making the environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
-	$(RUN) -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[book,test]"
+	@test -x $(RUN) || { echo "Making the environment in $(VENV): several gigabytes, some minutes."; $(PYTHON) -m venv $(VENV); }
+	$(RUN) -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e ".[book,test]"
 	@touch $@
 
 # ---- for each profile: a chapter is run again when its text, the module or the pinned packages changed
@@ -95,10 +99,3 @@ endef
 $(eval $(call profile_rules,smoke,$(RECORDS)))
 $(eval $(call profile_rules,cpu,$(RECORDS)))
 $(eval $(call profile_rules,gpu))
-
-# ---- what was said on the command line, as files that change only when it does
-_build/repository_url: FORCE
-	@mkdir -p _build; printf '%s' '$(REPOSITORY_URL)' | cmp -s - $@ || printf '%s' '$(REPOSITORY_URL)' > $@
-_build/seed: FORCE
-	@mkdir -p _build; printf '%s' '$(SEED)' | cmp -s - $@ || printf '%s' '$(SEED)' > $@
-FORCE:

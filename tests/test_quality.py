@@ -36,7 +36,8 @@ def scripts(tmp_path_factory) -> list[Path]:
 
 
 def test_ruff_passes_on_the_code():
-    check("ruff", "check", "companion", "tests", "benchmarks", "book")
+    folders = ("companion", "tests", "benchmarks", "book")
+    check("ruff", "check", *filter(lambda name: (ROOT / name).exists(), folders))
 
 
 def test_ruff_passes_on_the_chapters(scripts):
