@@ -122,7 +122,7 @@ def test_figures_are_small(tmp_path):
     }
     figures["scatter"], axes = plt.subplots(1, 5, figsize=(11, 2.4))
     for ax, name in zip(axes, data.POINTS):
-        plotting.scatter(ax, data.points(name, 5000, generator=seeded()), limit=2.5, label=name)
+        plotting.scatter(ax, data.points(name, 2000, generator=seeded()), limit=2.5, label=name)
     figures["paths"], ax = plt.subplots()
     plotting.trajectories(ax, torch.randn(50, 400, 2, generator=seeded()))
     for name, figure in figures.items():
