@@ -1,4 +1,4 @@
-"""Exact answers: denoisers, densities and scores in closed form, for mixtures and finite sets."""
+"""Exact answers in closed form: denoisers, densities, projections of mixtures, sets, spheres."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from companion.noise import Generator, expand, randn
 
-__all__ = ["Empirical", "GaussianMixture", "Posterior"]
+__all__ = ["Empirical", "GaussianMixture", "Posterior", "Sphere"]
 
 
 class Posterior(NamedTuple):
@@ -244,3 +244,88 @@ class Empirical:
     def distance(self, x: Tensor) -> Tensor:
         """Euclidean distance of each ``x`` to the data set, (B,)."""
         return (x - self.project(x)).flatten(1).norm(dim=1)
+
+
+class Sphere:
+    """Uniform law on a sphere, lying flat in a space of more dimensions: a manifold known exactly.
+
+    The first ``dim + 1`` coordinates hold the sphere, the others are 0. The nearest point is unique
+    closer than ``radius`` to the sphere (its reach), and not on the axis through its centre.
+
+    Parameters
+    ----------
+    dim : int, at least 1
+        Dimension of the sphere: 1 is a circle, 2 a ball's surface.
+    ambient : int, optional
+        Dimension of the space, at least ``dim + 1`` (default: that).
+    radius : float, above 0 (default 1)
+    """
+
+    def __init__(self, dim: int = 1, ambient: int | None = None, radius: float = 1.0):
+        ambient = dim + 1 if ambient is None else ambient
+        if dim < 1 or ambient <= dim:
+            raise ValueError(
+                f"dim, ambient: got {dim!r} and {ambient!r}; allowed is 1 <= dim < ambient"
+            )
+        if not 0 < radius < math.inf:
+            raise ValueError(f"radius: got {radius!r}; allowed is a finite number above 0")
+        self.dim, self.ambient, self.radius = int(dim), int(ambient), float(radius)
+
+    def __repr__(self) -> str:
+        return f"Sphere(dim={self.dim}, ambient={self.ambient}, radius={self.radius:g})"
+
+    def sample(self, n: int, generator: Generator = None, *, device=None, dtype=None) -> Tensor:
+        """Draw ``n`` points, (n, ambient)."""
+        return self.project(
+            randn((n, self.ambient), generator=generator, device=device, dtype=dtype)
+        )
+
+    def _core(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Part of ``x`` in the space of the sphere, 0 elsewhere, and its norm (B, 1)."""
+        _check_points(x, self.ambient)
+        core = torch.zeros_like(x)
+        core[:, : self.dim + 1] = x[:, : self.dim + 1]
+        return core, core.norm(dim=1, keepdim=True)
+
+    def project(self, x: Tensor) -> Tensor:
+        """Nearest point of the sphere to each ``x`` (B, ambient); on the axis, one of them."""
+        core, norm = self._core(x)
+        core[:, 0] += (norm == 0).to(x).squeeze(1)
+        return self.radius * core / norm.where(norm > 0, 1)
+
+    def distance(self, x: Tensor) -> Tensor:
+        """Euclidean distance of each ``x`` (B, ambient) to the sphere, (B,)."""
+        core, norm = self._core(x)
+        return torch.hypot(norm.squeeze(1) - self.radius, (x - core).norm(dim=1))
+
+    def tangent(self, x: Tensor, v: Tensor) -> Tensor:
+        """Part of ``v`` along the sphere at its point nearest to ``x``, (B, ambient)."""
+        normal = self.project(x) / self.radius
+        core, _ = self._core(v)
+        return core - (core * normal).sum(1, keepdim=True) * normal
+
+    def denoiser(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Posterior mean (eq-ov-sphere), (B, ambient); ``sigma`` above 0.
+
+        It points to ``project(x)`` and is shorter: ``x_0`` given ``x`` follows the law of von Mises
+        and Fisher, of concentration ``radius |x| / sigma^2``.
+        """
+        core, norm = self._core(x)
+        s = torch.as_tensor(expand(sigma, x), dtype=torch.float64, device=x.device)
+        if not (s > 0).all():
+            raise ValueError(f"sigma: got {s.min().item():g}; allowed are numbers above 0")
+        shrink = bessel_ratio(self.radius * norm.double() / s**2, (self.dim + 1) / 2)
+        return (self.radius * shrink).to(x) * core / norm.where(norm > 0, 1)
+
+
+def bessel_ratio(kappa: Tensor, order: float, terms: int = 64) -> Tensor:
+    """``I_order(kappa) / I_{order-1}(kappa)``, the mean length of a von Mises-Fisher law.
+
+    Backwards along its continued fraction, from a bound that is tight at large orders (Amos 1974,
+    eq. 11), in the type of ``kappa``.
+    """
+    top = order + terms
+    ratio = kappa / (top - 0.5 + ((top + 0.5) ** 2 + kappa**2) ** 0.5)
+    for k in range(terms - 1, -1, -1):
+        ratio = kappa / (2 * (order + k) + kappa * ratio)
+    return ratio

@@ -1,0 +1,480 @@
+"""Chapter 4's equations against exact projections; its samplers against diffusers'."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    DEISMultistepScheduler,
+    DPMSolverMultistepScheduler,
+    UNet2DModel,
+    UniPCMultistepScheduler,
+)
+
+from companion import data, samplers
+from companion.denoisers import Counted, epsilon, from_diffusers
+from companion.networks import seeded as with_seed
+from companion.noise import corrupt, karras, log_linear
+from companion.oracles import Empirical, GaussianMixture, Sphere, bessel_ratio
+from companion.samplers.diffusers_scheduler import GradientEstimationScheduler, from_scheduler
+
+# Said by diffusers' own code, at each of its steps.
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+
+
+CIRCLE = Sphere(1)
+SPHERE = Sphere(3, 10, radius=2.0)
+POINTS = Empirical(randn(40, 6, seed=1))
+SETS = [(CIRCLE, 2), (SPHERE, 10), (POINTS, 6)]
+each_set = pytest.mark.parametrize("K, n", SETS, ids=["circle", "sphere", "points"])
+
+
+# --- projection and distance ---
+
+
+@each_set
+def test_half_the_squared_distance_has_the_projection_as_its_gradient(K, n):
+    """Checks eq-ov-projection by differentiating the distance."""
+    x = 3 * randn(50, n, seed=2)
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad((K.distance(x) ** 2 / 2).sum(), x)
+    x = x.detach()
+    assert torch.allclose(gradient, x - K.project(x), atol=1e-9)
+    # One step of size 1 lands in K, and every point between has the same projection.
+    assert K.distance(K.project(x)).max() < 1e-9
+    half = 0.5 * (x + K.project(x))
+    assert torch.allclose(K.project(half), K.project(x), atol=1e-9)
+
+
+def test_gradient_fails_where_the_nearest_point_is_not_unique():
+    """eq-ov-projection needs a unique nearest point: at the circle's centre there is none."""
+    step = torch.tensor([[1e-6, 0.0], [-1e-6, 0.0]], dtype=torch.float64)
+    here, there = CIRCLE.project(step)
+    assert (here - there).norm() == pytest.approx(2)  # it jumps to the other side
+    centre = torch.zeros(1, 2, dtype=torch.float64)
+    assert CIRCLE.distance(centre).item() == 1
+    # All are equally near; the denoiser answers with their mean, which is not in K at all.
+    assert CIRCLE.denoiser(centre, 0.1).abs().max() == 0
+    assert CIRCLE.distance(CIRCLE.project(centre)).item() == 0
+
+
+@pytest.mark.parametrize("dim, n", [(1, 2), (1, 50), (4, 20)])
+def test_share_of_noise_along_the_set(dim, n):
+    """Checks eq-ov-tangent: d / n of the energy of noise is tangent."""
+    K = Sphere(dim, n)
+    x, eps = K.sample(4000, seeded()), torch.randn(4000, n, generator=seeded(1))
+    along = K.tangent(x, eps)
+    assert (along * K.project(x)).sum(1).abs().max() < 1e-4
+    share = (along.square().sum(1) / eps.square().sum(1)).mean().item()
+    assert share == pytest.approx(dim / n, rel=0.06)
+    # To first order the tangent part moves along K and the rest is the distance.
+    distance = K.distance(x + 1e-3 * eps) / 1e-3
+    assert torch.allclose(distance, (eps - along).norm(dim=1), rtol=0.01, atol=0.02)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.4, 3.0])
+def test_denoiser_of_a_sphere(sigma):
+    """Checks eq-ov-sphere against a sum over the circle, and against samples of a sphere."""
+    x = randn(30, 2, seed=3)
+    angle = torch.arange(20_000, dtype=torch.float64) * (2 * math.pi / 20_000)
+    dense = Empirical(torch.stack([angle.cos(), angle.sin()], 1))
+    # Float64 rounding of squared distances is all that remains.
+    assert torch.allclose(CIRCLE.denoiser(x, sigma), dense.denoiser(x, sigma), atol=2e-6)
+    K = Sphere(2, 4, radius=1.5)
+    many = Empirical(K.sample(200_000, seeded(), dtype=torch.float64))
+    y = corrupt(K.sample(8, seeded(1), dtype=torch.float64), sigma, generator=seeded(2))
+    assert torch.allclose(K.denoiser(y, sigma), many.denoiser(y, sigma), atol=0.05)
+    assert (K.denoiser(y, sigma)[:, 3] == 0).all()
+
+
+def test_bessel_ratio():
+    from scipy.special import ive
+
+    kappa = torch.logspace(-4, 6, 50, dtype=torch.float64)
+    for order in (1.0, 1.5, 8.0, 33.0):
+        exact = ive(order, kappa.numpy()) / ive(order - 1, kappa.numpy())
+        assert np.allclose(bessel_ratio(kappa, order).numpy(), exact, rtol=2e-6)
+    assert bessel_ratio(torch.zeros(1), 1.0).item() == 0
+
+
+def test_bad_spheres():
+    for dim, ambient in ((0, 2), (2, 2), (3, 1)):
+        with pytest.raises(ValueError, match="dim, ambient: got"):
+            Sphere(dim, ambient)
+    with pytest.raises(ValueError, match="radius: got 0"):
+        Sphere(1, radius=0)
+    with pytest.raises(ValueError, match="sigma: got 0"):
+        CIRCLE.denoiser(torch.ones(1, 2), 0.0)
+    with pytest.raises(ValueError, match=r"x: got shape \(3,\)"):
+        CIRCLE.project(torch.ones(3))
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 20.0])
+def test_denoiser_descends_a_smoothed_squared_distance(sigma):
+    """Checks eq-ov-smoothed by differentiating it, and its limit."""
+
+    def smoothed(x, s):
+        squares = (x[:, None] - POINTS.data).square().sum(-1)
+        return -(s**2) * (-squares / (2 * s**2)).logsumexp(1)
+
+    x = randn(20, 6, seed=4).requires_grad_()
+    (gradient,) = torch.autograd.grad(smoothed(x, sigma).sum(), x)
+    x = x.detach()
+    assert torch.allclose(gradient, sigma * epsilon(POINTS.denoiser, x, sigma), atol=1e-7)
+    assert torch.allclose(smoothed(x, 1e-3), POINTS.distance(x) ** 2 / 2, atol=1e-5)
+
+
+# --- DDIM as descent ---
+
+
+@each_set
+def test_ddim_is_a_gradient_step(K, n):
+    """Checks eq-ov-step: DDIM is x - beta sigma eps_hat to 1e-6 relative, in float32 too."""
+    sigmas = log_linear(12, 40.0, 0.01)
+    for dtype in (torch.float32, torch.float64):
+        x = 40 * randn(64, n, seed=5).to(dtype)
+        states = samplers.trajectory(samplers.ddim, K.denoiser, x, sigmas)
+        for x, after, sigma, below in zip(states, states[1:], sigmas, sigmas[1:]):
+            beta = 1 - below / sigma
+            step = x - beta * sigma * epsilon(K.denoiser, x, sigma)
+            assert ((step - after).norm(dim=1) / x.norm(dim=1)).max() < 1e-6
+
+
+@each_set
+def test_with_the_exact_projection_distance_falls_as_sigma(K, n):
+    """eq-ov-step with no error: the distance shrinks by sigma' / sigma at each step."""
+    sigmas = log_linear(8, 10.0, 0.1, final_zero=False)
+    x = 10 * randn(32, n, seed=6)
+    states = samplers.trajectory(samplers.ddim, lambda x, _: K.project(x), x, sigmas)
+    distances = torch.stack([K.distance(x) for x in states])
+    ratios = (sigmas / sigmas[0]).double()[:, None]
+    assert torch.allclose(distances / distances[0], ratios.expand_as(distances), rtol=1e-5)
+
+
+class Wrong:
+    """A denoiser at a relative error of exactly ``eta`` from the projection."""
+
+    def __init__(self, K, eta, seed=0, worst=None):
+        self.K, self.eta, self.generator, self.worst = K, eta, seeded(seed), worst
+
+    def __call__(self, x, sigma):
+        nearest = self.K.project(x)
+        if self.worst is not None:
+            return nearest + self.worst * self.eta * (x - nearest)
+        away = torch.randn(x.shape, generator=self.generator, dtype=x.dtype)
+        away *= self.eta * self.K.distance(x)[:, None] / away.norm(dim=1, keepdim=True)
+        return nearest + away
+
+
+@each_set
+@pytest.mark.parametrize("eta", [0.05, 0.3, 0.8])
+def test_distance_lemma(K, n, eta):
+    """Checks eq-ov-lemma, and eq-ov-ratio over a whole run."""
+    sigmas = log_linear(6, 5.0, 0.5, final_zero=False)
+    for seed in range(5):
+        x = 5 * randn(100, n, seed=10 + seed)
+        states = samplers.trajectory(samplers.ddim, Wrong(K, eta, seed), x, sigmas)
+        d = torch.stack([K.distance(x) for x in states])
+        beta = (1 - sigmas[1:] / sigmas[:-1]).double()[:, None]
+        assert (d[1:] <= (1 - (1 - eta) * beta) * d[:-1] + 1e-9).all()
+        assert (d[1:] >= (1 - (1 + eta) * beta) * d[:-1] - 1e-9).all()
+        u = eta * beta / (1 - beta)
+        ratio = (d / d[0]) / (sigmas / sigmas[0]).double()[:, None]
+        assert (ratio[1:] <= (1 + u).cumprod(0) * (1 + 1e-5)).all()
+        assert (ratio[1:] >= (1 - u).clamp_min(0).cumprod(0) * (1 - 1e-5)).all()
+
+
+def test_distance_lemma_is_tight():
+    """eq-ov-lemma: errors along the way to the projection reach both of its ends."""
+    x = 5 * randn(20, 10, seed=7)
+    sigmas = torch.tensor([1.0, 0.6])
+    for worst in (1, -1):
+        after = samplers.ddim(Wrong(SPHERE, 0.3, worst=worst), x, sigmas)
+        bound = 1 - (1 - worst * 0.3) * 0.4
+        assert torch.allclose(SPHERE.distance(after), bound * SPHERE.distance(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("eta, nu, steps", [(0.2, 1.6, 5), (0.05, 2.0, 50), (0.5, 1.2, 1)])
+def test_constant_step(eta, nu, steps):
+    """Checks eq-ov-constant: it is the largest that the bound admits; and eq-ov-limit."""
+
+    def lowest(beta):
+        return (1 - eta * beta / (1 - beta)) ** steps
+
+    c = 1 - nu ** (-1 / steps)
+    beta = c / (eta + c)
+    assert lowest(beta) == pytest.approx(1 / nu)
+    assert lowest(1.001 * beta) < 1 / nu < lowest(0.999 * beta)
+
+    def fall(steps):
+        c = 1 - nu ** (-1 / steps)
+        return (1 - c / (eta + c)) ** steps
+
+    limit = nu ** (-1 / eta)
+    assert limit < fall(10 * steps) < fall(steps)
+    assert fall(10**7) == pytest.approx(limit, rel=1e-4)
+
+
+def test_admissible_schedule_keeps_distance_and_sigma_together():
+    """eq-ov-admissible: with the worst error of size eta, the ratio ends at 1 / nu exactly."""
+    eta, nu, steps = 0.2, 1.6, 6
+    c = 1 - nu ** (-1 / steps)
+    beta = c / (eta + c)
+    sigmas = torch.tensor([(1 - beta) ** i for i in range(steps + 1)], dtype=torch.float64)
+    x = SPHERE.sample(20, seeded(), dtype=torch.float64)
+    normal = randn(20, 10, seed=8)
+    normal[:, :4] = 0
+    x = x + math.sqrt(10) * normal / normal.norm(dim=1, keepdim=True)  # dist = sqrt(n) sigma_N
+    for worst in (1, -1, None):
+        states = samplers.trajectory(samplers.ddim, Wrong(SPHERE, eta, worst=worst), x, sigmas)
+        d = torch.stack([SPHERE.distance(x) for x in states])
+        ratio = d / (math.sqrt(10) * sigmas[:, None])
+        assert ratio.min() >= 1 / nu - 1e-6 and ratio.max() <= nu + 1e-6
+        if worst == -1:
+            assert torch.allclose(ratio[-1], torch.full((20,), 1 / nu).double(), rtol=1e-5)
+
+
+# --- gradient estimation ---
+
+
+def exponential_gamma(r):
+    """eq-ov-gamma for a log-linear schedule of ratio ``r``."""
+    h = -math.log(r)
+    return 1 + (1 - (1 + h) * r) / (h * (1 - r))
+
+
+def test_gamma_one_is_ddim():
+    law, x = data.mixture("spirals"), 20 * randn(64, 2)
+    a = samplers.gradient_estimation(law.denoiser, x, log_linear(10, 20.0, 0.1), gamma=1)
+    b = samplers.ddim(law.denoiser, x, log_linear(10, 20.0, 0.1))
+    assert torch.allclose(a, b, atol=1e-12)
+
+
+def test_error_of_the_combination():
+    """Checks eq-ov-combination on the states of a run."""
+    x, sigma, gamma = randn(30, 10), 0.5, 1.7
+    eps = [epsilon(SPHERE.denoiser, x + 0.1 * i, sigma) for i in (0, 1)]
+    target = (x - SPHERE.project(x)) / SPHERE.distance(x)[:, None]
+    e = [target - each for each in eps]
+    left = target - (gamma * eps[0] + (1 - gamma) * eps[1])
+    assert torch.allclose(left, e[0] + (gamma - 1) * (e[0] - e[1]))
+
+
+def test_the_metric_behind_gamma():
+    """eq-ov-metric: the minimiser in the metric W is the update with that gamma."""
+    a, b, c = 2.5, -1.5, 1.0
+    assert a * c - b * b > 0  # positive definite
+    now, before = randn(2, 5)
+    eps = torch.zeros(5, dtype=torch.float64, requires_grad=True)
+
+    def cost(eps):
+        u, v = eps - now, eps - before
+        return a * u @ u + 2 * b * u @ v + c * v @ v
+
+    hessian = torch.func.hessian(cost)(eps.detach())
+    (gradient,) = torch.autograd.grad(cost(eps), eps)
+    best = -torch.linalg.solve(hessian, gradient)
+    gamma = (a + b) / (a + 2 * b + c)
+    assert gamma == pytest.approx(2)
+    assert torch.allclose(best, gamma * now + (1 - gamma) * before)
+
+
+@pytest.mark.parametrize("curve", ["linear in sigma", "linear in log sigma"])
+def test_gamma_that_is_exact_for_a_straight_direction(curve):
+    """Checks eq-ov-gamma: each weight integrates its straight line without error."""
+    r, sigma = 0.6, 1.0
+    before, below = sigma / r, sigma * r
+    grid = torch.linspace(below, sigma, 200_001, dtype=torch.float64)
+    line = (lambda s: 2 + 3 * s) if curve == "linear in sigma" else (lambda s: 2 + 3 * s.log())
+    exact = torch.trapezoid(line(grid), grid)
+    now, old = (line(torch.tensor(s, dtype=torch.float64)) for s in (sigma, before))
+    gamma = 1 + r / 2 if curve == "linear in sigma" else exponential_gamma(r)
+    step = (sigma - below) * (gamma * now + (1 - gamma) * old)
+    assert step.item() == pytest.approx(exact.item(), rel=1e-8)
+    assert exponential_gamma(1 - 1e-4) == pytest.approx(1.5, abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def flow():
+    """A law, states at sigma = 20, and where the flow takes them."""
+    law, x = data.mixture("ring"), 20 * randn(256, 2, seed=9)
+    end = samplers.heun(law.denoiser, x, log_linear(600, 20.0, 0.02, final_zero=False).double())
+    return law, x, end
+
+
+def test_orders_of_convergence(flow):
+    """gamma = 3/2 is of second order; gamma = 2 of first, as DDIM, with the opposite error."""
+    law, x, end = flow
+
+    def error(gamma, steps):
+        sigmas = log_linear(steps, 20.0, 0.02, final_zero=False)
+        return samplers.gradient_estimation(law.denoiser, x, sigmas, gamma=gamma) - end
+
+    size = {g: [error(g, n).norm(dim=1).median() for n in (80, 160)] for g in (1.0, 1.5, 2.0)}
+    orders = {g: math.log2(coarse / fine) for g, (coarse, fine) in size.items()}
+    assert orders[1.0] == pytest.approx(1, abs=0.2)
+    assert orders[2.0] == pytest.approx(1, abs=0.2)
+    assert orders[1.5] > 1.7
+    plain, doubled = error(1.0, 320).flatten(), error(2.0, 320).flatten()
+    small = plain.abs() < plain.abs().quantile(0.9)  # away from where paths part
+    cosine = torch.nn.functional.cosine_similarity(plain[small], doubled[small], dim=0)
+    assert cosine < -0.9
+    assert doubled[small].norm() / plain[small].norm() == pytest.approx(1, abs=0.25)
+
+
+def test_with_this_gamma_it_is_deis(flow):
+    """eq-ov-gamma: gradient estimation is DEIS of order 2 then, step by step."""
+    law, x, _ = flow
+    sigmas = log_linear(20, 20.0, 0.02, final_zero=False)
+    ours = samplers.gradient_estimation(
+        law.denoiser, x, sigmas, gamma=exponential_gamma(float(sigmas[1] / sigmas[0]))
+    )
+    deis = from_scheduler(DEISMultistepScheduler, solver_order=2)
+    theirs = deis(law.denoiser, x, sigmas)
+    assert (ours - theirs).abs().max() < 1e-4
+
+
+# --- diffusers' schedulers as samplers ---
+
+PEERS = {
+    "DPM-Solver++": (DPMSolverMultistepScheduler, {}),
+    "UniPC": (UniPCMultistepScheduler, {}),
+    "UniPC 3": (UniPCMultistepScheduler, {"solver_order": 3}),
+    "DEIS": (DEISMultistepScheduler, {}),
+    "DEIS 3": (DEISMultistepScheduler, {"solver_order": 3}),
+}
+
+
+@pytest.mark.parametrize("schedule", [log_linear, karras])
+@pytest.mark.parametrize("end", [True, False])
+def test_their_ddim_is_ours(schedule, end):
+    law = GaussianMixture([[-1.0, 0.0], [1.0, 0.5]], 0.1)
+    sigmas = schedule(15, 80.0, 0.002, final_zero=end)
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 2e-5)):
+        x = 80 * randn(100, 2).to(dtype)
+        ours = samplers.ddim(law.denoiser, x, sigmas)
+        theirs = from_scheduler(DDIMScheduler)(law.denoiser, x, sigmas)
+        assert theirs.dtype == dtype
+        assert (ours - theirs).abs().max() < tolerance
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_peers_converge_to_the_same_flow_with_one_evaluation_a_step(flow, name):
+    law, x, end = flow
+    scheduler, config = PEERS[name]
+    sampler = from_scheduler(scheduler, **config)
+    errors = []
+    for steps in (20, 80):
+        counted = Counted(law.denoiser)
+        visited: list = []
+        sigmas = log_linear(steps, 20.0, 0.02, final_zero=False)
+        out = sampler(counted, x, sigmas, callback=visited.append)
+        assert counted.calls == steps
+        assert [step.sigma for step in visited] == sigmas[:-1].tolist()
+        errors.append((out - end).norm(dim=1).median().item())
+    assert errors[1] < errors[0] / 8 and errors[1] < 3e-4
+    to_zero = sampler(law.denoiser, x, log_linear(20, 20.0, 0.02))
+    assert to_zero.isfinite().all() and to_zero.abs().max() < 3
+
+
+# --- gradient estimation inside diffusers ---
+
+
+def tiny_unet():
+    def make():
+        return UNet2DModel(
+            sample_size=8,
+            in_channels=1,
+            out_channels=1,
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            down_block_types=("DownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "UpBlock2D"),
+            norm_num_groups=8,
+        )
+
+    return with_seed(make, 0).eval()
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_scheduler_in_a_pipeline_is_our_sampler(tmp_path, prediction):
+    """A model saved to disk, sampled by a pipeline of diffusers and by this module."""
+    old = DDPMScheduler(prediction_type=prediction)
+    DDPMPipeline(tiny_unet(), old).save_pretrained(tmp_path)
+    pipe = DDPMPipeline.from_pretrained(tmp_path, local_files_only=True)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.scheduler = GradientEstimationScheduler.from_config(
+        pipe.scheduler.config, gamma=1.8, sigma_max=30.0
+    )
+    assert pipe.scheduler.config.prediction_type == prediction
+    images = pipe(4, seeded(3), num_inference_steps=7, output_type="pt").images
+
+    denoiser = from_diffusers(pipe.unet, old.alphas_cumprod, prediction)
+    sigmas = log_linear(7, 30.0, float(denoiser.log_sigmas[0].exp()))
+    x = torch.randn(4, 1, 8, 8, generator=seeded(3)) * math.sqrt(1 + 30.0**2)
+    ours = samplers.gradient_estimation(denoiser, x, sigmas, gamma=1.8)
+    # Timesteps agree to 1e-4, and this network of random weights is sensitive to them.
+    assert (images - (ours / 2 + 0.5).clamp(0, 1)).abs().mean() < 1e-3
+    again = pipe(4, seeded(3), num_inference_steps=7, output_type="pt").images
+    assert torch.equal(images, again)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_scheduler_steps_are_those_of_our_sampler(prediction):
+    law, sigmas = data.mixture("ring"), log_linear(9, 30.0, 0.02)
+    scheduler = GradientEstimationScheduler(prediction_type=prediction)
+    for _ in range(2):  # a second run starts afresh
+        x = 30 * randn(50, 2, seed=11)
+        ours = samplers.gradient_estimation(law.denoiser, x, sigmas)
+        scheduler.set_timesteps(sigmas=sigmas)
+        z = x / math.sqrt(1 + 30.0**2)
+        for t, sigma in zip(scheduler.timesteps, sigmas.tolist()):
+            scale = math.sqrt(1 + sigma**2)
+            clean = law.denoiser(scale * scheduler.scale_model_input(z, t), sigma)
+            eps = (scale * z - clean) / sigma
+            velocity = (eps - sigma * clean) / scale
+            said = {"epsilon": eps, "v_prediction": velocity, "sample": clean}[prediction]
+            z = scheduler.step(said, t, z).prev_sample
+        assert torch.allclose(z, ours, atol=1e-8)
+
+
+def test_scheduler_settings_are_saved_and_checked(tmp_path):
+    made = GradientEstimationScheduler(gamma=2.2, beta_schedule="scaled_linear")
+    made.save_pretrained(tmp_path)
+    assert GradientEstimationScheduler.from_pretrained(tmp_path).config.gamma == 2.2
+    theirs = DDIMScheduler(beta_schedule="scaled_linear").alphas_cumprod
+    assert torch.allclose(made.alphas_cumprod.float(), theirs, rtol=1e-4)
+    made.set_timesteps(10)
+    assert len(made.timesteps) == 10 and made.sigmas[0] <= 40 and made.sigmas[-1] == 0
+    assert (made.timesteps.diff() < 0).all() and len(made) == 1000
+    made.set_timesteps(sigmas=[5.0, 1.0, 0.1])
+    assert made.sigmas == [5.0, 1.0, 0.1]
+    with pytest.raises(ValueError, match="trained are up to"):
+        made.set_timesteps(sigmas=[5000.0, 1.0])
+    with pytest.raises(ValueError, match="num_inference_steps"):
+        made.set_timesteps()
+    with pytest.raises(ValueError, match="beta_schedule: got 'laplace'"):
+        GradientEstimationScheduler(beta_schedule="laplace")
+    with pytest.raises(ValueError, match="prediction_type: got 'flow'"):
+        GradientEstimationScheduler(prediction_type="flow")
+
+
+def test_the_samplers_do_not_load_diffusers():
+    code = "import sys, companion.samplers; sys.exit('diffusers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
