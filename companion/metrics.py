@@ -606,7 +606,7 @@ class FeatureClassifier:
         data : str
             What the images are, for ``describe``.
         steps : int, optional
-            Batches of 64 (default 400 below 10,000 images, else 4,000).
+            Batches of 64 (default 400 below 10,000 images, else 2,000).
         """
         if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
             given = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
@@ -618,7 +618,7 @@ class FeatureClassifier:
             )
         if len(images) < 20:
             raise ValueError(f"images: got {len(images)}; allowed are 20 or more")
-        steps = (400 if len(images) < 10_000 else 4000) if steps is None else steps
+        steps = (400 if len(images) < 10_000 else 2000) if steps is None else steps
         steps = _whole("steps", steps, 1)
         device = images.device if device is None else torch.device(device)
         generator = torch.Generator().manual_seed(int(seed))
