@@ -11,23 +11,7 @@ Submodules are loaded when they are first used, so that ``import companion`` sta
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from companion import (
-        claims,
-        data,
-        denoisers,
-        metrics,
-        networks,
-        noise,
-        objectives,
-        oracles,
-        plotting,
-        records,
-        samplers,
-        training,
-    )
+from typing import Any
 
 __version__ = "0.1.0"
 

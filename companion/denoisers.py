@@ -91,6 +91,8 @@ class Preconditioned(nn.Module):
 class DiffusersDenoiser(nn.Module):
     """A pretrained Hugging Face diffusers model as a denoiser; made by ``from_diffusers``."""
 
+    log_sigmas: Tensor
+
     def __init__(self, unet: nn.Module, alphas_cumprod: Tensor, prediction_type: str = "epsilon"):
         super().__init__()
         allowed = ("epsilon", "v_prediction", "sample")

@@ -441,7 +441,7 @@ def nll(
     generator: Generator = None,
     batch: int = 2048,
 ) -> LogLikelihood:
-    """Negative log-likelihood from denoising errors, by the pointwise I-MMSE identity (eq-immse).
+    """Negative log-likelihood from denoising errors, by the pointwise I-MMSE identity (eq-i-mmse).
 
     For a law p with the optimal noise estimate ``eps_hat``, and a Gaussian g = N(mean_data,
     sigma_data^2 I) with its own, ``eps_g``,
@@ -449,8 +449,8 @@ def nll(
         -log p(x) = -log g(x) + 1/2 Int dalpha E( |eps - eps_hat(x + s eps, s)|^2
                                                   - |eps - eps_g(x + s eps, s)|^2 ),
 
-    ``alpha = -2 ln s``. With g = N(0, I) and its error averaged over x, this is Kong et al. 2023,
-    eq. 9. Both errors are taken at the same ``eps``: the difference vanishes at both ends of the
+    ``alpha = -2 ln s``. With g = N(0, I) and its error averaged over x, this is Kong et al. 2023.
+    Both errors are taken at the same ``eps``: the difference vanishes at both ends of the
     integral, and so does its noise.
 
     Parameters

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,9 @@ class MLP(nn.Module):
     dropout : float
         Share of hidden units dropped in training (default 0).
     """
+
+    frequency: Tensor
+    phase: Tensor
 
     def __init__(
         self,
@@ -127,7 +130,7 @@ class UNet(nn.Module):
                 f"attention: got {len(attention)} entries; allowed is one for each of the "
                 f"{len(channels)} resolutions"
             )
-        self.unet = UNet2DModel(
+        model = UNet2DModel(
             sample_size=self.shape[1:],
             in_channels=self.shape[0],
             out_channels=self.shape[0],
@@ -139,9 +142,10 @@ class UNet(nn.Module):
             attention_head_dim=min(channels),
             dropout=dropout,
         )
+        self.unet = cast(nn.Module, model)
         # Zero, so that training starts at D = c_skip x, as with the MLP.
-        nn.init.zeros_(self.unet.conv_out.weight)
-        nn.init.zeros_(self.unet.conv_out.bias)
+        for p in self.unet.get_submodule("conv_out").parameters():
+            nn.init.zeros_(p)
 
     def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
         """Return the network's output for ``x`` (B, C, H, W) at ``c_noise`` (0-d or (B,))."""

@@ -77,11 +77,11 @@ class GaussianMixture:
     def __repr__(self) -> str:
         return f"GaussianMixture({len(self.means)} components in {self.dim} dimensions)"
 
-    def sample(self, n: int, generator: Generator = None, *, device=None, dtype=None) -> Tensor:
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, *, device=None, dtype=None
+    ) -> Tensor:
         """Draw ``n`` points, (n, D)."""
-        if isinstance(generator, (list, tuple)):
-            raise TypeError("generator: allowed is one torch.Generator or None")
-        where = generator.device if isinstance(generator, torch.Generator) else device
+        where = device if generator is None else generator.device
         index = torch.multinomial(self.weights.to(where), n, replacement=True, generator=generator)
         z = randn((n, self.dim), generator=generator, device=where, dtype=torch.float64)
         x = self.means.to(z)[index] + self.stds.to(z)[index, None] * z

@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -229,7 +230,7 @@ def fit(
         When a loss is not finite; names step, run, learning rate and range of sigma.
     """
     stacked = not isinstance(denoiser, nn.Module)
-    models = list(denoiser) if stacked else [denoiser]  # type: ignore[list-item, arg-type]
+    models = [denoiser] if isinstance(denoiser, nn.Module) else list(denoiser)
     runs = len(models)
     objectives = _per_run("objective", objective, runs, stacked)
     datasets = _per_run("data", data, runs, stacked)
@@ -240,14 +241,14 @@ def fit(
     _check_settings(datasets, steps, batch_size, lr, warmup, decay, clip, ema, checkpoint_every)
 
     accelerator = _accelerator(device, "no" if stacked else mixed_precision)
-    device = accelerator.device
+    place = accelerator.device
     model: Any = Stack(models) if stacked else copy.deepcopy(models[0])
-    model.to(device).train().requires_grad_(True)
-    images = device.type == "cuda" and datasets[0].ndim == 4 and not stacked
+    model.to(place).train().requires_grad_(True)
+    images = place.type == "cuda" and datasets[0].ndim == 4 and not stacked
     if images:
         model.to(memory_format=torch.channels_last)
     if compile is None:
-        modern = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        modern = place.type == "cuda" and torch.cuda.get_device_capability(place) >= (8, 0)
         compile = modern and not stacked and steps > 1000
 
     averaged_step = 0
@@ -259,15 +260,14 @@ def fit(
     averaged = AveragedModel(model, multi_avg_fn=average)
     averaged.module.eval()
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=lr, weight_decay=weight_decay, fused=device.type in ("cpu", "cuda")
+        model.parameters(), lr=lr, weight_decay=weight_decay, fused=place.type in ("cpu", "cuda")
     )
-    resident = _place(datasets, device)
+    resident = _place(datasets, place)
     # One process draws its own batches, and each run of a stack its own.
     generators = [
-        torch.Generator(device).manual_seed(s + 1_000_003 * accelerator.process_index)
-        for s in seeds
+        torch.Generator(place).manual_seed(s + 1_000_003 * accelerator.process_index) for s in seeds
     ]
-    losses = torch.zeros(steps, runs, device=device)
+    losses = torch.zeros(steps, runs, device=place)
     config = {
         "steps": steps, "batch_size": batch_size, "lr": lr, "warmup": warmup, "decay": decay,
         "weight_decay": weight_decay, "clip": clip, "ema": ema, "seeds": seeds,
@@ -287,7 +287,7 @@ def fit(
     trained, optimizer = accelerator.prepare(trained, optimizer)
     parameters = list(raw.parameters())
     groups = _groups(objectives)
-    check_every = 1 if device.type == "cpu" else 25
+    check_every = 1 if place.type == "cpu" else 25
     bar = _progress_bar(progress and accelerator.is_main_process, steps, step)
     started = time.perf_counter()
     try:
@@ -295,7 +295,7 @@ def fit(
             rate = learning_rate(step, steps, lr, warmup, decay)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            batch = _draw(resident, batch_size, generators, device, images)
+            batch = _draw(resident, batch_size, generators, place, images)
             if len(groups) == 1:
                 source = generators if stacked else generators[0]
                 loss = objectives[0](trained, batch, source).view(runs, batch_size)
@@ -331,11 +331,11 @@ def fit(
                 if step % 50 == 0 or step == steps:
                     bar.set_postfix(loss=f"{losses[step - 1].mean().item():.4g}", refresh=False)
             if saving and accelerator.is_main_process:
-                if device.type == "cuda":
+                if place.type == "cuda":
                     torch.cuda.synchronize()
                 seconds = before + time.perf_counter() - started
                 keeper.save(step, seconds, losses, accelerator)  # type: ignore[union-attr]
-        if device.type == "cuda":
+        if place.type == "cuda":
             torch.cuda.synchronize()
     finally:
         if bar is not None:
@@ -389,8 +389,10 @@ def _check_settings(
 
 
 def _accelerator(device, mixed_precision: str | None):
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState, PartialState
+    with warnings.catch_warnings():  # accelerate asks tqdm for widgets, which it then does not use
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState, PartialState
 
     allowed = (None, "no", "fp16", "bf16")
     if mixed_precision not in allowed:
@@ -491,7 +493,7 @@ def _progress_bar(progress: bool | None, steps: int, step: int):
 
 
 def _digest(x: Tensor) -> str:
-    rows = x.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
+    rows = x.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
     return f"{tuple(x.shape)} {hashlib.sha256(rows).hexdigest()[:16]}"
 
 

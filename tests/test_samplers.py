@@ -208,7 +208,7 @@ def test_callback_sees_every_level_and_changes_nothing(sampler):
     out = sampler(gm.denoiser, x, sigmas, callback=seen.append, **kw)
     assert torch.equal(x, before) and out.shape == x.shape and out.dtype == x.dtype
     if sampler is not samplers.picard:
-        assert [s.index for s in seen] == list(range(6))
+        assert [s.number for s in seen] == list(range(6))
         assert [s.sigma for s in seen] == sigmas[:-1].tolist()
         for step in seen:
             torch.testing.assert_close(gm.denoiser(step.x, step.sigma), step.denoised)

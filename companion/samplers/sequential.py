@@ -19,10 +19,10 @@ __all__ = ["Callback", "Step", "ddim", "ddpm", "gradient_estimation", "heun", "t
 class Step(NamedTuple):
     """What a sampler tells its callback before it leaves a noise level."""
 
-    index: int
+    number: int
     """Position in ``sigmas``, from 0."""
     sigma: float
-    """The level, ``sigmas[index]``."""
+    """The level, ``sigmas[number]``."""
     x: Tensor
     """State at that level, (B, *shape). It is not changed in place later."""
     denoised: Tensor
