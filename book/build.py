@@ -91,6 +91,7 @@ def run(profile: str, seed: int, source: Path, target: Path) -> int:
             cwd=str(scratch),
             progress_bar=False,
             extra_arguments=["--log-level=CRITICAL"],
+            coalesce_streams=True,  # one block for what a cell prints, however it arrives
         )
     except PapermillExecutionError as error:
         print(f"\n{source.name} failed in this cell:\n", file=sys.stderr)

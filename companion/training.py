@@ -26,6 +26,7 @@ from companion.objectives import Objective
 __all__ = ["Fit", "Stack", "TrainingDiverged", "fit"]
 
 CHECKPOINT = "checkpoint.safetensors"
+AVERAGE_EVERY = 10
 
 
 class TrainingDiverged(RuntimeError):
@@ -200,8 +201,9 @@ def fit(
     clip : float or None
         Largest gradient norm of a run (default 1); ``None`` for no clipping.
     ema : float in [0, 1)
-        Decay of the exponential moving average (default 0.999); at step k at most
-        ``(1 + k) / (10 + k)``, so that short runs forget their first weights.
+        Decay a step of the exponential moving average (default 0.999), which is brought up to date
+        every 10 steps and at the end. After k steps it is at most ``k / (9 + k)``, so that short
+        runs forget their first weights.
     seed : int, or sequence of R
         Seeds batches, noise levels and noise; for a stack ``seed + r`` when an int. First weights
         and dropout draw from torch's global state (see ``networks.seeded``).
@@ -251,11 +253,10 @@ def fit(
         modern = place.type == "cuda" and torch.cuda.get_device_capability(place) >= (8, 0)
         compile = modern and not stacked and steps > 1000
 
-    averaged_step = 0
+    decay_now = 0.0
 
     def average(averages, current, _count) -> None:
-        weight = 1 - min(ema, (1 + averaged_step) / (10 + averaged_step))
-        torch._foreach_lerp_(averages, current, weight)
+        torch._foreach_lerp_(averages, current, 1 - decay_now)
 
     averaged = AveragedModel(model, multi_avg_fn=average)
     averaged.module.eval()
@@ -284,17 +285,19 @@ def fit(
 
     raw = model
     trained = torch.compile(model) if compile else model
-    trained, optimizer = accelerator.prepare(trained, optimizer)
+    trained = accelerator.prepare(trained)
+    # accelerate's wrappers of the optimizer and of clipping look for other back ends at each step,
+    # which takes longer than the step of a small network; only loss scaling (fp16) needs them.
+    scaled = accelerator.scaler is not None
+    stepper = accelerator.prepare(optimizer) if scaled else optimizer
     parameters = list(raw.parameters())
     groups = _groups(objectives)
-    check_every = 1 if place.type == "cpu" else 25
     bar = _progress_bar(progress and accelerator.is_main_process, steps, step)
     started = time.perf_counter()
     try:
         while step < steps:
             rate = learning_rate(step, steps, lr, warmup, decay)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            optimizer.param_groups[0]["lr"] = rate
             batch = _draw(resident, batch_size, generators, place, images)
             if len(groups) == 1:
                 source = generators if stacked else generators[0]
@@ -311,21 +314,29 @@ def fit(
                     ]
                 )
             loss = loss.mean(1)
+            total = loss.sum()
             losses[step] = loss.detach()
-            accelerator.backward(loss.sum())
+            accelerator.backward(total)
             if clip is not None:
                 if stacked:
                     _clip_runs(parameters, clip)
                 else:
-                    accelerator.clip_grad_norm_(parameters, clip)
-            optimizer.step()
+                    if scaled:
+                        accelerator.unscale_gradients()
+                    nn.utils.clip_grad_norm_(parameters, clip)
+            stepper.step()
             optimizer.zero_grad()
-            averaged_step = step
-            averaged.update_parameters(raw)
             step += 1
+            if step % AVERAGE_EVERY == 0 or step == steps:
+                gap = (step - 1) % AVERAGE_EVERY + 1
+                decay_now = min(ema, step / (9 + step)) ** gap
+                averaged.update_parameters(raw)
             saving = keeper is not None and (step % checkpoint_every == 0 or step == steps)
-            if step % check_every == 0 or saving or step == steps:
-                _check_losses(losses, max(0, step - check_every), step, objectives, config)
+            # Asking a GPU for a number makes it wait; a CPU is asked at each step.
+            on_cpu = place.type == "cpu"
+            suspicious = not math.isfinite(total.item()) if on_cpu else step % 25 == 0
+            if suspicious or saving or step == steps:
+                _check_losses(losses, max(0, step - 25), step, objectives, config)
             if bar is not None:
                 bar.update()
                 if step % 50 == 0 or step == steps:
@@ -438,9 +449,9 @@ def _draw(
     images: bool,
 ) -> Tensor:
     if all(d is datasets[0] for d in datasets):
-        shape = (len(datasets) * batch_size,)
-        index = randint(len(datasets[0]), shape, generator=generators)
-        batch = datasets[0][index.to(datasets[0].device)]
+        data, runs = datasets[0], len(datasets)
+        source = generators if runs > 1 else generators[0]
+        batch = data[randint(len(data), (runs * batch_size,), generator=source).to(data.device)]
     else:
         batch = torch.cat(
             [

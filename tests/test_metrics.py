@@ -195,7 +195,8 @@ def test_noise_floor():
 
 
 @pytest.mark.parametrize("mean, std", [(0.0, 1.0), (0.5, 0.3), (-2.0, 3.0)])
-def test_nll_of_a_gaussian_immse(mean, std):
+def test_nll_of_a_gaussian(mean, std):
+    """eq-i-mmse."""
     law = GaussianMixture([[mean] * 5], std)
     x = law.sample(64, seeded())
     for options in ({}, {"sigma_data": 0.5}, {"mean_data": mean, "sigma_data": std}):
@@ -206,7 +207,8 @@ def test_nll_of_a_gaussian_immse(mean, std):
 
 
 @pytest.mark.parametrize("name", ["ring", "two_modes", "spirals"])
-def test_nll_of_a_mixture_immse(name):
+def test_nll_of_a_mixture(name):
+    """eq-i-mmse."""
     law = data.mixture(name)
     x = law.sample(256, seeded())
     found = metrics.nll(law.denoiser, x, points=256, generator=seeded(1))

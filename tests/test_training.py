@@ -255,7 +255,7 @@ def test_bad_input(change, message):
 def test_progress_is_silent_in_a_log_and_one_line_on_request(capfd, monkeypatch):
     training.fit(network(), OBJECTIVE, DATA, steps=60)
     assert capfd.readouterr() == ("", "")
-    training.fit(network(), OBJECTIVE, DATA, steps=60, progress=True)
+    training.fit(network(), OBJECTIVE, DATA, steps=1500, progress=True)
     out, err = capfd.readouterr()
     assert out == "" and "\n" not in err and "loss=" in err
 
