@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MLP", "UNet", "seeded"]
+__all__ = ["MLP", "Linear", "UNet", "seeded"]
 
 T = TypeVar("T")
 
@@ -26,6 +26,21 @@ def seeded(make: Callable[[], T], seed: int) -> T:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return make()
+
+
+class Linear(nn.Linear):
+    """``nn.Linear`` that can hold the parameters of R runs, stacked along a new first dimension.
+
+    Then the leading dimension of ``x`` is R equal parts, and each meets its own parameters in one
+    batched product. Networks of nothing but such layers are what ``training.Stack`` runs fastest.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in) to (B, out)."""
+        if self.weight.ndim == 2:
+            return super().forward(x)
+        parts = x.reshape(len(self.weight), -1, x.shape[-1])
+        return torch.baddbmm(self.bias.unsqueeze(1), parts, self.weight.mT).flatten(0, 1)
 
 
 class MLP(nn.Module):
@@ -71,17 +86,19 @@ class MLP(nn.Module):
         self.register_buffer(
             "phase", math.pi / 2 * torch.tensor([0.0, 1.0]).repeat_interleave(frequencies)
         )
-        self.noise = nn.Linear(2 * frequencies, width)
-        self.input = nn.Linear(dim, width)
-        self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
+        self.noise = Linear(2 * frequencies, width)
+        self.input = Linear(dim, width)
+        self.hidden = nn.ModuleList(Linear(width, width) for _ in range(depth))
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
-        self.output = nn.Linear(width, dim)
+        self.output = Linear(width, dim)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
     def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
         """Return the network's output for ``x`` (B, *shape) at ``c_noise`` (0-d or (B,))."""
         waves = torch.sin(c_noise[..., None] * self.frequency + self.phase)
+        if waves.ndim == 1 and self.noise.weight.ndim == 3:
+            waves = waves.expand(len(x), -1)
         h = self.input(x.flatten(1)) + self.noise(waves)
         for layer in self.hidden:
             h = h + self.dropout(nn.functional.silu(layer(h)))

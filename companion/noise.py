@@ -64,8 +64,10 @@ def _draw(function, shape, generator: Generator, device, dtype, *args) -> Tensor
             f"generator: {runs} generators cannot share a leading dimension of {shape[0]}; "
             "it must be a multiple of their number"
         )
-    part = (shape[0] // runs, *shape[1:])
-    return torch.cat([_draw(function, part, g, device, dtype, *args) for g in generator])
+    drawn = torch.empty(tuple(shape), device=generator[0].device, dtype=dtype)
+    for part, g in zip(drawn.chunk(runs), generator):
+        function(*args, part.shape, generator=g, out=part)
+    return drawn if device is None else drawn.to(device)
 
 
 def randn(shape, *, generator: Generator = None, device=None, dtype=None) -> Tensor:

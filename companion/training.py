@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.optim.swa_utils import AveragedModel
 
+from companion.networks import Linear
 from companion.noise import expand, randint
 from companion.objectives import Objective
 
@@ -51,6 +52,7 @@ class Stack(nn.Module):
 
     It is called as a denoiser is: the leading dimension of ``x`` is R equal parts, one for each
     run. ``stack[r]`` is run ``r`` alone, and ``stack.part(start, stop)`` a view of some.
+    Networks made of ``networks.Linear`` run natively, all others through ``torch.func.vmap``.
 
     Parameters
     ----------
@@ -72,6 +74,8 @@ class Stack(nn.Module):
         for name, _ in list(self.module.named_parameters()):
             stacked = torch.stack([d.get_parameter(name).detach() for d in denoisers])
             _set(self.module, name, nn.Parameter(stacked))
+        layers = [m for m in self.module.modules() if m._parameters]
+        self.native = all(isinstance(m, Linear) for m in layers)
 
     def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Estimate the clean data behind ``x`` (R * B, *shape), the parts by their own runs."""
@@ -82,6 +86,8 @@ class Stack(nn.Module):
             raise ValueError(
                 f"x: got a leading dimension of {len(x)}; allowed are multiples of {runs} runs"
             )
+        if self.native:
+            return functional_call(self.module, parameters, (x, sigma))
         expand(sigma, x)  # says what is wrong with the shape of sigma, if anything
         each = isinstance(sigma, Tensor) and sigma.ndim > 0
         parts = sigma.view(runs, -1) if each else sigma  # type: ignore[union-attr]
@@ -466,8 +472,8 @@ def _draw(
 def _clip_runs(parameters: list[nn.Parameter], clip: float) -> None:
     """Scale the gradients of each run of a stack to a norm of at most ``clip``."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    squares = sum(g.flatten(1).square().sum(1) for g in gradients)
-    factor = (clip / (torch.as_tensor(squares).sqrt() + 1e-6)).clamp(max=1)
+    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])
+    factor = (clip / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1)
     for g in gradients:
         g.mul_(factor.view(-1, *[1] * (g.ndim - 1)))
 

@@ -76,10 +76,23 @@ def test_a_stacked_run_equals_the_same_run_alone(mixed):
         )
 
 
-def test_stack_evaluates_each_part_with_its_own_run():
-    nets = [network(s) for s in range(3)]
+class Plain(torch.nn.Sequential):
+    """A network that knows nothing of stacks."""
+
+    def __init__(self):
+        super().__init__(torch.nn.Linear(3, 8), torch.nn.LayerNorm(8), torch.nn.Linear(8, 2))
+
+    def forward(self, x, c_noise):
+        return super().forward(torch.cat([x, c_noise.expand(len(x))[:, None]], 1))
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_stack_evaluates_each_part_with_its_own_run(native):
+    nets = [network(s) if native else denoisers.Preconditioned(Plain()) for s in range(3)]
     for net in nets:
-        torch.nn.init.normal_(net.network.output.weight)
+        for p in net.parameters():
+            torch.nn.init.normal_(p, std=0.3)
+    assert training.Stack(nets).native is native
     stack, x = training.Stack(nets), torch.randn(12, 2)
     sigma = torch.rand(12) + 0.1
     for level in (0.3, torch.tensor(0.3), sigma):
