@@ -220,7 +220,8 @@ def fit(
         more than 1000 steps).
     checkpoint : folder, optional
         Where to keep one checkpoint, written atomically every ``checkpoint_every`` steps and at the
-        end. If it is there already the run resumes from it, to the same result.
+        end. If it is there already the run resumes from it, to the same result (with several
+        processes, to another sample of it).
     device : optional (default: accelerate's choice, a GPU if there is one)
     progress : bool, optional
         A progress bar with loss and speed, cleared at the end. Default: only on a terminal or in a
@@ -288,6 +289,9 @@ def fit(
         identity = {**config, "data": [_digest(d) for d in datasets], "model": _digest_model(model)}
         keeper = _Checkpoint(Path(checkpoint), identity, model, averaged, optimizer, generators)
         step, before = keeper.load(losses, accelerator)
+        if step and accelerator.process_index:  # the checkpoint holds the first process's draws
+            for s, g in zip(seeds, generators):
+                g.manual_seed(s + 1_000_003 * accelerator.process_index + step)
 
     raw = model
     trained = torch.compile(model) if compile else model

@@ -219,6 +219,36 @@ def test_a_killed_run_resumes_to_the_same_result(tmp_path, kind):
     assert sorted(p.name for p in checkpoint.parent.iterdir()) == [training.CHECKPOINT]
 
 
+PROCESS = """
+import os, sys, torch
+torch.set_num_threads(1)
+from companion import training, objectives, denoisers, networks
+data = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+net = networks.seeded(lambda: denoisers.Preconditioned(networks.MLP(2, 16)), 0)
+fit = training.fit(net, objectives.DenoisingScoreMatching(), data, steps=20)
+assert fit.config["processes"] == 2
+torch.save((fit.losses, fit.denoiser.state_dict()), sys.argv[1] + os.environ["RANK"])
+"""
+
+
+def test_two_processes_train_one_network_on_different_batches(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(PROCESS)
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+    ]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
+    subprocess.run([*launch, script, tmp_path / "rank"], check=True, env=environment)
+    (one, net), (two, other) = (torch.load(tmp_path / f"rank{r}") for r in range(2))
+    assert not torch.equal(one, two)
+    assert all(torch.equal(net[k], other[k]) for k in net)
+
+
 def test_a_finished_run_is_not_repeated(tmp_path):
     first = training.fit(network(), OBJECTIVE, DATA, steps=20, checkpoint=tmp_path)
     again = training.fit(network(), OBJECTIVE, DATA, steps=20, checkpoint=tmp_path)
