@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,7 +169,7 @@ def test_with_the_exact_projection_distance_falls_as_sigma(K, n):
 
 
 class Wrong:
-    """A denoiser at a relative error of exactly ``eta`` from the projection."""
+    """A denoiser whose relative error, eq-ov-error, is exactly ``eta`` everywhere."""
 
     def __init__(self, K, eta, seed=0, worst=None):
         self.K, self.eta, self.generator, self.worst = K, eta, seeded(seed), worst
@@ -198,6 +199,23 @@ def test_distance_lemma(K, n, eta):
         ratio = (d / d[0]) / (sigmas / sigmas[0]).double()[:, None]
         assert (ratio[1:] <= (1 + u).cumprod(0) * (1 + 1e-5)).all()
         assert (ratio[1:] >= (1 - u).clamp_min(0).cumprod(0) * (1 - 1e-5)).all()
+
+
+@each_set
+def test_exact_denoisers_are_near_projections_at_both_ends(K, n):
+    """Checks eq-ov-error on exact denoisers: its left side is small for little and much noise."""
+    clean = POINTS.data if K is POINTS else K.sample(40, seeded(), dtype=torch.float64)
+    eps = randn(len(clean), n, seed=12)
+    eta = {}
+    for sigma in (0.01, 1.0, 300.0):
+        x = clean + sigma * eps
+        nearest = K.project(x)
+        away = (x - nearest).norm(dim=1)
+        error = ((K.denoiser(x, sigma) - nearest).norm(dim=1) / away).median()
+        eta[sigma] = error.item()
+        if n > 2:  # the noise level says how far away x is
+            assert 0.5 < (math.sqrt(n) * sigma / away).median() < 2
+    assert eta[0.01] < 0.02 and eta[300.0] < 0.02 < eta[1.0]
 
 
 def test_distance_lemma_is_tight():
@@ -253,10 +271,14 @@ def test_admissible_schedule_keeps_distance_and_sigma_together():
 # --- gradient estimation ---
 
 
-def exponential_gamma(r):
-    """eq-ov-gamma for a log-linear schedule of ratio ``r``."""
+def line_gamma(r, line):
+    """eq-ov-gamma: exact for a direction that is straight in ``line``, on a log-linear schedule."""
     h = -math.log(r)
-    return 1 + (1 - (1 + h) * r) / (h * (1 - r))
+    return {
+        "sigma": 1 + r / 2,
+        "log sigma": 1 + (1 - (1 + h) * r) / (h * (1 - r)),
+        "1 / sigma^2": 1 + 1 / (r * (1 + r)),
+    }[line]
 
 
 def test_gamma_one_is_ddim():
@@ -295,19 +317,30 @@ def test_the_metric_behind_gamma():
     assert torch.allclose(best, gamma * now + (1 - gamma) * before)
 
 
-@pytest.mark.parametrize("curve", ["linear in sigma", "linear in log sigma"])
-def test_gamma_that_is_exact_for_a_straight_direction(curve):
+@pytest.mark.parametrize("line", ["sigma", "log sigma", "1 / sigma^2"])
+def test_gamma_that_is_exact_for_a_straight_direction(line):
     """Checks eq-ov-gamma: each weight integrates its straight line without error."""
     r, sigma = 0.6, 1.0
     before, below = sigma / r, sigma * r
     grid = torch.linspace(below, sigma, 200_001, dtype=torch.float64)
-    line = (lambda s: 2 + 3 * s) if curve == "linear in sigma" else (lambda s: 2 + 3 * s.log())
-    exact = torch.trapezoid(line(grid), grid)
-    now, old = (line(torch.tensor(s, dtype=torch.float64)) for s in (sigma, before))
-    gamma = 1 + r / 2 if curve == "linear in sigma" else exponential_gamma(r)
-    step = (sigma - below) * (gamma * now + (1 - gamma) * old)
-    assert step.item() == pytest.approx(exact.item(), rel=1e-8)
-    assert exponential_gamma(1 - 1e-4) == pytest.approx(1.5, abs=1e-4)
+    curve = {"sigma": torch.as_tensor, "log sigma": torch.log, "1 / sigma^2": lambda s: s**-2}[line]
+    exact = torch.trapezoid(2 + 3 * curve(grid), grid).item()
+    ends = torch.tensor([sigma, before], dtype=torch.float64)
+    now, old = (2 + 3 * curve(ends)).tolist()
+    gamma = line_gamma(r, line)
+    assert (sigma - below) * (gamma * now + (1 - gamma) * old) == pytest.approx(exact, rel=1e-8)
+    assert line_gamma(1 - 1e-4, line) == pytest.approx(1.5, abs=1e-3)
+
+
+def test_direction_under_much_noise_is_straight_in_inverse_squares():
+    """Why eq-ov-gamma lists 1 / sigma^2: eps_hat on the flow of a Gaussian, sigma above its std."""
+    law, sigmas = GaussianMixture([[0.0, 0.0]], 1.0), torch.tensor([40.0, 20.0, 10.0]).double()
+    x = sigmas[0] * randn(1, 2)
+    states = [x * ((1 + s**2) / (1 + sigmas[0] ** 2)).sqrt() for s in sigmas]  # the exact flow
+    far, middle, near = (epsilon(law.denoiser, x, s) for x, s in zip(states, sigmas))
+    slope = (middle - far) / (sigmas[1] ** -2 - sigmas[0] ** -2)
+    predicted = middle + slope * (sigmas[2] ** -2 - sigmas[1] ** -2)
+    assert ((predicted - near).norm() / (near - middle).norm()).item() < 0.02
 
 
 @pytest.fixture(scope="module")
@@ -343,7 +376,7 @@ def test_with_this_gamma_it_is_deis(flow):
     law, x, _ = flow
     sigmas = log_linear(20, 20.0, 0.02, final_zero=False)
     ours = samplers.gradient_estimation(
-        law.denoiser, x, sigmas, gamma=exponential_gamma(float(sigmas[1] / sigmas[0]))
+        law.denoiser, x, sigmas, gamma=line_gamma(float(sigmas[1] / sigmas[0]), "log sigma")
     )
     deis = from_scheduler(DEISMultistepScheduler, solver_order=2)
     theirs = deis(law.denoiser, x, sigmas)
@@ -478,3 +511,17 @@ def test_scheduler_settings_are_saved_and_checked(tmp_path):
 def test_the_samplers_do_not_load_diffusers():
     code = "import sys, companion.samplers; sys.exit('diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_benchmark_runs():
+    script = Path(__file__).parents[1] / "benchmarks" / "samplers.py"
+    sizes = ["--points", "8", "--steps", "3", "--rounds", "2", "--budgets", "3"]
+    done = subprocess.run([sys.executable, script, *sizes], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert any("ours: gradient estimation" in row for row in rows)
+    # The same steps by other hands give the same error.
+    cells = {row.split("|")[1].strip(): row.split("|")[4].strip() for row in rows}
+    for peer in ("diffusers: DDIM", "smalldiffusion: DDIM"):
+        assert cells.get(peer, cells["ours: DDIM"]) == cells["ours: DDIM"]
+    assert cells["ours: gradient estimation"] == cells["ours: gradient estimation as a scheduler"]
