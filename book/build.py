@@ -162,6 +162,10 @@ def site(profile: str, folder: Path) -> int:
         print(done.stdout, file=sys.stderr)
         print(f"No site was built: see the warnings above. Its sources: {work}", file=sys.stderr)
         return done.returncode
+    # jupyter-book's first page only redirects; without an icon browsers ask for one in vain.
+    first = work / "_build" / "html" / "index.html"
+    icon = '<link rel="icon" href="_static/favicon.svg" />\n'
+    first.write_text(icon + first.read_text(encoding="utf-8"), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(work / "_build" / "html", folder)
     shutil.rmtree(work)
