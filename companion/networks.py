@@ -99,9 +99,10 @@ class MLP(nn.Module):
         waves = torch.sin(c_noise[..., None] * self.frequency + self.phase)
         if waves.ndim == 1 and self.noise.weight.ndim == 3:
             waves = waves.expand(len(x), -1)
-        h = self.input(x.flatten(1)) + self.noise(waves)
+        # Sums in place: a stack of many runs is bound by memory.
+        h = self.input(x.flatten(1)).add_(self.noise(waves))
         for layer in self.hidden:
-            h = h + self.dropout(nn.functional.silu(layer(h)))
+            h = self.dropout(nn.functional.silu(layer(h))).add_(h)
         return self.output(h).view_as(x)
 
 
