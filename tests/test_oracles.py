@@ -1,6 +1,5 @@
 """Exact answers against numerical integration, and against each other."""
 
-import resource
 import subprocess
 import sys
 
@@ -182,7 +181,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     unit = 1 if sys.platform == "darwin" else 1024
     assert int(out.stdout) * unit < 1e9
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
 
 
 @pytest.mark.parametrize(

@@ -295,7 +295,7 @@ def test_bad_input(change, message):
         training.fit(**arguments)
 
 
-def test_progress_is_silent_in_a_log_and_one_line_on_request(capfd, monkeypatch):
+def test_progress_is_silent_in_a_log_and_one_line_on_request(capfd):
     training.fit(network(), OBJECTIVE, DATA, steps=60)
     assert capfd.readouterr() == ("", "")
     training.fit(network(), OBJECTIVE, DATA, steps=1500, progress=True)
