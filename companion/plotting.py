@@ -37,6 +37,7 @@ from companion.noise import corrupt
 __all__ = [
     "METHODS",
     "PALETTE",
+    "Table",
     "TrajectoryPlayer",
     "denoising_strip",
     "density",
@@ -442,6 +443,57 @@ def denoising_strip(
         scatter(ax, answer[:, i], color=PALETTE["vermillion"], size=5)
         ax.set_title(name, fontsize="small", fontweight="normal")
     return figure
+
+
+# --- a table ------------------------------------------------------------------------------------
+
+
+class Table:
+    """Rows of text: a table on the page, aligned text in a script.
+
+    Parameters
+    ----------
+    head : sequence of str
+        Names of the columns.
+    rows : sequence of sequences of str
+        One list of cells a row, as long as ``head``. Text is shown as it is, never read as HTML.
+
+    Raises
+    ------
+    ValueError
+        If a row is longer or shorter than ``head``.
+    """
+
+    def __init__(self, head: Sequence[str], rows: Sequence[Sequence[str]]):
+        self.head = [str(c) for c in head]
+        self.rows = [[str(c) for c in row] for row in rows]
+        for i, row in enumerate(self.rows):
+            if len(row) != len(self.head):
+                raise ValueError(
+                    f"rows: row {i} has {len(row)} cells; allowed are {len(self.head)}, one for "
+                    f"each of {self.head}"
+                )
+
+    def __repr__(self) -> str:
+        lines = [self.head, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        return "\n".join(
+            "  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in lines
+        )
+
+    def _repr_html_(self) -> str:
+        def line(row: Sequence[str], kind: str) -> str:
+            style = 'style="text-align:left;padding:.15em .3em;white-space:nowrap"'
+            cells = [f"<{kind} {style}>{html.escape(c)}</{kind}>" for c in row]
+            return f"<tr>{''.join(cells)}</tr>"
+
+        # A table that is wider than the page scrolls by itself, by the keyboard as well.
+        body = "".join(line(row, "td") for row in self.rows)
+        return (
+            f'{STYLE}<div class="nop" style="overflow-x:auto" tabindex="0" role="region" '
+            'aria-label="table"><table style="font-size:.76em">'
+            f"<thead>{line(self.head, 'th')}</thead><tbody>{body}</tbody></table></div>"
+        )
 
 
 # --- a figure that the reader moves -------------------------------------------------------------

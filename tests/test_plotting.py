@@ -272,3 +272,15 @@ def test_player_plays_in_a_browser(tmp_path):
         assert browser.get_log("browser") == []
     finally:
         browser.quit()
+
+
+def test_table_is_text_and_html():
+    table = plotting.Table(["method", "N = 5"], [["a<b>", "0.10"], ["longer name", "0.20"]])
+    assert repr(table).splitlines() == [
+        "method       N = 5",
+        "a<b>         0.10",
+        "longer name  0.20",
+    ]
+    assert "a&lt;b&gt;" in table._repr_html_() and "<b>" not in table._repr_html_()
+    with pytest.raises(ValueError, match=r"row 0 has 1 cells; allowed are 2"):
+        plotting.Table(["a", "b"], [["only one"]])
