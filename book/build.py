@@ -208,6 +208,7 @@ def stage(profile: str, folder: Path) -> None:
     generated.mkdir()
     (generated / "cards.md").write_text(cards(), encoding="utf-8")
     (generated / "times.md").write_text(times(executed), encoding="utf-8")
+    (generated / "ledger.md").write_text(ledger_page(profile, executed), encoding="utf-8")
 
 
 def hide_default_parameters(notebook: nbformat.NotebookNode) -> None:
@@ -262,6 +263,18 @@ def times(executed: dict[str, dict[str, Any]]) -> str:
         )
     total, peak = sum(f["seconds"] for f in facts), max(f["peak_memory_mib"] for f in facts)
     return "\n".join([*lines, f"| all | {total:.1f} | {peak} |", ""])
+
+
+def ledger_page(profile: str, executed: dict[str, dict[str, Any]]) -> str:
+    """The ledger of claims, read out of the executed chapters."""
+    import ledger  # the file beside this one
+
+    from companion import claims
+
+    folder = ROOT / "_build" / "executed" / profile
+    listed = ledger.read_sources()
+    made = claims.read(folder / f"{source.stem}.ipynb" for source in sources())
+    return ledger.page(listed, ledger.rows(listed, made), executed)
 
 
 # ---------------------------------------------------------------- notebooks, scripts, picture

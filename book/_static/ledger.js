@@ -1,0 +1,35 @@
+// The ledger's filter: words, source and verdict. Without this script the whole table is shown.
+(() => {
+  const form = document.getElementById("ledger-filter");
+  const rows = [...document.querySelectorAll("#ledger tbody tr")];
+  const texts = rows.map((row) => row.textContent.toLowerCase());
+  const show = () => {
+    const words = form.words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const source = form.source.value;
+    const verdicts = [...form.querySelectorAll("[name=verdict]:checked")].map((box) => box.value);
+    let shown = 0;
+    rows.forEach((row, i) => {
+      const fits =
+        verdicts.includes(row.dataset.verdict) &&
+        (!source || row.dataset.source === source) &&
+        words.every((word) => texts[i].includes(word));
+      row.hidden = !fits;
+      shown += fits;
+    });
+    form.shown.value = `${shown} of ${rows.length} shown`;
+  };
+  // A sign above, or a link from elsewhere, leads to a line that the filter may be hiding.
+  const reveal = () => {
+    const target = location.hash && document.getElementById(location.hash.slice(1));
+    if (target && target.hidden) {
+      form.reset();
+      show();
+      target.scrollIntoView();
+    }
+  };
+  form.hidden = false;
+  form.addEventListener("input", show);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  window.addEventListener("hashchange", reveal);
+  show();
+})();

@@ -1,0 +1,164 @@
+"""The ledger of claims: a page made from the executed chapters and from what the sources assert.
+
+`book/sources.yml` lists the sentences of each source; the chapters' claims judge them. `rows` joins
+the two, and `page` writes them as one table with a filter. Nothing here decides a verdict.
+"""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from companion.claims import VERDICTS, Claim
+
+SOURCES = Path(__file__).resolve().with_name("sources.yml")
+MARKS = {"supported": "●", "supported in part": "◐", "not supported": "○", "not tested": "–"}
+"""A sign for each verdict, which tells them apart without colour."""
+
+
+class Row(NamedTuple):
+    """A claim, and which source it belongs to."""
+
+    source: str
+    claim: Claim
+
+
+def read_sources(path: Path = SOURCES) -> list[dict[str, Any]]:
+    """The sources with their sentences, in the order of the book."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def rows(sources: Sequence[Mapping[str, Any]], claims: Iterable[Claim]) -> list[Row]:
+    """Every claim of the chapters, and every sentence that none of them answers.
+
+    A claim that no sentence names comes last among those of its chapter's first source; a test
+    keeps the book free of them.
+
+    Raises
+    ------
+    ValueError
+        If a sentence names a claim that no chapter makes.
+    """
+    made = {claim.id: claim for claim in claims}
+    named = {name for source in sources for e in source["claims"] for name in e.get("judged", [])}
+    if unknown := sorted(named - set(made)):
+        raise ValueError(f"{SOURCES.name} names claims that no chapter makes: {', '.join(unknown)}")
+    found: list[Row] = []
+    left = {name: claim for name, claim in made.items() if name not in named}
+    seen: set[str] = set()
+    for source in sources:
+        for number, entry in enumerate(source["claims"], 1):
+            judged = entry.get("judged", [])
+            for name in judged:
+                if name not in seen:
+                    seen.add(name)
+                    found.append(Row(source["id"], made[name]))
+            if not judged:
+                claim = Claim(
+                    id=f"{source['id']}-sentence-{number}",
+                    quote=entry["quote"],
+                    source=source["name"],
+                    verdict="not tested",
+                    evidence=entry.get("untested", "No chapter judges this yet."),
+                )
+                found.append(Row(source["id"], claim))
+        for name in [
+            name for name, claim in left.items() if claim.chapter == source.get("chapter")
+        ]:
+            found.append(Row(source["id"], left.pop(name)))
+    return found + [Row("", claim) for claim in left.values()]
+
+
+def page(sources: Sequence[Mapping[str, Any]], found: Sequence[Row], built: Mapping) -> str:
+    """The ledger as HTML; ``built`` holds the build's facts of each chapter, by its name."""
+    counts = Counter(row.claim.verdict for row in found)
+    total = ", ".join(f"{counts[v]} {v}" for v in VERDICTS)
+    lines = [f'<p class="nop-total"><strong>{len(found)} claims</strong>: {total}.</p>']
+    lines += _state(sources, found)
+    lines += _controls(sources, found)
+    lines += [
+        '<div class="nop-ledger-scroll"><table class="nop-ledger" id="ledger"><thead><tr>'
+        '<th scope="col">Claim</th><th scope="col">Verdict</th><th scope="col">Evidence</th>'
+        "</tr></thead><tbody>"
+    ]
+    lines += [_row(row, built) for row in found]
+    lines += ["</tbody></table></div>", '<script src="../_static/ledger.js" defer></script>']
+    return "```{raw} html\n" + "\n".join(lines) + "\n```\n"
+
+
+def _state(sources: Sequence[Mapping[str, Any]], found: Sequence[Row]) -> list[str]:
+    """One line a source, one sign a claim: the state of all of them in one look."""
+    lines = ['<dl class="nop-state">']
+    for source in sources:
+        name = html.escape(source["name"])
+        if "chapter" in source:
+            name = f'<a href="../notebooks/{source["chapter"]}.html">{name}</a>'
+        signs = [
+            f'<a class="nop-sign" style="--verdict:{VERDICTS[row.claim.verdict]}" '
+            f'href="#claim-{row.claim.id}" title="{html.escape(row.claim.quote, quote=True)}" '
+            f'aria-label="{row.claim.verdict}: {html.escape(row.claim.quote, quote=True)}">'
+            f"{MARKS[row.claim.verdict]}</a>"
+            for row in found
+            if row.source == source["id"]
+        ]
+        lines.append(f"<dt>{name}</dt><dd>{''.join(signs)}</dd>")
+    key = " ".join(
+        f'<span><span class="nop-sign" style="--verdict:{colour}">{MARKS[v]}</span> {v}</span>'
+        for v, colour in VERDICTS.items()
+    )
+    return [*lines, "</dl>", f'<p class="nop-key">{key}</p>']
+
+
+def _controls(sources: Sequence[Mapping[str, Any]], found: Sequence[Row]) -> list[str]:
+    """The filter. It appears only where the script that serves it runs."""
+    used = {row.source for row in found}
+    options = "".join(
+        f'<option value="{s["id"]}">{html.escape(s["name"])}</option>'
+        for s in sources
+        if s["id"] in used
+    )
+    boxes = "".join(
+        f'<label><input type="checkbox" name="verdict" value="{v}" checked> {v}</label>'
+        for v in VERDICTS
+    )
+    return [
+        '<form class="nop-filter" id="ledger-filter" hidden>'
+        '<label>Words <input type="search" name="words"></label>'
+        f'<label>Source <select name="source"><option value="">all</option>{options}</select>'
+        f"</label><fieldset><legend>Verdict</legend>{boxes}</fieldset>"
+        '<output name="shown" aria-live="polite"></output></form>'
+    ]
+
+
+def _row(row: Row, built: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line of the table."""
+    claim = row.claim
+    facts = []
+    if claim.measured:
+        facts.append(f"<strong>{html.escape(claim.measured)}</strong>")
+    if claim.seeds:
+        facts.append(f"{claim.seeds} seeds")
+    if claim.data:
+        facts.append(html.escape(claim.data))
+    where = f"../notebooks/{claim.chapter}.html" if claim.chapter else ""
+    if claim.chapter and claim.verdict != "not tested":
+        run = html.escape(claim.provenance)
+        if claim.provenance == "live":
+            run += f", {built[claim.chapter]['date']}, profile {built[claim.chapter]['profile']}"
+        facts.append(run)
+    if where:
+        facts.append(f'<a href="{where}#claim-{claim.id}">chapter</a>')
+    if where and claim.figure:
+        facts.append(f'<a href="{where}#{html.escape(claim.figure, quote=True)}">figure</a>')
+    return (
+        f'<tr id="claim-{claim.id}" data-verdict="{claim.verdict}" data-source="{row.source}">'
+        f"<td>“{html.escape(claim.quote)}”<small>{html.escape(claim.source)}</small></td>"
+        f'<td><span class="nop-verdict" style="--verdict:{VERDICTS[claim.verdict]}">'
+        f"{MARKS[claim.verdict]} {claim.verdict}</span></td>"
+        f"<td>{html.escape(claim.evidence)}<small>{' · '.join(facts)}</small></td></tr>"
+    )

@@ -1,0 +1,130 @@
+"""The ledger: no claim of a chapter is missing from it, and none is without evidence."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from companion import claims
+from companion.claims import Claim
+
+ROOT = Path(__file__).resolve().parent.parent
+CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.md"))
+BUILT = {"date": "2026-01-02", "profile": "smoke"}
+
+
+@pytest.fixture(scope="module")
+def ledger():
+    spec = importlib.util.spec_from_file_location("ledger", ROOT / "book" / "ledger.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def made() -> list[Claim]:
+    """The claims of the executed chapters, as `make test` has run them."""
+    folder = ROOT / "_build" / "executed" / "smoke"
+    paths = [folder / f"{chapter}.ipynb" for chapter in CHAPTERS]
+    if missing := [path.stem for path in paths if not path.exists()]:
+        pytest.skip(f"not run yet in the profile smoke: {', '.join(missing)}")
+    return claims.read(paths)
+
+
+def test_every_claim_of_a_chapter_answers_a_listed_sentence(ledger, made):
+    sources = ledger.read_sources()
+    named = {name for source in sources for e in source["claims"] for name in e.get("judged", [])}
+    assert {claim.id for claim in made} == named
+
+
+def test_every_sentence_is_judged_or_says_why_not(ledger):
+    for source in ledger.read_sources():
+        for entry in source["claims"]:
+            if source.get("chapter", CHAPTERS[0]) in CHAPTERS:
+                assert bool(entry.get("judged")) != bool(entry.get("untested")), entry["quote"]
+
+
+def test_every_claim_has_evidence(made):
+    for claim in made:
+        assert claim.evidence.strip(), f"{claim.id}: no evidence, and no reason why there is none"
+        if claim.verdict != "not tested":
+            assert claim.figure or claim.measured, f"{claim.id}: neither a figure nor a number"
+
+
+def test_every_figure_of_a_claim_is_in_its_chapter(made):
+    for claim in made:
+        if claim.figure:
+            text = (ROOT / "notebooks" / f"{claim.chapter}.md").read_text(encoding="utf-8")
+            assert f"name: {claim.figure}\n" in text, f"{claim.id}: no figure {claim.figure}"
+
+
+def test_the_page_has_a_line_for_every_claim_and_no_second(ledger, made):
+    sources = ledger.read_sources()
+    found = ledger.rows(sources, made)
+    text = ledger.page(sources, found, dict.fromkeys(CHAPTERS, BUILT))
+    for claim in made:
+        assert text.count(f'<tr id="claim-{claim.id}"') == 1
+    assert text.count("<tr id=") == len({row.claim.id for row in found}) == len(found) >= 30
+
+
+SOURCES = [
+    {
+        "id": "paper",
+        "name": "A & B 2024",
+        "what": "Abstract.",
+        "chapter": "01-a",
+        "claims": [
+            {"quote": "it is <fast>", "judged": ["fast"]},
+            {"quote": "it is nice", "untested": "Not a thing that can be measured."},
+        ],
+    }
+]
+FAST = Claim(
+    id="fast",
+    quote="it is <fast>",
+    source="abstract",
+    verdict="supported",
+    evidence="It was.",
+    interval=(1.0, 2.0),
+    seeds=8,
+    figure="fig-fast",
+    chapter="01-a",
+)
+
+
+def test_a_line_says_all_that_the_claim_says(ledger):
+    text = ledger.page(SOURCES, ledger.rows(SOURCES, [FAST]), {"01-a": BUILT})
+    line = next(line for line in text.splitlines() if 'id="claim-fast"' in line)
+    for part in (
+        "it is &lt;fast&gt;",
+        "supported",
+        "1.50 [1.00, 2.00]",
+        "8 seeds",
+        "live, 2026-01-02, profile smoke",
+        'href="../notebooks/01-a.html#fig-fast"',
+        'href="../notebooks/01-a.html#claim-fast"',
+    ):
+        assert part in line
+    other = next(line for line in text.splitlines() if "it is nice" in line and "<tr" in line)
+    assert "not tested" in other and "Not a thing that can be measured." in other
+    assert "<strong>2 claims</strong>: 1 supported, 0 supported in part" in text
+
+
+def test_a_recorded_claim_says_when_it_was_recorded(ledger):
+    recorded = replace(FAST, provenance="recorded 2025-12-24 on a GPU")
+    text = ledger.page(SOURCES, ledger.rows(SOURCES, [recorded]), {"01-a": BUILT})
+    assert "recorded 2025-12-24 on a GPU" in text and "live, " not in text
+
+
+def test_a_claim_that_no_sentence_names_is_shown_and_not_lost(ledger):
+    other = replace(FAST, id="slow")
+    assert [row.claim.id for row in ledger.rows(SOURCES, [FAST, other])][-1] == "slow"
+
+
+def test_a_name_that_no_chapter_claims_is_an_error(ledger):
+    with pytest.raises(ValueError, match="claims that no chapter makes: fast"):
+        ledger.rows(SOURCES, [])
