@@ -1,0 +1,186 @@
+"""Extra noise: on the network's input (input perturbation), or on the training data.
+
+With ``k = sqrt(1 + gamma^2)`` everything that input perturbation does to an optimal denoiser is a
+change of label and of scale (eq-xn-relabel, eq-xn-shrink), which ``Relabelled`` applies to any
+denoiser, without training.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from companion.denoisers import Denoiser
+from companion.noise import Generator, LogNormal, SigmaLaw, corrupt, expand, randn_like
+from companion.objectives.denoising import (
+    WEIGHTS,
+    DenoisingScoreMatching,
+    Objective,
+    squared_error,
+)
+
+__all__ = ["TARGETS", "InputPerturbation", "NoisyData", "Relabelled", "relabelled"]
+
+TARGETS = ("x_0", "eps")
+"""What a network trained with input perturbation is asked for."""
+
+
+def _check(gamma: float, target: str) -> None:
+    if not 0 <= gamma < math.inf:
+        raise ValueError(f"gamma: got {gamma!r}; allowed is a finite number of at least 0")
+    if target not in TARGETS:
+        raise ValueError(f"target: got {target!r}; allowed are {', '.join(map(repr, TARGETS))}")
+
+
+@dataclass(frozen=True)
+class InputPerturbation:
+    """Denoising with more noise on the input than the network is told (eq-xn-perturbed).
+
+    The input is ``x = x_0 + sigma (eps + gamma xi)`` with a second noise ``xi``; the network is
+    told ``sigma``, and its target stays what it was. With target "x_0" the loss is
+
+        w(sigma) ||D(x, sigma) - x_0||^2 / d,
+
+    minimised by ``D*(x, k sigma)``, ``k = sqrt(1 + gamma^2)``: the exact denoiser of a larger level
+    (eq-xn-relabel). With target "eps" it is
+
+        w(sigma) sigma^2 ||(x - D(x, sigma)) / sigma - eps||^2 / d,
+
+    the same for ``gamma = 0``, but minimised where the predicted noise is
+    ``eps_hat*(x, k sigma) / k`` (eq-xn-shrink). Source: Ning et al. 2023, whose code has the
+    target "eps".
+
+    Parameters
+    ----------
+    gamma : float, at least 0
+        Size of the perturbation (default 0.1, the paper's; 0 is ``DenoisingScoreMatching``).
+    target : {"x_0", "eps"}
+        What the network is asked for (default "eps", as in the paper's code).
+    sigmas, weight, sigma_data : as in ``DenoisingScoreMatching``
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside of what is allowed.
+    """
+
+    gamma: float = 0.1
+    target: str = "eps"
+    sigmas: SigmaLaw = field(default_factory=LogNormal)
+    weight: str = "edm"
+    sigma_data: float = 0.5
+
+    def __post_init__(self):
+        _check(self.gamma, self.target)
+        DenoisingScoreMatching(self.sigmas, self.weight, self.sigma_data)  # checks the rest
+
+    def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
+        """Loss of each sample of the clean ``batch`` (B, *shape), (B,)."""
+        sigma = self.sigmas.sample(
+            len(batch), generator=generator, device=batch.device, dtype=batch.dtype
+        )
+        noisy = corrupt(batch, sigma, generator=generator)
+        extra = self.gamma * expand(sigma, batch) * randn_like(batch, generator)
+        # sigma (eps_hat - eps) = batch + extra - D: asked for eps, a network keeps the extra noise.
+        goal = batch + extra if self.target == "eps" else batch
+        weight = WEIGHTS[self.weight](sigma, self.sigma_data)
+        return weight * squared_error(denoiser(noisy + extra, sigma), goal)
+
+
+@dataclass(frozen=True)
+class NoisyData:
+    """Any objective on data with fresh noise: ``x_0 + s xi`` is taken for clean (eq-xn-convolved).
+
+    What is learned is the law of the data convolved with ``N(0, s^2 I)``: too wide by ``s`` in
+    every direction. Source: noise as augmentation, such as Bishop 1995.
+
+    Parameters
+    ----------
+    s : float, at least 0
+        Standard deviation of the noise, in the units of the data.
+    objective : Objective
+        What is trained for on the noisy data (default: ``DenoisingScoreMatching()``).
+
+    Raises
+    ------
+    ValueError
+        If ``s`` is negative or not finite.
+    """
+
+    s: float
+    objective: Objective = field(default_factory=DenoisingScoreMatching)
+
+    def __post_init__(self):
+        if not 0 <= self.s < math.inf:
+            raise ValueError(f"s: got {self.s!r}; allowed is a finite number of at least 0")
+
+    @property
+    def sigmas(self) -> SigmaLaw | None:
+        """Law of sigma of the objective, if it has one."""
+        return getattr(self.objective, "sigmas", None)
+
+    def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
+        """Loss of each sample of the clean ``batch`` (B, *shape), (B,)."""
+        noisy = corrupt(batch, self.s, generator=generator)
+        return self.objective(denoiser, noisy, generator)
+
+
+class Relabelled:
+    """A denoiser told another noise level, whose answer is then moved towards its input.
+
+    ``(x, sigma) -> x - (x - D(x, level * sigma)) / shrink``. As a prediction of noise this is
+    ``eps_hat(x, level * sigma) * level / shrink``. It costs nothing.
+
+    - ``level=1, shrink=b`` is epsilon scaling (Ning et al. 2024).
+    - ``relabelled`` gives what input perturbation makes of a denoiser, and its inverse.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    level : float above 0
+        Factor of the noise level that the denoiser is told (default 1).
+    shrink : float above 0
+        What the removed noise ``x - D`` is divided by (default 1).
+    """
+
+    def __init__(self, denoiser: Denoiser, level: float = 1.0, shrink: float = 1.0):
+        for name, value in (("level", level), ("shrink", shrink)):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name}: got {value!r}; allowed is a finite number above 0")
+        self.denoiser, self.level, self.shrink = denoiser, float(level), float(shrink)
+
+    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Estimate the clean data behind ``x`` (B, *shape)."""
+        denoised = self.denoiser(x, self.level * sigma)
+        return denoised if self.shrink == 1 else x - (x - denoised) / self.shrink
+
+    def __repr__(self) -> str:
+        return f"Relabelled(level={self.level:g}, shrink={self.shrink:g})"
+
+
+def relabelled(
+    denoiser: Denoiser, gamma: float = 0.1, target: str = "eps", *, inverse: bool = False
+) -> Relabelled:
+    """What input perturbation makes of an exact denoiser, applied to any, without training.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+        Trained as usual; with ``inverse`` one trained by ``InputPerturbation(gamma, target)``.
+    gamma, target : as in ``InputPerturbation``
+    inverse : bool
+        Undo it instead (default False): the estimate of the exact denoiser.
+
+    Returns
+    -------
+    Relabelled
+        With ``k = sqrt(1 + gamma^2)``: level ``k``, and shrink 1 (target "x_0", eq-xn-relabel) or
+        ``k^2`` (target "eps", eq-xn-shrink); with ``inverse`` their reciprocals.
+    """
+    _check(gamma, target)
+    k = math.sqrt(1 + gamma**2)
+    if inverse:
+        k = 1 / k
+    return Relabelled(denoiser, k, k**2 if target == "eps" else 1.0)
