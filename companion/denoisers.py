@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from companion.noise import expand, interpolate, sigmas_from_alphas_cumprod
@@ -13,6 +14,7 @@ __all__ = [
     "Counted",
     "Denoiser",
     "DiffusersDenoiser",
+    "Noised",
     "Preconditioned",
     "epsilon",
     "from_diffusers",
@@ -43,6 +45,36 @@ def score(denoiser: Denoiser, x: Tensor, sigma: Tensor | float) -> Tensor:
     Source: Efron 2011 (after Robbins 1956); Vincent 2011. Returns (B, *shape).
     """
     return (denoiser(x, sigma) - x) / expand(sigma, x) ** 2
+
+
+class Noised:
+    """The denoiser of data that are noised already, of the law of ``x_0 + t eps`` (eq-nc-composed).
+
+    What is behind a point with noise ``sigma`` on top is found from the same denoiser, asked at
+    ``r = sqrt(t^2 + sigma^2)``. The noise that it sees is shared out as the variances are:
+    ``D_t(x, sigma) = x - (sigma / r)^2 (x - D(x, r))``. It is exact when the denoiser is.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    sigma_noise : float, 0-d tensor or (B,) tensor, 0 or more
+        The level ``t`` of the noise already there, in the units of the data.
+    """
+
+    def __init__(self, denoiser: Denoiser, sigma_noise: Tensor | float):
+        t = torch.as_tensor(sigma_noise)
+        if not ((t >= 0) & t.isfinite()).all():
+            raise ValueError(f"sigma_noise: got {sigma_noise!r}; allowed are numbers of at least 0")
+        self.denoiser, self.sigma_noise = denoiser, sigma_noise
+
+    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Estimate ``x_0 + t eps`` behind ``x`` (B, *shape)."""
+        s, t = expand(sigma, x), expand(self.sigma_noise, x)
+        square = s**2 + t**2
+        level = square**0.5
+        if isinstance(level, Tensor):
+            level = level.flatten() if level.ndim else level
+        return x - s**2 / square * (x - self.denoiser(x, level))
 
 
 class Preconditioned(nn.Module):

@@ -20,6 +20,8 @@ from torch import Tensor
 __all__ = [
     "Discrete",
     "Generator",
+    "LevelDensity",
+    "LogLogistic",
     "LogNormal",
     "LogUniform",
     "SigmaLaw",
@@ -361,6 +363,18 @@ class SigmaLaw(Protocol):
         ...
 
 
+class LevelDensity(SigmaLaw, Protocol):
+    """A law of levels that can stand under an integral over ``alpha = -2 ln sigma``."""
+
+    def quantile(self, u: Tensor) -> Tensor:
+        """Levels below which a share ``1 - u`` of the draws lies: alpha grows with ``u``."""
+        ...
+
+    def density(self, sigma: Tensor) -> Tensor:
+        """Density of ``alpha`` (not of sigma) at these levels."""
+        ...
+
+
 @dataclass(frozen=True)
 class LogNormal:
     """``ln sigma ~ N(mean, std^2)`` (Karras et al. 2022, table 1: mean -1.2, std 1.2)."""
@@ -407,6 +421,64 @@ class LogUniform:
         u = rand((n,), generator=generator, device=device, dtype=dtype)
         low, high = math.log(self.sigma_min), math.log(self.sigma_max)
         return u.mul_(high - low).add_(low).exp_()
+
+    def quantile(self, u: Tensor) -> Tensor:
+        """Levels at the shares ``u`` of log SNR: ``sigma_max`` at 0, ``sigma_min`` at 1."""
+        low, high = math.log(self.sigma_min), math.log(self.sigma_max)
+        return (high + u * (low - high)).exp()
+
+    def density(self, sigma: Tensor) -> Tensor:
+        """Density of ``alpha = -2 ln sigma``, the same at all levels."""
+        return torch.full_like(sigma, 0.5 / math.log(self.sigma_max / self.sigma_min))
+
+
+@dataclass(frozen=True)
+class LogLogistic:
+    """``alpha = -2 ln sigma`` logistic, cut off ``clip`` scales from its middle.
+
+    The law of levels in information-theoretic diffusion (Kong et al. 2023) and in the official code
+    of the contrastive diffusion loss (Wu et al. 2024).
+
+    Parameters
+    ----------
+    location, scale : float
+        Of log SNR (default 4 and 4: that code's for CIFAR-10).
+    clip : float, above 0 (default 3)
+    """
+
+    location: float = 4.0
+    scale: float = 4.0
+    clip: float = 3.0
+
+    def __post_init__(self):
+        for name, value in (("scale", self.scale), ("clip", self.clip)):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name}: got {value!r}; allowed is a finite number above 0")
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest level."""
+        reach = self.clip * self.scale
+        return math.exp(-(self.location + reach) / 2), math.exp(-(self.location - reach) / 2)
+
+    @property
+    def _tail(self) -> float:
+        return 1 / (1 + math.exp(self.clip))
+
+    def quantile(self, u: Tensor) -> Tensor:
+        """Levels at the shares ``u`` of log SNR: the largest at 0, the smallest at 1."""
+        share = self._tail + (1 - 2 * self._tail) * u
+        return (-0.5 * (self.location + self.scale * torch.logit(share))).exp()
+
+    def density(self, sigma: Tensor) -> Tensor:
+        """Density of ``alpha = -2 ln sigma`` at levels within the range."""
+        z = (-2 * sigma.log() - self.location) / self.scale
+        bell = torch.sigmoid(z) * torch.sigmoid(-z)
+        return bell / (self.scale * (1 - 2 * self._tail))
+
+    def sample(self, n: int, *, generator: Generator = None, device=None, dtype=None) -> Tensor:
+        """Draw ``n`` noise levels, an (n,) tensor."""
+        return self.quantile(rand((n,), generator=generator, device=device, dtype=dtype))
 
 
 @dataclass(frozen=True)

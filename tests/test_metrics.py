@@ -240,6 +240,47 @@ def test_nll_draws_from_its_generator_only():
     assert torch.equal(a.value, b.value) and torch.equal(before, torch.random.get_rng_state())
 
 
+@pytest.mark.parametrize("name, t", [("ring", 0.3), ("two_modes", 1.0), ("spirals", 0.15)])
+def test_log_likelihood_ratio_of_a_mixture(name, t):
+    """eq-nc-ratio: its value, its error, and the classifier that it makes."""
+    law, n = data.mixture(name), 150
+    x = law.sample(2 * n, seeded())
+    x[n:] += t * torch.randn(n, law.dim, generator=seeded(1))
+    found = metrics.log_likelihood_ratio(law.denoiser, x, t, points=256, generator=seeded(2))
+    exact = law.log_prob(x.double()) - law.log_prob(x.double(), t)
+    off = found.value - exact
+    assert found.value.shape == found.error.shape == (2 * n,)
+    assert off.mean().abs() < 4 * off.std() / (2 * n) ** 0.5  # unbiased
+    assert off.abs().median() < 0.3
+    assert 0.7 < (off / found.error).square().mean().sqrt() < 1.5  # and knows how exact it is
+    shares, best = torch.sigmoid(found.value), torch.sigmoid(exact)
+    assert (shares - best).abs().mean() < 0.05
+    # Calibration: what is called clean with a share of p is clean in a share of p.
+    clean = torch.arange(2 * n) < n
+    sure = shares > 0.7
+    assert (clean[sure].double().mean() - shares[sure].mean()).abs() < 0.15
+
+
+def test_log_likelihood_ratio_of_images_in_chunks_and_with_levels_of_their_own():
+    law = GaussianMixture(torch.linspace(-1, 1, 12).reshape(1, 12), 0.4)
+
+    def denoiser(x, sigma):
+        assert len(x) <= 64 and sigma.shape == (len(x),)
+        return law.denoiser(x.flatten(1), sigma).reshape(x.shape)
+
+    x, t = law.sample(40, seeded()).reshape(40, 3, 2, 2), torch.linspace(0.1, 1.0, 40)
+    found = metrics.log_likelihood_ratio(
+        denoiser, x, t, points=64, generator=seeded(1), batch=64, mean_data=0.1, sigma_data=0.8
+    )
+    flat = x.flatten(1).double()
+    exact = law.log_prob(flat) - law.log_prob(flat, t.double())
+    off = found.value - exact
+    assert off.mean().abs() < 4 * off.std() / 40**0.5 + 1e-3 and off.std() < 2
+    ratio = metrics.log_likelihood_ratio(denoiser, x, 0.3, points=4, generator=seeded(1), batch=64)
+    again = metrics.log_likelihood_ratio(denoiser, x, 0.3, points=4, generator=seeded(1), batch=64)
+    assert torch.equal(ratio.value, again.value)
+
+
 # --- the classifier ---
 
 
