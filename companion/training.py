@@ -102,7 +102,16 @@ class Stack(nn.Module):
 
     def part(self, start: int, stop: int) -> _Part:
         """Runs ``start`` to ``stop - 1`` as one denoiser that shares these parameters."""
-        return _Part(self, start, stop)
+        named = self.module.named_parameters()
+        return _Part(self, {name: value[start:stop] for name, value in named}, stop - start)
+
+    def split(self, sizes: Sequence[int]) -> list[_Part]:
+        """All runs in consecutive parts; their gradients come back in one pass over the stack."""
+        pieces = {name: value.split(sizes) for name, value in self.module.named_parameters()}
+        return [
+            _Part(self, {name: piece[i] for name, piece in pieces.items()}, size)
+            for i, size in enumerate(sizes)
+        ]
 
     def __len__(self) -> int:
         return self.runs
@@ -119,15 +128,11 @@ class Stack(nn.Module):
 class _Part:
     """Some runs of a ``Stack``, called as a denoiser."""
 
-    def __init__(self, stack: Stack, start: int, stop: int):
-        self.stack, self.start, self.stop = stack, start, stop
+    def __init__(self, stack: Stack, parameters: dict[str, Tensor], runs: int):
+        self.stack, self.parameters, self.runs = stack, parameters, runs
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        parameters = {
-            name: value[self.start : self.stop]
-            for name, value in self.stack.module.named_parameters()
-        }
-        return self.stack._call(parameters, self.stop - self.start, x, sigma)
+        return self.stack._call(self.parameters, self.runs, x, sigma)
 
 
 def _set(module: nn.Module, name: str, value: nn.Parameter) -> None:
@@ -317,14 +322,13 @@ def fit(
                 source = generators if stacked else generators[0]
                 loss = objectives[0](trained, batch, source).view(runs, batch_size)
             else:
+                parts = raw.split([b - a for a, b in groups])
                 loss = torch.cat(
                     [
                         objectives[a](
-                            raw.part(a, b),
-                            batch[a * batch_size : b * batch_size],
-                            generators[a:b],
+                            part, batch[a * batch_size : b * batch_size], generators[a:b]
                         ).view(b - a, batch_size)
-                        for a, b in groups
+                        for part, (a, b) in zip(parts, groups)
                     ]
                 )
             loss = loss.mean(1)
