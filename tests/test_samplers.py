@@ -171,7 +171,9 @@ def test_ddpm_without_its_noise_collapses():
 @pytest.mark.parametrize("window", [None, 1, 4, 7, 50])
 @pytest.mark.parametrize("stochastic", [False, True])
 @pytest.mark.parametrize("final_zero", [False, True])
-def test_picard_is_the_sequential_sampler(network, window, stochastic, final_zero):
+@pytest.mark.parametrize("semilinear", [False, True])
+def test_picard_is_the_sequential_sampler(network, window, stochastic, final_zero, semilinear):
+    """eq-nc-picard and eq-nc-semilinear have the sequential sampler as their fixed point."""
     x, sigmas = start(), noise.karras(20, 40.0, 0.02, final_zero).double()
     g, h = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
     if stochastic:
@@ -181,7 +183,7 @@ def test_picard_is_the_sequential_sampler(network, window, stochastic, final_zer
     calls = []
     parallel = samplers.picard(
         network, x, sigmas, window=window, tolerance=0, stochastic=stochastic, generator=h,
-        callback=calls.append,
+        semilinear=semilinear, callback=calls.append,
     )  # fmt: skip
     torch.testing.assert_close(parallel, sequential, rtol=1e-9, atol=1e-9)
     assert len(calls) <= 20 and calls[-1].start == 20
@@ -198,6 +200,40 @@ def test_picard_stops_by_tolerance_and_by_count():
     assert (loose - flow).abs().mean() < 0.02
     samplers.picard(one := denoisers.Counted(gm.denoiser), x, sigmas, max_iterations=3)
     assert one.calls == 3
+
+
+def test_plain_picard_blows_up_as_the_exponential_series_and_semilinear_does_not():
+    """With D = 0 the flow is x sigma / sigma_0 = x exp(-u); Picard's k-th iterate is its series."""
+    x, sigmas = start(), noise.log_linear(400, 40.0, 0.04, final_zero=False).double()
+    found: dict[bool, list] = {False: [], True: []}
+    for semilinear, calls in found.items():
+        samplers.picard(
+            lambda y, _: torch.zeros_like(y), x, sigmas, tolerance=0, max_iterations=4,
+            semilinear=semilinear, callback=lambda step, calls=calls: calls.append(step.x[-1]),
+        )  # fmt: skip
+    u = torch.tensor(1000.0).double().log()
+    step = u / 400
+    series, term = torch.ones((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+    for k, state in enumerate(found[False], 1):
+        term = -term * (u - (k - 1) * step) / k  # binomial: 400 steps are not yet a limit
+        series = series + term * ((1 - (-step).exp()) / step) ** k
+        torch.testing.assert_close(state, series * x, rtol=1e-6, atol=1e-6)
+    assert found[False][-1].norm() > 20 * x.norm()
+    for state in found[True]:
+        torch.testing.assert_close(state, x / 1000)
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_semilinear_iterates_stay_between_the_start_and_the_data(stochastic):
+    gm, x, sigmas = mixture(), start(), noise.log_linear(50, 40.0, 0.02).double()
+    seen: list = []
+    samplers.picard(
+        gm.denoiser, x, sigmas, tolerance=1e-3, stochastic=stochastic, semilinear=True,
+        generator=torch.Generator().manual_seed(1), callback=seen.append,
+    )  # fmt: skip
+    limit = x.norm(dim=1).max() + (120 if stochastic else 2)
+    assert max(step.x.norm(dim=2).max() for step in seen) < limit
+    assert seen[-1].iteration < 50
 
 
 @pytest.mark.parametrize("sampler", ALL)

@@ -41,17 +41,23 @@ def picard(
     tolerance: float = 1e-3,
     max_iterations: int | None = None,
     stochastic: bool = False,
+    semilinear: bool = False,
     generator: Generator = None,
     callback: Callable[[PicardIteration], object] | None = None,
 ) -> Tensor:
-    """Picard iteration on the whole trajectory, or a sliding window of it (Shih et al. 2023).
+    """Picard iteration on the whole trajectory, or a sliding window of it (eq-nc-picard).
 
     The states ``x_0, ..., x_N`` of the sequential sampler solve ``x_k = x_0 + sum of the steps
     before k``. Starting from ``x_0`` everywhere, each iteration evaluates the denoiser on all
-    states of the window in one batch and sums the steps anew. States that move less than
-    ``tolerance`` are kept and the window slides past them. The state after the first of a window
-    is always exact, so N iterations are enough, and then the result is that of ``ddim`` (or of
-    ``ddpm`` with this noise).
+    states of the window in one batch and sums the steps anew (Shih et al. 2023). States that move
+    less than ``tolerance`` are kept and the window slides past them. The state after the first of a
+    window is always exact, so N iterations are enough, and then the result is that of ``ddim`` (or
+    of ``ddpm`` with this noise).
+
+    A step is ``x' = D + a (x - D) + noise`` with a known ``a``. In the semilinear form
+    (eq-nc-semilinear) its linear part is unrolled exactly and only the ``D`` are iterated on, so
+    that every iterate lies between the start and what the denoiser says. The plain sum multiplies
+    the start by a truncated exponential series of ``-ln(sigmas[0] / sigma)`` first.
 
     Parameters
     ----------
@@ -66,12 +72,16 @@ def picard(
         Stop there with what there is. Default: N, which is always enough.
     stochastic : bool
         Solve ``ddpm`` with its noise drawn beforehand, instead of ``ddim`` (default).
+    semilinear : bool
+        Sum with the linear part of the step unrolled (default: plain sums, as in the paper). The
+        fixed point is the same.
     generator : source of that noise; the draws are those of ``ddpm`` with the same generator.
     callback : called with a ``PicardIteration`` after each iteration (default: none)
+        It says how many iterations and evaluations were made.
 
     Returns
     -------
-    State at ``sigmas[-1]``, (B, *shape).
+    State at ``sigmas[-1]``, (B, *shape). A window of W levels costs W evaluations an iteration.
     """
     check_state(x)
     levels = check_sigmas(sigmas)
@@ -87,7 +97,8 @@ def picard(
     batch, per_level = len(x), [1] * x.ndim
     level = torch.tensor(levels, dtype=torch.float64)
     ratio = level[1:] / level[:-1]
-    share = (ratio**2 if stochastic else ratio).to(x).view(-1, *per_level)
+    kept = ratio**2 if stochastic else ratio
+    share = kept.to(x).view(-1, *per_level)
     scale = (1 + level[1:] ** 2).rsqrt().to(x)
     level = level.to(x)
     noise = None
@@ -109,10 +120,16 @@ def picard(
             here.reshape(width * batch, *x.shape[1:]),
             level[start:stop].repeat_interleave(batch),
         ).view_as(here)
-        moves = (share[start:stop] - 1) * (here - denoised)
-        if noise is not None:
-            moves = moves + noise[start:stop]
-        new = states[start] + moves.cumsum(0)
+        if semilinear:
+            if noise is not None:
+                denoised = denoised + noise[start:stop] / (1 - share[start:stop])
+            parts = _unrolled(kept[start:stop]).to(x)
+            new = torch.tensordot(parts, torch.cat([states[start : start + 1], denoised]), 1)
+        else:
+            moves = (share[start:stop] - 1) * (here - denoised)
+            if noise is not None:
+                moves = moves + noise[start:stop]
+            new = states[start] + moves.cumsum(0)
         change = (new - states[start + 1 : stop + 1]).flatten(2).square().mean(-1).sqrt()
         change = change.amax(1) * scale[start:stop]
         states[start + 1 : stop + 1] = new
@@ -125,3 +142,20 @@ def picard(
         if callback is not None:
             callback(PicardIteration(iteration, evaluations, start, states.clone(), change))
     return states[-1]
+
+
+def _unrolled(kept: Tensor) -> Tensor:
+    """Share of the start and of each ``D_j`` in each of W states: (W, W + 1), rows sum to one.
+
+    ``x_k = prod(a_0 ... a_{k-1}) x_0 + sum_j (1 - a_j) prod(a_{j+1} ... a_{k-1}) D_j``, with the
+    factors ``kept`` (W,).
+    """
+    steps = len(kept)
+    rows = torch.zeros(steps, steps + 1, dtype=kept.dtype, device=kept.device)
+    row = rows.new_zeros(steps + 1)
+    row[0] = 1
+    for k, a in enumerate(kept.tolist()):
+        row = row * a
+        row[k + 1] = 1 - a
+        rows[k] = row
+    return rows
