@@ -1,5 +1,6 @@
 """Samplers against other people's implementations, exact flows, and each other."""
 
+import copy
 from itertools import pairwise
 
 import diffusers
@@ -7,7 +8,7 @@ import pytest
 import smalldiffusion
 import torch
 
-from companion import denoisers, networks, noise, oracles, samplers
+from companion import denoisers, networks, noise, oracles, samplers, training
 
 ALL = [
     samplers.ddim,
@@ -188,6 +189,19 @@ def test_picard_is_the_sequential_sampler(network, window, stochastic, final_zer
     torch.testing.assert_close(parallel, sequential, rtol=1e-9, atol=1e-9)
     assert len(calls) <= 20 and calls[-1].start == 20
     assert calls[-1].evaluations <= 20 * (window or 20)
+
+
+def test_picard_of_a_stack_keeps_each_run_to_its_own_network(network):
+    """Rows of a stack's runs stand in equal parts; the levels of picard must not mix them."""
+    other = networks.seeded(lambda: copy.deepcopy(network), 0)
+    torch.nn.init.normal_(other.network.output.weight, std=0.3)
+    x, sigmas = start(), noise.karras(6, 40.0, 0.02).double()
+    together = samplers.picard(training.Stack([network, other]), x, sigmas, tolerance=0)
+    each = [
+        samplers.picard(n, part, sigmas, tolerance=0)
+        for n, part in zip([network, other], x.chunk(2))
+    ]
+    torch.testing.assert_close(together, torch.cat(each), rtol=1e-9, atol=1e-9)
 
 
 def test_picard_stops_by_tolerance_and_by_count():

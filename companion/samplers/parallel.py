@@ -116,10 +116,10 @@ def picard(
         stop = min(start + window, steps)
         width = stop - start
         here = states[start:stop]
-        denoised = denoiser(
-            here.reshape(width * batch, *x.shape[1:]),
-            level[start:stop].repeat_interleave(batch),
-        ).view_as(here)
+        # All levels of a sample side by side: the rows of each run of a stack stay together.
+        rows = here.transpose(0, 1).reshape(batch * width, *x.shape[1:])
+        denoised = denoiser(rows, level[start:stop].repeat(batch))
+        denoised = denoised.view(batch, width, *x.shape[1:]).transpose(0, 1)
         if semilinear:
             if noise is not None:
                 denoised = denoised + noise[start:stop] / (1 - share[start:stop])
