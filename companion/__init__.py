@@ -25,6 +25,8 @@ __all__ = [
     "objectives",
     "oracles",
     "plotting",
+    "profiles",
+    "progress",
     "records",
     "samplers",
     "training",

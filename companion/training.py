@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import os
-import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -23,6 +22,8 @@ from torch.optim.swa_utils import AveragedModel
 from companion.networks import Linear
 from companion.noise import expand, randint
 from companion.objectives import Objective
+from companion.progress import bar as progress_bar
+from companion.progress import watched as progressing
 
 __all__ = ["Fit", "Stack", "TrainingDiverged", "fit"]
 
@@ -266,8 +267,7 @@ def fit(
     if images:
         model.to(memory_format=torch.channels_last)
     if compile is None:
-        modern = place.type == "cuda" and torch.cuda.get_device_capability(place) >= (8, 0)
-        compile = modern and not stacked and steps > 1000
+        compile = _modern(place) and not stacked and steps > 1000
 
     decay_now = 0.0
 
@@ -311,7 +311,9 @@ def fit(
     stepper = accelerator.prepare(optimizer) if scaled else optimizer
     parameters = list(raw.parameters())
     groups = _groups(objectives)
-    bar = _progress_bar(progress and accelerator.is_main_process, steps, step)
+    watched = progressing() if progress is None else progress
+    watched = watched and accelerator.is_main_process
+    bar = progress_bar(steps, done=step) if watched else None
     started = time.perf_counter()
     try:
         while step < steps:
@@ -417,6 +419,11 @@ def _check_settings(
             raise ValueError("data: allowed are tensors of one sample shape for all runs")
 
 
+def _modern(device: torch.device) -> bool:
+    """Whether it is a GPU that has bf16 and gains by compiling; Colab's T4 (7.5) is not."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def _accelerator(device, mixed_precision: str | None):
     with warnings.catch_warnings():  # accelerate asks tqdm for widgets, which it then does not use
         warnings.filterwarnings("ignore", message="IProgress not found")
@@ -433,7 +440,7 @@ def _accelerator(device, mixed_precision: str | None):
     if mixed_precision is None:
         mixed_precision = "no"
         if torch.cuda.is_available() and not cpu:
-            mixed_precision = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
+            mixed_precision = "bf16" if _modern(torch.device("cuda")) else "fp16"
     accelerator = Accelerator(cpu=cpu, mixed_precision=mixed_precision)
     if device is not None and accelerator.device.type != torch.device(device).type:
         raise ValueError(
@@ -515,18 +522,6 @@ def _check_losses(losses: Tensor, start: int, stop: int, objectives, config) -> 
         step,
         run,
     )
-
-
-def _progress_bar(progress: bool | None, steps: int, step: int):
-    if progress is None:
-        ipython = sys.modules.get("IPython")
-        live = sys.stderr.isatty() or (ipython is not None and ipython.get_ipython() is not None)
-        progress = live and os.environ.get("COMPANION_PROGRESS", "1") != "0"
-    if not progress:
-        return None
-    from tqdm import tqdm
-
-    return tqdm(total=steps, initial=step, unit="step", leave=False, mininterval=0.5)
 
 
 def _digest(x: Tensor) -> str:
