@@ -7,13 +7,19 @@ each sample, (B,).
 from companion.objectives.contrastive import ContrastiveDiffusion
 from companion.objectives.denoising import DenoisingScoreMatching, Objective
 from companion.objectives.extra_noise import InputPerturbation, NoisyData, Relabelled, relabelled
+from companion.objectives.tweedie import AmbientTweedie, Consistency, Sum, Sure, reverse_steps
 
 __all__ = [
+    "AmbientTweedie",
+    "Consistency",
     "ContrastiveDiffusion",
     "DenoisingScoreMatching",
     "InputPerturbation",
     "NoisyData",
     "Objective",
     "Relabelled",
+    "Sum",
+    "Sure",
     "relabelled",
+    "reverse_steps",
 ]
