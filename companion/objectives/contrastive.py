@@ -11,7 +11,6 @@ from torch.nn.functional import softplus
 
 from companion.denoisers import Denoiser
 from companion.noise import Generator, LevelDensity, LogUniform, SigmaLaw, rand, randn
-from companion.objectives.denoising import Objective
 
 __all__ = ["ContrastiveDiffusion"]
 
@@ -58,15 +57,12 @@ class ContrastiveDiffusion:
         default: with ``x + t eps``.
     samples : int, optional
         Use only so many samples of each batch, counted more; default: all.
-    denoising : Objective, optional
-        Added, evaluated on the whole batch: the loss alone trains an integral, not each level.
-    weight : float, above 0
-        Of the contrastive part (default 1).
 
     Notes
     -----
-    ``evaluations`` rows go through the network for each sample used (``denoising`` not counted).
-    That is the memory of a call too: ``samples * evaluations`` rows.
+    ``evaluations`` rows go through the network for each sample used, ``samples * evaluations`` in one
+    call, which is what bounds the memory. The loss alone trains an integral over levels, not each
+    level: add denoising, ``objectives.Sum((DenoisingScoreMatching(), this), (1.0, weight))``.
 
     References
     ----------
@@ -83,8 +79,6 @@ class ContrastiveDiffusion:
     both: bool = True
     preserving: bool = False
     samples: int | None = None
-    denoising: Objective | None = None
-    weight: float = 1.0
 
     def __post_init__(self):
         for name in ("points", "samples"):
@@ -92,11 +86,10 @@ class ContrastiveDiffusion:
             whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
             if not (whole or (name == "samples" and value is None)):
                 raise ValueError(f"{name}: got {value!r}; allowed is a whole number of at least 1")
-        for name in ("sigma_data", "weight"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(
-                    f"{name}: got {getattr(self, name)!r}; allowed is a finite number above 0"
-                )
+        if not 0 < self.sigma_data < math.inf:
+            raise ValueError(
+                f"sigma_data: got {self.sigma_data!r}; allowed is a finite number above 0"
+            )
         if not callable(getattr(self.levels, "quantile", None)):
             raise ValueError(f"levels: got {self.levels!r}; allowed are LogUniform and LogLogistic")
 
@@ -120,13 +113,10 @@ class ContrastiveDiffusion:
         x = batch.view(runs, each, *batch.shape[1:])[:, :used].flatten(0, 1)
         y, t, sign = self._draw(x, generator)
         loss = softplus(-sign * self.ratio(denoiser, y, t, generator))
-        loss = loss.view(len(x), -1).mean(1) * (2 * self.weight * each / used)
+        loss = loss.view(len(x), -1).mean(1) * (2 * each / used)
         total = loss.new_zeros(runs, each)
         total[:, :used] = loss.view(runs, used)
-        total = total.flatten()
-        if self.denoising is not None:
-            total = total + self.denoising(denoiser, batch, generator)
-        return total
+        return total.flatten()
 
     def _draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Points to classify (n, *shape), their ``t`` (n,) and their class, 1 clean or -1."""
