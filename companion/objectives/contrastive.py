@@ -60,8 +60,8 @@ class ContrastiveDiffusion:
 
     Notes
     -----
-    ``evaluations`` rows go through the network for each sample used, ``samples * evaluations`` in one
-    call, which is what bounds the memory. The loss alone trains an integral over levels, not each
+    ``evaluations`` rows go through the network for each sample used, ``samples * evaluations`` in
+    one call, which bounds the memory. The loss alone trains an integral over levels, not each
     level: add denoising, ``objectives.Sum((DenoisingScoreMatching(), this), (1.0, weight))``.
 
     References
