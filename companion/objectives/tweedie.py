@@ -282,20 +282,17 @@ class Consistency:
         learns_below = torch.is_grad_enabled() and self.gradient != "upper"
         defects = []
         for _ in range(self.draws):
-            z = randn_like(x, generator) if self.antithetic else None
+            noises: list[Tensor | None] = [None]
+            if self.antithetic:
+                z = randn_like(x, generator)
+                noises = [z, -z]
             parts = []
-            for sign in (1, -1) if self.antithetic else (None,):
+            for z_given in noises:
                 with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient == "all"):
                     drawn = reverse_steps(
-                        teacher,
-                        x,
-                        s,
-                        below,
-                        steps=self.steps,
-                        generator=generator,
-                        denoised=upper,
-                        z=None if sign is None else sign * z,
-                    )
+                        teacher, x, s, below,
+                        steps=self.steps, generator=generator, denoised=upper, z=z_given,
+                    )  # fmt: skip
                 with torch.set_grad_enabled(learns_below):
                     parts.append(denoiser(drawn, below))
             lower = parts[0] if len(parts) == 1 else (parts[0] + parts[1]) / 2
