@@ -10,7 +10,7 @@ import html
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +22,11 @@ from companion._html import STYLE
 __all__ = [
     "MIME",
     "VERDICTS",
+    "Cell",
     "Claim",
     "Claims",
     "Interval",
+    "Matrix",
     "mean_interval",
     "paired_difference",
     "read",
@@ -317,6 +319,115 @@ def _row(claim: Claim) -> str:
         f"<td {left}>{text['evidence']}<br><span {small}>{' · '.join(filter(None, facts))}</span>"
         "</td></tr>"
     )
+
+
+# --- a table of verdicts ------------------------------------------------------------------------
+
+DOES_NOT_APPLY = "does not apply"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One verdict of a ``Matrix``.
+
+    Parameters
+    ----------
+    verdict : one of ``VERDICTS``, or "does not apply"
+    text : str
+        The effect with its interval, or why it does not apply.
+    figure : str, optional
+        Label of the figure that shows it.
+
+    Raises
+    ------
+    ValueError
+        If the verdict is unknown or the text empty.
+    """
+
+    verdict: str
+    text: str
+    figure: str | None = None
+
+    def __post_init__(self):
+        if self.verdict not in (*VERDICTS, DOES_NOT_APPLY):
+            raise ValueError(
+                f"verdict: got {self.verdict!r}; allowed are "
+                f"{', '.join(map(repr, (*VERDICTS, DOES_NOT_APPLY)))}"
+            )
+        if not isinstance(self.text, str) or not self.text.strip():
+            raise ValueError(f"text: got {self.text!r}; allowed is a text")
+
+
+class Matrix:
+    """Verdicts in rows and columns, such as reasons by methods: a table, or lines of text.
+
+    Parameters
+    ----------
+    rows, columns : sequences of str
+        Their names.
+    cells : mapping of (row, column) -> Cell
+        One for each row and column.
+    corner : str
+        What the rows are (default empty).
+
+    Raises
+    ------
+    ValueError
+        If a cell is missing, or belongs to no row and column.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[str],
+        columns: Sequence[str],
+        cells: Mapping[tuple[str, str], Cell],
+        *,
+        corner: str = "",
+    ):
+        self.rows, self.columns, self.corner = list(rows), list(columns), corner
+        self.cells = dict(cells)
+        expected = {(row, column) for row in self.rows for column in self.columns}
+        if missing := sorted(expected - set(self.cells)):
+            raise ValueError(f"cells: there is none for {missing[0]}")
+        if extra := sorted(set(self.cells) - expected):
+            raise ValueError(f"cells: {extra[0]} is no row and column")
+
+    def __getitem__(self, key: tuple[str, str]) -> Cell:
+        return self.cells[key]
+
+    def __repr__(self) -> str:
+        lines = []
+        for row in self.rows:
+            lines.append(row)
+            for column in self.columns:
+                cell = self.cells[row, column]
+                lines.append(f"    {column}: [{cell.verdict}] {cell.text}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """As a table that scrolls by itself; colours only repeat the words."""
+        left = "text-align:left;vertical-align:top;padding:.3em .5em"
+        heads = [f'<td style="{left}">{html.escape(self.corner)}</td>']
+        heads += [f'<th scope="col" style="{left}">{html.escape(c)}</th>' for c in self.columns]
+        body = ""
+        for row in self.rows:
+            line = f'<th scope="row" style="{left}">{html.escape(row)}</th>'
+            for column in self.columns:
+                cell = self.cells[row, column]
+                colour = VERDICTS.get(cell.verdict, "#BBBBBB")
+                words = html.escape(cell.verdict)
+                if cell.figure:
+                    words = f'<a href="#{html.escape(cell.figure)}">{words}</a>'
+                line += (
+                    f'<td style="{left};min-width:7.5em;border-left:.3em solid {colour}">'
+                    f"<strong>{words}</strong><br>{html.escape(cell.text)}</td>"
+                )
+            body += f"<tr>{line}</tr>"
+        return (
+            f'{STYLE}<div class="nop" style="overflow-x:auto" tabindex="0" role="region" '
+            'aria-label="table of verdicts"><table style="font-size:.76em">'
+            f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
 
 
 def read(notebooks: Iterable[str | Path]) -> list[Claim]:

@@ -191,3 +191,31 @@ def test_machine_readable_form_is_metadata_not_a_representation():
     data, metadata = Claim(**GOOD)._repr_mimebundle_()
     assert set(data) == {"text/plain", "text/html"} and set(metadata) == {MIME}
     json.dumps(metadata)
+
+
+# --- a table of verdicts ---
+
+
+def test_matrix_has_a_cell_for_each_row_and_column():
+    cells = {
+        ("one", "A"): claims.Cell("supported", "+3 % [2, 4]", "fig-one"),
+        ("one", "B"): claims.Cell("does not apply", "nothing is <trained>"),
+    }
+    matrix = claims.Matrix(["one"], ["A", "B"], cells, corner="reason")
+    assert matrix["one", "A"].figure == "fig-one"
+    assert repr(matrix).splitlines() == [
+        "one",
+        "    A: [supported] +3 % [2, 4]",
+        "    B: [does not apply] nothing is <trained>",
+    ]
+    page = matrix._repr_html_()
+    assert '<a href="#fig-one">supported</a>' in page and "&lt;trained&gt;" in page
+    assert '<th scope="row"' in page and page.count('scope="col"') == 2
+    with pytest.raises(ValueError, match=r"there is none for \('one', 'B'\)"):
+        claims.Matrix(["one"], ["A", "B"], {("one", "A"): cells["one", "A"]})
+    with pytest.raises(ValueError, match="is no row and column"):
+        claims.Matrix(["one"], ["A"], cells)
+    with pytest.raises(ValueError, match="verdict: got 'true'"):
+        claims.Cell("true", "x")
+    with pytest.raises(ValueError, match="text: got ''"):
+        claims.Cell("supported", "")
