@@ -45,9 +45,11 @@ OBJECTIVES = [
     AmbientTweedie(S_N, weight="data"),
     Sure(S_N, ADDED, sigma_data=1.0),
     Consistency(S_N, sigma_data=1.0),
-    Consistency(S_N, gradient="both", antithetic=False, steps=3),
-    Consistency(S_N, gradient="upper", draws=1, walk=2),
-    Consistency(S_N, gradient="all", antithetic=False, sigmas=noise.LogUniform(S_N, 2.0)),
+    Consistency(S_N, gradient="both", steps=3),
+    Consistency(S_N, gradient="upper", draws=1, walk=2, antithetic=True),
+    Consistency(
+        S_N, gradient="all", sigmas=noise.LogUniform(S_N, 2.0), ratio=noise.LogUniform(0.1, 0.9)
+    ),
     Sum((AmbientTweedie(S_N, ADDED), Consistency(S_N)), (1.0, 0.3)),
 ]
 
@@ -130,11 +132,11 @@ def test_rows_have_levels_of_their_own():
 @pytest.mark.parametrize(
     "objective, calls",
     [
-        (Consistency(S_N), 6),
-        (Consistency(S_N, antithetic=False), 4),
-        (Consistency(S_N, antithetic=False, steps=3, walk=2), 9),
-        (Consistency(S_N, draws=1), 4),
-        (Consistency(S_N, sigmas=noise.LogUniform(S_N, 2.0)), 5),
+        (Consistency(S_N, antithetic=True), 6),
+        (Consistency(S_N), 4),
+        (Consistency(S_N, steps=3, walk=2), 9),
+        (Consistency(S_N, draws=1), 3),
+        (Consistency(S_N, sigmas=noise.LogUniform(S_N, 2.0)), 3),
     ],
 )
 def test_consistency_counts_its_evaluations(objective, calls):
@@ -226,11 +228,15 @@ def test_a_sum_is_the_sum():
         (lambda: AmbientTweedie(0.1, sigma_data=0), "sigma_data: got 0"),
         (lambda: Sure(0.1, step=0), "step: got 0"),
         (lambda: Consistency(0.1, ratio=1.0), "ratio: got 1.0"),
+        (lambda: Consistency(0.1, ratio=noise.LogUniform(0.5, 1.5)), "ratio: got LogUniform"),
         (lambda: Consistency(0.1, steps=0), "steps: got 0"),
         (lambda: Consistency(0.1, walk=1.5), "walk: got 1.5"),
         (lambda: Consistency(0.1, gradient="none"), "gradient: got 'none'"),
         (lambda: Consistency(0.1, draws=3), "draws: got 3"),
-        (lambda: Consistency(0.1, steps=2), "antithetic: allowed with steps=1 only"),
+        (
+            lambda: Consistency(0.1, steps=2, antithetic=True),
+            "antithetic: allowed with steps=1 only",
+        ),
         (lambda: Consistency(0.1, gradient="all", teacher=LAW.denoiser), "teacher: allowed with"),
         (lambda: Sum((AmbientTweedie(0.1),), (1.0, 2.0)), "weights: got 2 for 1 objectives"),
         (lambda: Sum((AmbientTweedie(0.1),), (math.inf,)), "weights: got"),

@@ -208,8 +208,8 @@ class Consistency:
         ``s_n``, the standard deviation of the noise in the data.
     sigmas : law of the upper level ``s``
         Default: ``LogUniform(s_n / 20, s_n)``. A law above ``s_n`` is the official code's.
-    ratio : float in (0, 1)
-        ``s' / s``.
+    ratio : float in (0, 1), or a law of such numbers
+        ``s' / s`` (default 0.7). With small ratios the reverse step itself is wrong.
     steps : int, at least 1
         Reverse steps from ``s`` to ``s'`` (default 1).
     walk : int, at least 1
@@ -222,8 +222,9 @@ class Consistency:
         Two independent draws (default), or one squared: cheaper, and biased by the conditional
         variance of ``D(x_s', s')``.
     antithetic : bool
-        Make each draw the mean over ``z`` and ``-z``, which removes most of its variance at the
-        price of one more evaluation a draw (default). Only for ``steps=1``.
+        Make each draw the mean over ``z`` and ``-z``, which removes most of its variance, and of
+        the bias of a single draw, for one more evaluation a draw (default: no). Only for
+        ``steps=1``.
     weight, sigma_data : as in ``DenoisingScoreMatching``, at the level ``s'``
     teacher : Denoiser, optional
         Used in place of the trained one for the walk, for ``D(x_s, s)`` and for the reverse steps,
@@ -237,12 +238,12 @@ class Consistency:
 
     sigma_data_noise: float
     sigmas: SigmaLaw | None = None
-    ratio: float = 0.7
+    ratio: float | SigmaLaw = 0.7
     steps: int = 1
     walk: int = 1
     gradient: str = "lower"
     draws: int = 2
-    antithetic: bool = True
+    antithetic: bool = False
     weight: str = "edm"
     sigma_data: float = 0.5
     teacher: Denoiser | None = None
@@ -252,8 +253,9 @@ class Consistency:
         if self.sigmas is None:
             law = LogUniform(self.sigma_data_noise / 20, self.sigma_data_noise)
             object.__setattr__(self, "sigmas", law)
-        if not 0 < self.ratio < 1:
-            raise ValueError(f"ratio: got {self.ratio!r}; allowed is a number between 0 and 1")
+        low, high = (self.ratio,) * 2 if isinstance(self.ratio, float) else self.ratio.range
+        if not 0 < low <= high < 1:
+            raise ValueError(f"ratio: got {self.ratio!r}; allowed are numbers between 0 and 1")
         _whole("steps", self.steps, 1)
         _whole("walk", self.walk, 1)
         if self.gradient not in GRADIENTS:
@@ -261,7 +263,7 @@ class Consistency:
         if self.draws not in (1, 2):
             raise ValueError(f"draws: got {self.draws!r}; allowed are 1 and 2")
         if self.antithetic and self.steps > 1:
-            raise ValueError("antithetic: allowed with steps=1 only; give antithetic=False")
+            raise ValueError(f"antithetic: allowed with steps=1 only; got steps={self.steps}")
         if self.teacher is not None and self.gradient != "lower":
             raise ValueError(f"teacher: allowed with gradient='lower'; got {self.gradient!r}")
 
@@ -276,7 +278,7 @@ class Consistency:
         """Loss of each sample of the noisy ``batch`` (B, *shape), (B,)."""
         teacher = denoiser if self.teacher is None else self.teacher
         x, s = self.points(teacher, batch, generator)
-        below = self.ratio * s
+        below = s * self._ratio(s, generator)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient != "lower"):
             upper = teacher(x, s)
         learns_below = torch.is_grad_enabled() and self.gradient != "upper"
@@ -299,6 +301,11 @@ class Consistency:
             defects.append(lower - upper)
         inner = (defects[0] * defects[-1]).flatten(1).mean(1)
         return WEIGHTS[self.weight](below, self.sigma_data) * inner
+
+    def _ratio(self, s: Tensor, generator: Generator) -> Tensor | float:
+        if isinstance(self.ratio, float):
+            return self.ratio
+        return self.ratio.sample(len(s), generator=generator, device=s.device, dtype=s.dtype)
 
     @torch.no_grad()
     def points(
