@@ -27,6 +27,7 @@ __all__ = [
     "Claims",
     "Interval",
     "Matrix",
+    "interaction",
     "mean_interval",
     "paired_difference",
     "read",
@@ -139,6 +140,41 @@ def paired_difference(
             f"b: got {len(second)} values; allowed are {len(first)}, one for each of a"
         )
     return mean_interval(first - second, confidence=confidence, comparisons=comparisons)
+
+
+def interaction(
+    both: Any,
+    first: Any,
+    second: Any,
+    neither: Any,
+    *,
+    confidence: float = 0.95,
+    comparisons: int = 1,
+) -> Interval:
+    """What two changes do together beyond the sum of what each does alone (eq-fn-interaction).
+
+    ``both - first - second + neither``, paired run by run: a difference in differences. Given
+    logarithms of a distance, below 0 the changes help each other, above 0 they cancel, and 0 means
+    that their gains add up.
+
+    Parameters
+    ----------
+    both, first, second, neither : 1-D of the same length
+        A result of each run with both changes, with one of them, and with none.
+    confidence, comparisons : as in ``paired_difference``
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, or a value is not finite.
+    """
+    given = {"both": both, "first": first, "second": second, "neither": neither}
+    v = {name: _values(name, values) for name, values in given.items()}
+    counts = {name: len(values) for name, values in v.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"both, first, second, neither: got {counts}; allowed are equal numbers")
+    difference = v["both"] - v["first"] - v["second"] + v["neither"]
+    return mean_interval(difference, confidence=confidence, comparisons=comparisons)
 
 
 # --- claims -------------------------------------------------------------------------------------
