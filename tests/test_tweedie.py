@@ -50,7 +50,7 @@ OBJECTIVES = [
     Consistency(
         S_N, gradient="all", sigmas=noise.LogUniform(S_N, 2.0), ratio=noise.LogUniform(0.1, 0.9)
     ),
-    Sum((AmbientTweedie(S_N, ADDED), Consistency(S_N)), (1.0, 0.3)),
+    Sum((AmbientTweedie(S_N, ADDED), Consistency(S_N, every=4)), (1.0, 0.3)),
 ]
 
 
@@ -146,6 +146,18 @@ def test_consistency_counts_its_evaluations(objective, calls):
     assert counted.evaluations == 7 * calls
 
 
+def test_every_so_many_samples_stand_for_all():
+    batch, objective = noisy_data(12), Consistency(S_N, every=3)
+    counted = Counted(LAW.denoiser)
+    loss = objective(counted, batch, seeded())
+    assert counted.evaluations == 4 * objective.evaluations
+    assert torch.equal(
+        loss, Consistency(S_N)(LAW.denoiser, batch[::3], seeded()).repeat_interleave(3)
+    )
+    with pytest.raises(ValueError, match="batch: got 12 samples for 2 runs; allowed are multiples"):
+        Consistency(S_N, every=4)(LAW.denoiser, batch, [seeded(), seeded(1)])
+
+
 def test_points_of_consistency_have_the_law_of_their_level():
     y = noisy_data(40_000)
     for law in (noise.Discrete((1.5,)), noise.Discrete((S_N,)), noise.Discrete((0.35,))):
@@ -231,6 +243,7 @@ def test_a_sum_is_the_sum():
         (lambda: Consistency(0.1, ratio=noise.LogUniform(0.5, 1.5)), "ratio: got LogUniform"),
         (lambda: Consistency(0.1, steps=0), "steps: got 0"),
         (lambda: Consistency(0.1, walk=1.5), "walk: got 1.5"),
+        (lambda: Consistency(0.1, every=0), "every: got 0"),
         (lambda: Consistency(0.1, gradient="none"), "gradient: got 'none'"),
         (lambda: Consistency(0.1, draws=3), "draws: got 3"),
         (

@@ -9,6 +9,7 @@ Consistent Diffusion Meets Tweedie, 2024.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -225,6 +226,9 @@ class Consistency:
         Make each draw the mean over ``z`` and ``-z``, which removes most of its variance, and of
         the bias of a single draw, for one more evaluation a draw (default: no). Only for
         ``steps=1``.
+    every : int, at least 1
+        Use every so-many-th sample of a batch only (default 1: all of them), because a sample costs
+        ``evaluations`` where the ambient loss costs one; its loss stands for its neighbours too.
     weight, sigma_data : as in ``DenoisingScoreMatching``, at the level ``s'``
     teacher : Denoiser, optional
         Used in place of the trained one for the walk, for ``D(x_s, s)`` and for the reverse steps,
@@ -244,6 +248,7 @@ class Consistency:
     gradient: str = "lower"
     draws: int = 2
     antithetic: bool = False
+    every: int = 1
     weight: str = "edm"
     sigma_data: float = 0.5
     teacher: Denoiser | None = None
@@ -258,6 +263,7 @@ class Consistency:
             raise ValueError(f"ratio: got {self.ratio!r}; allowed are numbers between 0 and 1")
         _whole("steps", self.steps, 1)
         _whole("walk", self.walk, 1)
+        _whole("every", self.every, 1)
         if self.gradient not in GRADIENTS:
             raise ValueError(f"gradient: got {self.gradient!r}; allowed are {GRADIENTS}")
         if self.draws not in (1, 2):
@@ -269,13 +275,20 @@ class Consistency:
 
     @property
     def evaluations(self) -> int:
-        """Network evaluations a sample, the teacher's included."""
+        """Network evaluations for each sample that is used, the teacher's included."""
         below = self.sigmas.range[0] < self.sigma_data_noise  # type: ignore[union-attr]
         draw = 2 if self.antithetic else self.steps
         return (self.walk if below else 0) + 1 + self.draws * draw
 
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
         """Loss of each sample of the noisy ``batch`` (B, *shape), (B,)."""
+        runs = len(generator) if isinstance(generator, Sequence) else 1
+        if len(batch) % (runs * self.every):
+            raise ValueError(
+                f"batch: got {len(batch)} samples for {runs} runs; "
+                f"allowed are multiples of {runs * self.every}, because every={self.every}"
+            )
+        batch = batch[:: self.every]
         teacher = denoiser if self.teacher is None else self.teacher
         x, s = self.points(teacher, batch, generator)
         below = s * self._ratio(s, generator)
@@ -300,7 +313,8 @@ class Consistency:
             lower = parts[0] if len(parts) == 1 else (parts[0] + parts[1]) / 2
             defects.append(lower - upper)
         inner = (defects[0] * defects[-1]).flatten(1).mean(1)
-        return WEIGHTS[self.weight](below, self.sigma_data) * inner
+        loss = WEIGHTS[self.weight](below, self.sigma_data) * inner
+        return loss.repeat_interleave(self.every)
 
     def _ratio(self, s: Tensor, generator: Generator) -> Tensor | float:
         if isinstance(self.ratio, float):
