@@ -6,8 +6,11 @@
 PROFILE ?= cpu
 SEED    ?= 0
 PORT    ?= 8000
+REMOTE  ?= origin
 PYTHON  ?= python3
 VENV    ?= .venv
+
+AXE      := 4.14.1
 
 PROFILES := smoke cpu gpu
 ifeq ($(filter $(PROFILE),$(PROFILES)),)
@@ -29,12 +32,12 @@ $(call say,seed,$(SEED))$(call say,repository_url,$(REPOSITORY_URL))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help book smoke gpu run site test serve lab script notebooks picture constraints clean
+.PHONY: help book smoke gpu run site test serve publish linkcheck axe lab script notebooks picture constraints clean
 
 help: ## list these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 	@echo
-	@echo "  variables: PROFILE=smoke|cpu|gpu  SEED=0  PORT=8000  PYTHON=python3.12  VENV=path  REPOSITORY_URL=address"
+	@echo "  variables: PROFILE=smoke|cpu|gpu  SEED=0  PORT=8000  REMOTE=origin  PYTHON=python3.12  VENV=path  REPOSITORY_URL=address"
 
 book: site ## run every chapter (profile cpu), build the site and say where it is
 	@echo "The book is at $(CURDIR)/_build/site/$(PROFILE)/index.html ('make serve' shows it)."
@@ -55,6 +58,16 @@ serve: ## show the built site on http://127.0.0.1:8000
 	@test -f _build/site/$(PROFILE)/index.html || { echo "There is no site yet: run 'make book PROFILE=$(PROFILE)' first."; exit 1; }
 	@echo "http://127.0.0.1:$(PORT)  (stop with Ctrl-C)"
 	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/site/$(PROFILE) $(PORT)
+
+publish: $(READY) ## build the site and push it to the branch gh-pages of the remote
+	@$(RUN) book/publish.py check $(REMOTE)
+	@$(MAKE) --no-print-directory book
+	@$(RUN) book/publish.py push $(REMOTE) _build/site/$(PROFILE)
+
+linkcheck: $(READY) run ## ask every address that the site links to (needs a network)
+	@$(BUILD) linkcheck $(PROFILE)
+
+axe: _build/axe/axe.min.js ## fetch the accessibility checker that the site's tests then use (needs npm)
 
 lab: $(READY) ## edit the chapters as notebooks in JupyterLab
 	@test -x $(VENV)/bin/jupyter-lab || $(RUN) -m pip install -q -c constraints.txt -e ".[book,test,lab]"
@@ -87,12 +100,16 @@ $(READY): pyproject.toml constraints.txt
 	$(RUN) -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e ".[book,test]"
 	@touch $@
 
+_build/axe/axe.min.js:
+	@mkdir -p $(@D)
+	cd $(@D) && npm pack --silent axe-core@$(AXE) && tar -xzf axe-core-*.tgz --strip-components=1 package/axe.min.js && touch axe.min.js
+
 # ---- for each profile: a chapter is run again when its text, the module or the pinned packages changed
 define profile_rules
 _build/executed/$(1)/%.ipynb: notebooks/%.md $(MODULE) constraints.txt _build/seed $(2) | $(READY)
 	@$$(BUILD) run $(1) $$(SEED) $$< $$@
 
-_build/site/$(1)/index.html: $(CHAPTERS:%=_build/executed/$(1)/%.ipynb) $(BOOK) _config.yml _toc.yml _build/repository_url | $(READY)
+_build/site/$(1)/index.html: $(CHAPTERS:%=_build/executed/$(1)/%.ipynb) $(BOOK) $(MODULE) $(RECORDS) _config.yml _toc.yml CITATION.cff _build/repository_url | $(READY)
 	@$$(BUILD) site $(1) _build/site/$(1)
 endef
 # The records of GPU runs are an input, except where they are written.

@@ -3,7 +3,8 @@
 Usage::
 
     python book/build.py run PROFILE SEED notebooks/NN.md _build/executed/PROFILE/NN.ipynb
-    python book/build.py site PROFILE FOLDER
+    python book/build.py site PROFILE FOLDER [--only CHAPTER]
+    python book/build.py linkcheck PROFILE
     python book/build.py notebooks [--check]
     python book/build.py script PROFILE SEED
     python book/build.py picture EXECUTED.ipynb
@@ -101,6 +102,7 @@ def run(profile: str, seed: int, source: Path, target: Path) -> int:
     seconds = time.perf_counter() - start
 
     executed.metadata.pop("papermill", None)
+    durations = [cell.metadata.get("papermill", {}).get("duration") for cell in executed.cells]
     for cell in executed.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
@@ -108,6 +110,7 @@ def run(profile: str, seed: int, source: Path, target: Path) -> int:
         "profile": profile,
         "seed": seed,
         "seconds": round(seconds, 1),
+        "longest_cell_seconds": round(max(filter(None, durations), default=0.0), 1),
         "peak_memory_mib": round(peak_memory_of_children() / 2**20),
         "date": datetime.date.today().isoformat(),
         **machine(profile),
@@ -149,15 +152,30 @@ def machine(profile: str) -> dict[str, str]:
 
 
 # ---------------------------------------------------------------- site
-def site(profile: str, folder: Path) -> int:
-    """Lay out the sources as the repository does, build the site, and put it in place whole."""
+def site(profile: str, folder: Path, only: str | None = None) -> int:
+    """Lay out the sources as the repository does, build the site, and put it in place whole.
+
+    With `only` the first page and one chapter, for a quick look: references to others stay open.
+    """
     folder = folder.resolve()
     work = folder.parent / f".{folder.name}.new"
     shutil.rmtree(work, ignore_errors=True)
     stage(profile, work / "sources")
     command: list[Path | str] = [Path(sys.executable).with_name("jupyter-book"), "build"]
-    command += [work / "sources", "--path-output", work, "--quiet", "-W", "--keep-going"]
-    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+    command += [work / "sources", "--path-output", work, "--quiet", "--keep-going"]
+    if only:
+        toc = {"format": "jb-book", "root": "book/index", "chapters": [{"file": only}]}
+        (work / "sources" / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+    else:
+        command.append("-W")
+    warnings = subprocess.STDOUT if only else None
+    done = subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=warnings,
+        text=True,
+        env=sphinx_environment(work / "sources"),
+    )
     if done.returncode:
         print(done.stdout, file=sys.stderr)
         print(f"No site was built: see the warnings above. Its sources: {work}", file=sys.stderr)
@@ -170,6 +188,27 @@ def site(profile: str, folder: Path) -> int:
     os.replace(work / "_build" / "html", folder)
     shutil.rmtree(work)
     return 0
+
+
+def sphinx_environment(staged: Path) -> dict[str, str]:
+    """Where Sphinx finds its extension book/pages.py, and the module as it is staged."""
+    path = os.pathsep.join([str(ROOT / "book"), str(staged)])
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def linkcheck(profile: str) -> int:
+    """Ask every address that the site links to; list those that do not answer."""
+    work = ROOT / "_build" / "linkcheck"
+    shutil.rmtree(work, ignore_errors=True)
+    stage(profile, work / "sources")
+    command: list[Path | str] = [Path(sys.executable).with_name("jupyter-book"), "build"]
+    command += [work / "sources", "--path-output", work, "--builder", "linkcheck"]
+    environment = sphinx_environment(work / "sources")
+    done = subprocess.run([str(part) for part in command], env=environment)
+    found = work / "_build" / "linkcheck" / "output.txt"
+    dead = [line for line in found.read_text(encoding="utf-8").splitlines() if "[broken]" in line]
+    print("\n".join(dead) if dead else f"No dead link. Every answer: {found}")
+    return bool(dead) or done.returncode
 
 
 def stage(profile: str, folder: Path) -> None:
@@ -189,25 +228,29 @@ def stage(profile: str, folder: Path) -> None:
         del config["repository"]
     if "github.com" not in url:  # Colab opens notebooks from GitHub
         del config["launch_buttons"]
-    (folder / "_config.yml").write_text(
-        yaml.safe_dump(config, allow_unicode=True), encoding="utf-8"
-    )
-
     (folder / "notebooks").mkdir()
     executed = {}
     for source in sources():
         notebook = nbformat.read(
             ROOT / "_build" / "executed" / profile / f"{source.stem}.ipynb", as_version=4
         )
-        executed[source.stem] = notebook.metadata["build"]
+        executed[source.stem] = dict(notebook.metadata["build"])
         fill_in_repository(notebook, url)
         hide_default_parameters(notebook)
+        name_hidden_code(notebook)
         nbformat.write(notebook, folder / "notebooks" / f"{source.stem}.ipynb")
+    config["sphinx"]["config"]["book_facts"] = executed
+    text = yaml.safe_dump(config, allow_unicode=True)
+    (folder / "_config.yml").write_text(text, encoding="utf-8")
+
+    import api  # the files beside this one
+    import times
 
     generated = folder / "book" / "_generated"
     generated.mkdir()
+    api.write(folder / "book")
     (generated / "cards.md").write_text(cards(), encoding="utf-8")
-    (generated / "times.md").write_text(times(executed), encoding="utf-8")
+    (generated / "times.md").write_text(times.page(profile, list(executed)), encoding="utf-8")
     (generated / "ledger.md").write_text(ledger_page(profile, executed), encoding="utf-8")
 
 
@@ -221,6 +264,14 @@ def hide_default_parameters(notebook: nbformat.NotebookNode) -> None:
             cell.metadata["tags"] = [*tags, "remove-cell"]
 
 
+def name_hidden_code(notebook: nbformat.NotebookNode) -> None:
+    """Say on the button of a figure's cell what it shows."""
+    for cell in notebook.cells:
+        options = cell.metadata.get("mystnb", {})
+        if "figure" in options and "hide-input" in cell.metadata.get("tags", []):
+            options["code_prompt_show"] = "Show the code that made this figure"
+
+
 def chapters() -> list[dict[str, Any]]:
     """The chapters in book/chapters.yml; `written` tells those that exist from those planned."""
     listed = yaml.safe_load((ROOT / "book" / "chapters.yml").read_text(encoding="utf-8"))
@@ -230,7 +281,7 @@ def chapters() -> list[dict[str, Any]]:
 
 def cards() -> str:
     """The landing page's cards: a link for a chapter that exists, 'in preparation' for another."""
-    lines = ["::::{grid} 1 2 2 3", ":gutter: 3", ":class-container: chapters", ""]
+    lines = ["::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: chapters", ""]
     for number, chapter in enumerate(chapters()):
         lines.append(f":::{{grid-item-card}} {number} · {chapter['title']}")
         if chapter["written"]:
@@ -240,29 +291,6 @@ def cards() -> str:
         paper = chapter["paper"] + ("" if chapter["written"] else " **In preparation.**")
         lines += ["", chapter["summary"].strip(), "", "{.paper}", paper, ":::", ""]
     return "\n".join([*lines, "::::", ""])
-
-
-def times(executed: dict[str, dict[str, Any]]) -> str:
-    """A table of what each chapter took when this site was built."""
-    if not executed:
-        return "No chapter has been run.\n"
-    facts = list(executed.values())
-    same = {
-        key: ", ".join(sorted({str(f[key]) for f in facts}))
-        for key in ("profile", "hardware", "software", "date")
-    }
-    lines = [
-        f"Profile `{same['profile']}`; {same['hardware']}; {same['software']}; {same['date']}.",
-        "",
-        "| chapter | seconds | peak memory (MiB) |",
-        "|---|--:|--:|",
-    ]
-    for name, fact in executed.items():
-        lines.append(
-            f"| {{doc}}`/notebooks/{name}` | {fact['seconds']:.1f} | {fact['peak_memory_mib']} |"
-        )
-    total, peak = sum(f["seconds"] for f in facts), max(f["peak_memory_mib"] for f in facts)
-    return "\n".join([*lines, f"| all | {total:.1f} | {peak} |", ""])
 
 
 def ledger_page(profile: str, executed: dict[str, dict[str, Any]]) -> str:
@@ -350,6 +378,9 @@ def main() -> int:
     one = commands.add_parser("site")
     one.add_argument("profile", choices=PROFILES)
     one.add_argument("folder", type=Path)
+    one.add_argument("--only", help="such as notebooks/00-one-denoiser")
+    one = commands.add_parser("linkcheck")
+    one.add_argument("profile", choices=PROFILES)
     one = commands.add_parser("notebooks")
     one.add_argument("--check", action="store_true")
     one = commands.add_parser("script")
@@ -361,7 +392,9 @@ def main() -> int:
     if given.command == "run":
         return run(given.profile, given.seed, given.source.resolve(), given.target)
     if given.command == "site":
-        return site(given.profile, given.folder)
+        return site(given.profile, given.folder, given.only)
+    if given.command == "linkcheck":
+        return linkcheck(given.profile)
     if given.command == "notebooks":
         return notebooks(given.check)
     if given.command == "script":

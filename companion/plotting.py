@@ -484,13 +484,14 @@ class Table:
     def _repr_html_(self) -> str:
         def line(row: Sequence[str], kind: str) -> str:
             style = 'style="text-align:left;padding:.15em .3em;white-space:nowrap"'
-            cells = [f"<{kind} {style}>{html.escape(c)}</{kind}>" for c in row]
+            tags = [kind if c else "td" for c in row]  # a heading of nothing is no heading
+            cells = [f"<{t} {style}>{html.escape(c)}</{t}>" for t, c in zip(tags, row)]
             return f"<tr>{''.join(cells)}</tr>"
 
         # A table that is wider than the page scrolls by itself, by the keyboard as well.
         body = "".join(line(row, "td") for row in self.rows)
         return (
-            f'{STYLE}<div class="nop" style="overflow-x:auto" tabindex="0" role="region" '
+            f'{STYLE}<div class="nop" style="overflow-x:auto" tabindex="0" role="group" '
             'aria-label="table"><table style="font-size:.76em">'
             f"<thead>{line(self.head, 'th')}</thead><tbody>{body}</tbody></table></div>"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import importlib.util
 import json
 import os
 import re
@@ -25,6 +26,11 @@ REPOSITORY = "https://github.com/someone/noise"
 
 pytestmark = pytest.mark.site
 
+_spec = importlib.util.spec_from_file_location("api", ROOT / "book" / "api.py")
+assert _spec and _spec.loader
+api = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(api)
+
 
 def clean_environment(**more: str) -> dict[str, str]:
     make = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "REPOSITORY_URL")
@@ -41,29 +47,40 @@ def _make_site(profile: str) -> Path:
     return SITES / profile
 
 
-def _with_address(folder: Path) -> Path:
-    """The smoke site once more, as it is when the repository's address is known."""
-    _make_site("smoke")
-    command = [sys.executable, ROOT / "book" / "build.py", "site", "smoke", folder / "site"]
-    done = subprocess.run(
-        command, env=clean_environment(REPOSITORY_URL=REPOSITORY), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "site"
+def _is_fresh(profile: str) -> bool:
+    question = ["make", "-q", f"_build/site/{profile}/index.html"]
+    there = (SITES / profile / "index.html").exists()
+    return there and not subprocess.run(question, cwd=ROOT, env=clean_environment()).returncode
 
 
-@pytest.fixture(scope="session", params=["smoke", "cpu", "gpu", "with address"])
-def site(request, tmp_path_factory) -> Path:
-    if request.param == "with address":
-        return _with_address(tmp_path_factory.mktemp("with_address"))
+@pytest.fixture(scope="session", params=["smoke", "cpu", "gpu"])
+def site(request) -> Path:
     if request.param == "smoke":
         return _make_site("smoke")
-    folder = SITES / request.param
-    if not (folder / "index.html").exists():
-        pytest.skip(f"no site of the profile {request.param} has been built")
-    question = ["make", "-q", f"_build/site/{request.param}/index.html"]
-    if subprocess.run(question, cwd=ROOT, env=clean_environment()).returncode:
-        pytest.skip(f"the site of the profile {request.param} is older than its sources")
+    if not _is_fresh(request.param):
+        pytest.skip(f"no site of the profile {request.param} is there, or it is not up to date")
+    return SITES / request.param
+
+
+@pytest.fixture(scope="session")
+def looked_at() -> Path:
+    """The site to open in a browser: the cpu profile's if it is there, for its figures."""
+    return SITES / "cpu" if _is_fresh("cpu") else _make_site("smoke")
+
+
+@pytest.fixture(scope="session")
+def with_address(tmp_path_factory) -> Path:
+    """The first page and one chapter, as they are when the repository's address is known."""
+    _make_site("smoke")
+    folder = tmp_path_factory.mktemp("with_address") / "site"
+    command = [sys.executable, ROOT / "book" / "build.py", "site", "smoke", folder]
+    done = subprocess.run(
+        [*command, "--only", f"notebooks/{CHAPTERS[0]}"],
+        env=clean_environment(REPOSITORY_URL=REPOSITORY),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
@@ -87,13 +104,18 @@ class Page(HTMLParser):
                 self.links.append(given[key])
 
 
-@pytest.fixture(scope="session")
-def pages(site) -> dict[str, Page]:
+@functools.cache
+def read_pages(site: Path) -> dict[str, Page]:
     return {
         path.relative_to(site).as_posix(): Page(path)
         for path in sorted(site.rglob("*.html"))
         if "_static" not in path.relative_to(site).parts
     }
+
+
+@pytest.fixture(scope="session")
+def pages(site) -> dict[str, Page]:
+    return read_pages(site)
 
 
 # ---------------------------------------------------------------- without a browser
@@ -108,12 +130,17 @@ def contents() -> list[str]:
                 names += [f"notebooks/{chapter}" for chapter in CHAPTERS]
             else:
                 names.append(entry["file"])
+            for section in entry.get("sections", []):
+                assert section["glob"] == "book/api/*"
+                names += [f"book/api/{module}" for module in api.modules()]
     return names
 
 
 def test_every_page_is_there_and_no_other(pages):
     made = {name.removesuffix(".html") for name in pages}
-    assert made - {"index", "search", "genindex"} == set(contents())
+    listings = {"index", "search", "genindex", "py-modindex"}
+    made = {name for name in made if not name.startswith("_modules/")}  # the module's source
+    assert made - listings == set(contents())
 
 
 def test_every_link_inside_the_site_leads_somewhere(site, pages):
@@ -141,26 +168,90 @@ def test_every_picture_has_a_description(pages):
             assert (image.get("alt") or "").strip(), f"{name}: {image['src']}"
 
 
-def test_buttons_lead_to_the_repository_or_are_not_there(request, site, pages):
+def external(pages: dict[str, Page]) -> dict[str, str]:
+    """The links that leave the site, each with a page that has it."""
+    return {
+        link: name
+        for name, page in pages.items()
+        for link in page.links
+        if urlsplit(link).scheme not in ("", "data", "mailto")
+    }
+
+
+def test_links_that_leave_the_site_are_safe_and_whole(pages):
+    for link, name in external(pages).items():
+        parts = urlsplit(link)
+        assert parts.scheme == "https" or link.startswith("http://127.0.0.1"), f"{name}: {link}"
+        assert "." in parts.netloc and " " not in link, f"{name}: {link}"
+
+
+def test_a_chapter_can_be_taken_away_and_cited(site, pages):
+    for chapter in CHAPTERS:
+        page = pages[f"notebooks/{chapter}.html"]
+        for kind in ("ipynb", "md", "py"):
+            assert f"../_sources/notebooks/{chapter}.{kind}" in page.links
+        assert "#cite-this" in page.links and "cite-this" in page.names
+        files = site / "_sources" / "notebooks" / chapter
+        source = ROOT / "notebooks" / f"{chapter}.md"
+        assert files.with_suffix(".md").read_bytes() == source.read_bytes()
+        compile(files.with_suffix(".py").read_text(encoding="utf-8"), chapter, "exec")
+        notebook = json.loads(files.with_suffix(".ipynb").read_text(encoding="utf-8"))
+        assert any(cell.get("outputs") for cell in notebook["cells"]), "not the executed one"
+        text = (site / "notebooks" / f"{chapter}.html").read_text(encoding="utf-8")
+        assert f"noiseonpurpose{int(chapter[:2])}" in text
+        assert "Show the code that made this figure" in text
+
+
+def test_without_an_address_no_button_is_dead(site, pages):
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    here = "with address" in request.node.callspec.params.values()
-    url = REPOSITORY if here else config["repository"]["url"]
+    url = config["repository"]["url"]
     for chapter in CHAPTERS:
         links = pages[f"notebooks/{chapter}.html"].links
-        assert f"../_sources/notebooks/{chapter}.ipynb" in links, "no notebook to download"
-        online = [link for link in links if "colab" in link and "://" in link]
-        online += [link for link in links if "github.com" in link and "/issues/new" in link]
-        if url:
-            owner = url.removeprefix("https://github.com/")
-            place = f"{owner}/blob/main/notebooks/{chapter}.ipynb"
-            assert f"https://colab.research.google.com/github/{place}" in links
-            assert (ROOT / "notebooks" / f"{chapter}.ipynb").exists()
-            assert url in links
-        else:
-            assert not online
+        if not url:
+            assert not [link for link in links if "colab" in link and "://" in link]
+            assert not [link for link in links if "github.com" in link and "/issues/new" in link]
         text = (site / "_sources" / "notebooks" / f"{chapter}.ipynb").read_text(encoding="utf-8")
         assert "{{ repository }}" not in text
         assert f'repository = \\"{url}\\"' in text
+
+
+def test_with_an_address_every_button_leads_to_the_repository(with_address):
+    chapter = CHAPTERS[0]
+    links = read_pages(with_address)[f"notebooks/{chapter}.html"].links
+    owner = REPOSITORY.removeprefix("https://github.com/")
+    colab = f"https://colab.research.google.com/github/{owner}/blob/main/notebooks/{chapter}.ipynb"
+    assert links.count(colab) == 2  # the theme's button and the line under the title
+    assert REPOSITORY in links
+    assert [link for link in links if link.startswith(f"{REPOSITORY}/issues/new")]
+    files = [link for link in links if link.startswith((f"{REPOSITORY}/blob", f"{REPOSITORY}/raw"))]
+    assert f"{REPOSITORY}/blob/main/notebooks/{chapter}.md" in files
+    for link in [*files, colab]:
+        assert (ROOT / link.split("/main/", 1)[1]).exists(), link
+    source = with_address / "_sources" / "notebooks" / f"{chapter}.ipynb"
+    assert f'repository = \\"{REPOSITORY}\\"' in source.read_text(encoding="utf-8")
+
+
+def test_pages_and_pictures_are_light(site, pages):
+    for name in pages:
+        size = (site / name).stat().st_size
+        assert size < 2_000_000, f"{name} has {size / 1e6:.1f} MB"
+    for folder in ("_images", "_static"):
+        for path in (site / folder).rglob("*.png"):
+            assert path.stat().st_size < 400_000, f"{path} has more than 400 KB"
+
+
+def test_every_public_name_has_an_entry_with_its_source_and_the_chapters_that_use_it(pages):
+    uses = api.uses([ROOT / "notebooks" / f"{chapter}.md" for chapter in CHAPTERS])
+    assert "00-one-denoiser" in uses["companion.noise.corrupt"]
+    for module, path in api.modules().items():
+        page = pages[f"book/api/{module}.html"]
+        entries = {name for name in page.names if name.startswith(f"{module}.")}
+        for name in api.exported(path):
+            assert f"{module}.{name}" in entries, f"{module}.{name} has no docstring"
+            for chapter in uses.get(f"{module}.{name}", []):
+                assert f"../../notebooks/{chapter}.html" in page.links, f"{name} in {chapter}"
+        source = [link for link in page.links if "_modules/companion" in link and "#" in link]
+        assert source, f"no entry of {module} leads to its source"
 
 
 def test_landing_page_has_a_card_for_every_chapter(site, pages):
@@ -174,7 +265,7 @@ def test_landing_page_has_a_card_for_every_chapter(site, pages):
 
 
 def test_measured_times_are_those_of_this_build(site):
-    text = (site / "book" / "rerun.html").read_text(encoding="utf-8")
+    text = (site / "book" / "times.html").read_text(encoding="utf-8")
     for chapter in CHAPTERS:
         source = site / "_sources" / "notebooks" / f"{chapter}.ipynb"
         facts = json.loads(source.read_text(encoding="utf-8"))["metadata"]["build"]
@@ -185,7 +276,8 @@ def test_measured_times_are_those_of_this_build(site):
 # ---------------------------------------------------------------- in the browser
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
-    chromium = next(filter(None, map(shutil.which, ["chromium", "chromium-browser"])), None)
+    names = ["chromium", "chromium-browser", "google-chrome"]
+    chromium = next(filter(None, map(shutil.which, names)), None)
     driver = shutil.which("chromedriver")
     if not chromium or not driver:
         say = "these tests look at the site in Chromium: install chromium and chromium-driver"
@@ -225,9 +317,9 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="session")
-def address(site):
+def address(looked_at):
     server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(site))
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(looked_at))
     )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -257,16 +349,32 @@ ready.then(() => Promise.all(images)).then(broken => {
     drawn: document.querySelectorAll('.math mjx-container').length,
     mistakes: [...document.querySelectorAll('mjx-merror')].map(node => node.textContent),
     errors: document.querySelectorAll('.output.traceback, .output.stderr, .problematic').length,
-    wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
   });
 });
 """
+WIDE = """
+return document.documentElement.scrollWidth - document.documentElement.clientWidth;
+"""
+# An accessibility checker, axe-core, if `make axe` has fetched it.
+AXE = ROOT / "_build" / "axe" / "axe.min.js"
+CHECK = """
+const [theme, rules, done] = arguments;
+document.documentElement.dataset.theme = theme;
+const still = document.createElement('style');
+still.textContent = '* { transition: none !important; animation: none !important; }';
+document.head.append(still);
+axe.run(document, {resultTypes: ['violations'], ...(rules ? {runOnly: rules} : {})})
+  .then(result => done(result.violations.map(
+    rule => `${rule.id}: ${rule.nodes.map(node => node.html).join(' ')}`.slice(0, 300))));
+"""
 
 
-def test_every_page_works_in_a_browser(browser, address, pages):
+def test_every_page_works_in_a_browser(browser, address, looked_at):
+    """One visit to each page: contents, both colour modes, three widths, accessibility."""
+    checker = AXE.read_text(encoding="utf-8") if AXE.exists() else None
     browser.get_log("browser"), browser.get_log("performance")
-    for name in pages:
-        if name == "index.html":  # it leads on to the first page
+    for name in read_pages(looked_at):
+        if name == "index.html" or name.startswith("_modules/"):  # leads on; plain source
             continue
         browser.get(f"{address}/{name}")
         seen = browser.execute_async_script(LOOK)
@@ -275,7 +383,17 @@ def test_every_page_works_in_a_browser(browser, address, pages):
         assert not seen["mistakes"], f"{name}: a formula has a mistake"
         assert not seen["errors"], f"{name}: an error or a warning among the outputs"
         assert seen["shades"]["light"] > 0.9 and seen["shades"]["dark"] < 0.2, name
-        assert seen["wide"] <= 0, f"{name}: the page is wider than the window"
+        for width in (1280, 768, 390):
+            screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 400}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+            wide = browser.execute_script(WIDE)
+            assert wide <= 0, f"{name} is {wide} pixels too wide for {width}"
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        if checker:
+            browser.execute_script(checker)
+            found = browser.execute_async_script(CHECK, "light", None)
+            found += browser.execute_async_script(CHECK, "dark", ["color-contrast"])
+            assert not found, f"{name}: {found}"
         severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
         assert not severe, f"{name}: {severe}"
         for entry in browser.get_log("performance"):
@@ -283,6 +401,18 @@ def test_every_page_works_in_a_browser(browser, address, pages):
             if message["method"] == "Network.requestWillBeSent":
                 url = message["params"]["request"]["url"]
                 assert re.match(rf"{address}|data:|blob:|chrome:|about:", url), f"{name}: {url}"
+
+
+def test_the_keyboard_reaches_the_text_first(browser, address):
+    """The first stop of the Tab key is the link that skips to the text."""
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.get(f"{address}/notebooks/{CHAPTERS[0]}.html")
+    browser.find_element("css selector", "body").send_keys(Keys.TAB)
+    focused = browser.switch_to.active_element
+    assert "main-content" in (focused.get_attribute("href") or "")
+    WebDriverWait(browser, 10).until(lambda b: focused.rect["y"] >= 0)  # it slides into view
 
 
 def test_the_address_alone_leads_to_the_first_page(browser, address):
@@ -293,24 +423,13 @@ def test_the_address_alone_leads_to_the_first_page(browser, address):
     WebDriverWait(browser, 10).until(lambda b: b.title.startswith("Noise on Purpose"))
 
 
-def test_search_finds_the_first_chapter(browser, address):
+@pytest.mark.parametrize(
+    "query, page",
+    [("denoiser", f"notebooks/{CHAPTERS[0]}.html"), ("picard", "book/api/companion.samplers.html")],
+)
+def test_search_finds_chapters_and_the_reference(browser, address, query, page):
     from selenium.webdriver.support.ui import WebDriverWait
 
-    browser.get(f"{address}/search.html?q=denoiser")
-    found = WebDriverWait(browser, 20).until(
-        lambda b: b.find_elements("css selector", "#search-results li a")
-    )
-    assert any(f"notebooks/{CHAPTERS[0]}.html" in link.get_attribute("href") for link in found)
-
-
-@pytest.mark.parametrize("width", [390, 768])
-def test_pages_fit_a_narrow_screen(browser, address, pages, width):
-    screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    try:
-        for name in set(pages) - {"index.html", "genindex.html"}:
-            browser.get(f"{address}/{name}")
-            seen = browser.execute_async_script(LOOK)
-            assert seen["wide"] <= 0, f"{name} is {seen['wide']} pixels too wide"
-    finally:
-        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.get(f"{address}/search.html?q={query}")
+    there = f'#search-results li a[href*="{page}"]'  # results come one after the other
+    WebDriverWait(browser, 20).until(lambda b: b.find_elements("css selector", there))

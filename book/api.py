@@ -1,0 +1,71 @@
+"""The reference of `companion`: a page for each module, and which chapter uses which name."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import jupytext
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def exported(path: Path) -> list[str]:
+    """The names in the `__all__` of a file; none if it has none."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return ast.literal_eval(node.value)
+    return []
+
+
+def modules() -> dict[str, Path]:
+    """The public modules, by name: those of the package, and files that no package re-exports."""
+    package = ROOT / "companion"
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        names = exported(path)
+        inside = path.parent if path.name == "__init__.py" else path.with_suffix("")
+        above = [] if inside.parent in (package, ROOT) else exported(path.parent / "__init__.py")
+        if names and inside != package and not set(names) & set(above):
+            found[".".join(inside.relative_to(ROOT).parts)] = path
+    return found
+
+
+def summary(path: Path) -> str:
+    """The first sentence of a file's docstring."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def uses(sources: list[Path]) -> dict[str, list[str]]:
+    """For each name of `companion` the chapters whose code says it, in the order of the book."""
+    found: dict[str, list[str]] = {}
+    for source in sources:
+        cells = [c.source for c in jupytext.read(source).cells if c.cell_type == "code"]
+        tree = ast.parse("\n".join(cells))
+        local: dict[str, str] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("companion"):
+                local |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+            elif isinstance(node, ast.Import):
+                local |= {a.name: a.name for a in node.names if a.name == "companion"}
+        said = set(local.values())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute):
+                base, _, rest = ast.unparse(node).partition(".")
+                if base in local and rest.replace(".", "").isidentifier():
+                    said.add(f"{local[base]}.{rest}")
+        for name in said:
+            found.setdefault(name, []).append(source.stem)
+    return found
+
+
+def write(folder: Path) -> None:
+    """Write the reference's pages, and the table of them, into a folder of the site's sources."""
+    table = ["| module | what is in it |", "|---|---|"]
+    (folder / "api").mkdir()
+    for name, path in modules().items():
+        page = f"(api-{name})=\n\n# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n"
+        (folder / "api" / f"{name}.md").write_text(page, encoding="utf-8")
+        table.append(f"| [{name}](api/{name}.md) | {summary(path)} |")
+    (folder / "_generated" / "api.md").write_text("\n".join([*table, ""]), encoding="utf-8")

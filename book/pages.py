@@ -1,0 +1,184 @@
+"""What the site's pages have beyond their Markdown; a Sphinx extension.
+
+A chapter's page gets links to its notebook, its source and its citation. An entry of the reference
+gets links to the chapters that use it and to the equations that it names. The theme's pages get the
+roles and names that readers without a mouse or a screen need.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+import api  # the file beside this one
+import build
+import yaml
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The theme's own marks that an accessibility checker objects to, and what stands there instead.
+REPAIRS = {
+    '<div id="pst-primary-sidebar"': '<div id="pst-primary-sidebar" role="region" '
+    'aria-label="Search and contents"',
+    'search-button__button pst-js-only" title="Search" aria-label="Search" data': (
+        'search-button__button pst-js-only" data'
+    ),
+    '<summary aria-label="Toggle hidden content">': "<summary>",
+    '<summary><span class="toctree-toggle"': '<summary aria-label="Pages below">'
+    '<span class="toctree-toggle"',
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
+    ' role="doc-biblioentry"': "",
+    'data-mode="light" title="Light"': 'data-mode="light"',
+    'data-mode="dark"  title="Dark"': 'data-mode="dark"',
+    'data-mode="auto"  title="System Settings"': 'data-mode="auto"',
+}
+
+
+# ---------------------------------------------------------------- chapters
+def citation(chapter: dict[str, Any], number: int, url: str) -> str:
+    """A BibTeX entry for a chapter, made from CITATION.cff."""
+    facts = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    names = " and ".join("{" + author["name"] + "}" for author in facts["authors"])
+    year = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["copyright"]
+    fields = {
+        "author": names,
+        "title": f"{{{chapter['title']}}}",
+        "booktitle": facts["title"],
+        "chapter": str(number),
+        "year": str(year),
+        "note": f"Version {facts['version']}",
+        **({"url": url} if url else {}),
+    }
+    lines = [f"  {name:9} = {{{value}}}," for name, value in fields.items()]
+    return "\n".join([f"@incollection{{noiseonpurpose{number},", *lines, "}"])
+
+
+def links(stem: str, top: str, url: str, facts: dict[str, Any]) -> str:
+    """The line under a chapter's title."""
+    files = f"{top}_sources/notebooks/{stem}"
+    source = f"{url}/blob/main/notebooks/{stem}.md" if url else f"{files}.md"
+    entries = {
+        "Download the notebook": f"{files}.ipynb",
+        "Open the source": source,
+        "As a script": f"{files}.py",
+    }
+    if "github.com" in url:
+        place = url.split("github.com", 1)[1]
+        colab = "https://colab.research.google.com/github"
+        entries["Run in Colab"] = f"{colab}{place}/blob/main/notebooks/{stem}.ipynb"
+    entries["Cite this"] = "#cite-this"
+    anchors = [f'<a href="{html.escape(to)}">{name}</a>' for name, to in entries.items()]
+    made = f"Ran in {facts['seconds']:.0f} s on {facts['hardware'].split(',')[0]}"
+    anchors.append(f'<a href="{top}book/times.html">{html.escape(made)}</a>')
+    return '<p class="chapter-links">' + " ".join(anchors) + "</p>"
+
+
+def cite_section(chapter: dict[str, Any], number: int, top: str, url: str) -> str:
+    """The section at a chapter's end."""
+    entry = highlight(citation(chapter, number, url), get_lexer_by_name("bibtex"), HtmlFormatter())
+    return (
+        '<section id="cite-this"><h2>Cite this</h2>'
+        "<p>And please cite the papers whose methods you use; "
+        f'<a href="{top}book/bibliography.html">the bibliography</a> has them.</p>'
+        f'<div class="highlight-bibtex notranslate">{entry}</div></section>'
+    )
+
+
+def dress(app, pagename, templatename, context, doctree) -> None:
+    """Put a chapter's links under its title and its citation at its end."""
+    folder, _, stem = pagename.rpartition("/")
+    if folder != "notebooks" or "body" not in context:
+        return
+    listed = build.chapters()
+    number = [chapter["file"] for chapter in listed].index(stem)
+    url, top = build.repository_url(), "../"
+    line = links(stem, top, url, app.config.book_facts[stem])
+    body = context["body"].replace("</h1>", f"</h1>\n{line}", 1)
+    section = cite_section(listed[number], number, top, url)
+    at = body.rindex("</section>")  # inside of the chapter's own section
+    context["body"] = body[:at] + section + body[at:]
+
+
+# ---------------------------------------------------------------- the reference
+def escape(lines: list[str]) -> list[str]:
+    """A docstring's plain text as reStructuredText: only double backquotes and examples mean it."""
+    kept = []
+    for part in re.split(r"(``.+?``|^ *>>>.*(?:\n *\S.*)*)", "\n".join(lines), flags=re.S | re.M):
+        if not part.startswith("``") and not part.lstrip().startswith(">>>"):
+            part = re.sub(r"([*|])", r"\\\1", part)
+            part = re.sub(r"(?<=\w)_(?!\w)", r"\\_", part)
+        kept.append(part)
+    return "".join(kept).split("\n")
+
+
+def equations(text: str, labels: set[str]) -> str:
+    """Links for the labels of equations that the book has."""
+
+    def link(match: re.Match) -> str:
+        return f":eq:`{match[1]}`" if match[1] in labels else match[0]
+
+    text = re.sub(r"\((eq-[a-z0-9-]+)\)", link, text)
+    return re.sub(r"(?<!`)\b(eq-[a-z0-9]+(?:-[a-z0-9]+)*)\b(?!`)", link, text)
+
+
+def read_docstring(app, what, name, obj, options, lines) -> None:
+    """Before napoleon reads a docstring: plain text, equations as links."""
+    lines[:] = [equations(line, app.book_labels) for line in escape(lines)]
+
+
+def add_uses(app, what, name, obj, options, lines) -> None:
+    """After it: the chapters that use the entry."""
+    chapters = app.book_uses.get(name, []) if what != "module" else []
+    if chapters:
+        named = ", ".join(f":doc:`/notebooks/{chapter}`" for chapter in chapters)
+        lines += ["", ".. container:: used-in", "", f"   Used in {named}.", ""]
+
+
+# ---------------------------------------------------------------- every page
+def repair(page: Path) -> None:
+    """Give the theme's marks the roles and names that they lack."""
+    before = text = page.read_text(encoding="utf-8")
+    for old, new in REPAIRS.items():
+        text = text.replace(old, new)
+    # A signature over several lines is a list of definitions without terms.
+    inner = r'<dd><em class="sig-param">(.*?)</dd>'
+    text = re.sub(rf"<dl>\s*((?:{inner}\s*)+)</dl>", lambda found: re.sub(
+        inner, r'<em class="sig-param sig-line">\1', found[1]), text)  # fmt: skip
+    if text != before:
+        page.write_text(text, encoding="utf-8")
+
+
+def finish(app, exception) -> None:
+    """After the build: repair the pages, and lay the chapters' sources beside them."""
+    if exception or app.builder.format != "html":
+        return
+    out = Path(app.outdir)
+    for page in out.rglob("*.html"):
+        if "_static" not in page.relative_to(out).parts:
+            repair(page)
+    for source in build.sources():
+        beside = out / "_sources" / "notebooks" / source.stem
+        beside.with_suffix(".md").write_bytes(source.read_bytes())
+        facts = app.config.book_facts[source.stem]
+        text = build.script(source, facts["profile"], facts["seed"])
+        beside.with_suffix(".py").write_text(text, encoding="utf-8")
+
+
+def setup(app) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.add_config_value("book_facts", {}, "html")
+    app.book_uses = api.uses(build.sources())
+    texts = [source.read_text(encoding="utf-8") for source in build.sources()]
+    app.book_labels = {
+        label for text in texts for label in re.findall(r"^\$\$ \((eq-[a-z0-9-]+)\)", text, re.M)
+    }
+    app.connect("autodoc-process-docstring", read_docstring, priority=400)
+    app.connect("autodoc-process-docstring", add_uses, priority=600)
+    app.connect("html-page-context", dress)
+    app.connect("build-finished", finish)
+    return {"parallel_read_safe": False, "parallel_write_safe": True}

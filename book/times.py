@@ -1,0 +1,70 @@
+"""The page of measured times, memory and sizes, read out of executed chapters and records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parent.parent
+PROFILES = ("smoke", "cpu", "gpu")
+
+
+def measured(path: Path) -> dict[str, Any]:
+    """What a run left in its notebook, and the sizes of that and of its figures."""
+    notebook = nbformat.read(path, as_version=4)
+    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+    figures = [o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})]
+    return {
+        **notebook.metadata["build"],
+        "kilobytes": path.stat().st_size / 1000,
+        "figures": len(figures),
+        "largest": max((len(f) * 3 / 4000 for f in figures), default=0),  # base64
+    }
+
+
+def table(runs: dict[str, dict[str, Any]]) -> list[str]:
+    """The runs of one profile."""
+    facts = list(runs.values())
+    same = [", ".join(sorted({str(f[k]) for f in facts})) for k in ("hardware", "software", "date")]
+    lines = [f"{same[0]}; {same[1]}; {same[2]}.", ""]
+    lines += ["| chapter | seconds | longest cell | memory (MiB) | notebook (KB) | figures (KB) |"]
+    lines += ["|---|--:|--:|--:|--:|--:|"]
+    for name, f in runs.items():
+        cell = f"{f['longest_cell_seconds']:.1f}" if "longest_cell_seconds" in f else ""
+        figures = f"{f['figures']}, at most {f['largest']:.0f}"
+        cells = [f"{{doc}}`/notebooks/{name}`", f"{f['seconds']:.1f}", cell]
+        cells += [str(f["peak_memory_mib"]), f"{f['kilobytes']:.0f}", figures]
+        lines.append(f"| {' | '.join(cells)} |")
+    total, peak = sum(f["seconds"] for f in facts), max(f["peak_memory_mib"] for f in facts)
+    size, figures = sum(f["kilobytes"] for f in facts), sum(f["figures"] for f in facts)
+    return [*lines, f"| all | {total:.1f} | | {peak} | {size:.0f} | {figures} |", ""]
+
+
+def records(folder: Path) -> list[str]:
+    """What each recorded image experiment took."""
+    lines = ["| record | seconds | memory (MiB) | device | date |", "|---|--:|--:|---|---|"]
+    paths = sorted(folder.glob("*.json"))
+    for path in paths:
+        p = json.loads(path.read_text(encoding="utf-8")).get("provenance", {})
+        seconds = "" if p.get("seconds") is None else f"{p['seconds']:.0f}"
+        memory = "" if p.get("peak_memory") is None else f"{p['peak_memory'] / 2**20:.0f}"
+        cells = [f"`{path.stem}`", seconds, memory, str(p.get("device", ""))]
+        lines.append(f"| {' | '.join([*cells, str(p.get('date', ''))[:10]])} |")
+    return [*lines, ""] if paths else ["No record has been made yet.", ""]
+
+
+def page(profile: str, stems: list[str]) -> str:
+    """The tables: the profile of this site, the others as far as they were run, the records."""
+    lines: list[str] = []
+    for other in (profile, *(p for p in PROFILES if p != profile)):
+        folder = ROOT / "_build" / "executed" / other
+        runs = {s: measured(path) for s in stems if (path := folder / f"{s}.ipynb").exists()}
+        lines += [f"## Profile `{other}`" + (", which made this site" if other == profile else "")]
+        missing = [s for s in stems if s not in runs]
+        lines += ["", *(table(runs) if runs else ["Not run where this site was built.", ""])]
+        if runs and missing:
+            lines += [f"Not run here: {', '.join(missing)}.", ""]
+    return "\n".join([*lines, "## Recorded image experiments", "", *records(ROOT / "results")])
