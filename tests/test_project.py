@@ -187,6 +187,11 @@ class TestNotebook:
         (cell,) = [cell for cell in code_cells(source) if "parameters" in tags(cell)]
         assert cell.source.strip() == 'profile = "cpu"\nseed = 0'
 
+    def test_lets_colab_choose_the_profile(self, source):
+        lines = [line for cell in code_cells(source) for line in cell.source.splitlines()]
+        chosen = [line for line in lines if line.startswith("profile = profiles.choose(profile)")]
+        assert len(chosen) == 1, "after the imports: profile = profiles.choose(profile)"
+
     def test_is_plain_python(self, source):
         for cell in code_cells(source):
             ast.parse(cell.source, feature_version=(3, 10))
@@ -284,3 +289,63 @@ def test_outputs_are_written_whole_or_not_at_all(tmp_path):
         build.write_atomically(path, "two \ud800")
     assert path.read_text() == "one"
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+
+
+# ---------------------------------------------------------------- publishing
+def test_the_workflow_runs_the_two_commands_and_publishes_the_site():
+    text = (ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8")
+    jobs = yaml.safe_load(text)["jobs"]
+    runs = [step["run"].split(" #")[0] for step in jobs["build"]["steps"] if "run" in step]
+    assert runs[-2:] == ["make book", "make test"]
+    used = re.findall(r"uses: (actions/[a-z-]+)@(\S+)", text)
+    assert used and all(re.fullmatch(r"v\d+", version) for _, version in used)
+    folders = [step.get("with", {}).get("path") for step in jobs["build"]["steps"]]
+    assert set(folders) == {None, "_build/site/cpu"}
+    assert jobs["publish"]["needs"] == "build" and "main" in jobs["publish"]["if"]
+
+
+def test_publish_says_at_once_what_is_missing():
+    def check(remote: str, url: str) -> str:
+        done = subprocess.run(
+            [sys.executable, ROOT / "book" / "publish.py", "check", remote],
+            env={**os.environ, "REPOSITORY_URL": url},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 1
+        return done.stderr
+
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    url = config["repository"]["url"]
+    if not url:
+        assert "address is not known" in check("origin", "")
+    assert "run 'make notebooks'" in check("origin", "https://github.com/other/name")
+    assert "publish.py check" in make("-n", "publish").stdout
+
+
+def test_publish_pushes_the_site_and_then_its_changes(tmp_path, monkeypatch):
+    pytest.importorskip("ghp_import")
+    monkeypatch.syspath_prepend(str(ROOT / "book"))
+    publish = importlib.import_module("publish")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "gc.auto=0"]
+    work, remote, site = (tmp_path / name for name in ("work", "remote.git", "site"))
+    subprocess.run([*git, "init", "-q", "--bare", remote], check=True)
+    subprocess.run([*git, "init", "-q", work], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "one"], cwd=work, check=True)
+    subprocess.run([*git, "remote", "add", "pages", remote], cwd=work, check=True)
+    monkeypatch.setattr(publish.build, "ROOT", work)
+    monkeypatch.chdir(work)
+    for key in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{key}_NAME", "a")
+        monkeypatch.setenv(f"GIT_{key}_EMAIL", "a@example.org")
+    assert "no site" in publish.push("pages", site)
+    site.mkdir()
+    for text in ("first", "second"):
+        (site / "index.html").write_text(text)
+        assert publish.push("pages", site) == ""
+        show = [*git, "-C", remote, "show", "gh-pages:index.html"]
+        assert subprocess.run(show, capture_output=True, text=True, check=True).stdout == text
+    files = subprocess.run(
+        [*git, "-C", remote, "ls-tree", "--name-only", "gh-pages"], capture_output=True, text=True
+    ).stdout.split()
+    assert set(files) == {".nojekyll", "index.html"}
