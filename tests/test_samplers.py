@@ -217,7 +217,7 @@ def test_picard_stops_by_tolerance_and_by_count():
 
 
 def test_plain_picard_blows_up_as_the_exponential_series_and_semilinear_does_not():
-    """With D = 0 the flow is x sigma / sigma_0 = x exp(-u); Picard's k-th iterate is its series."""
+    """eq-nc-series: with D = 0 the flow is x exp(-u), and the k-th iterate its series."""
     x, sigmas = start(), noise.log_linear(400, 40.0, 0.04, final_zero=False).double()
     found: dict[bool, list] = {False: [], True: []}
     for semilinear, calls in found.items():
