@@ -190,6 +190,11 @@ def reverse_steps(
     return x
 
 
+def _gradient(wanted: bool) -> torch.set_grad_enabled:
+    """Keep gradients in this block only if they are wanted, and were before."""
+    return torch.set_grad_enabled(wanted and torch.is_grad_enabled())
+
+
 @dataclass(frozen=True)
 class Consistency:
     """The denoiser is a martingale along its own reverse process (eq-tw-consistency).
@@ -282,39 +287,46 @@ class Consistency:
 
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
         """Loss of each sample of the noisy ``batch`` (B, *shape), (B,)."""
+        batch = self._used(batch, generator)
+        teacher = denoiser if self.teacher is None else self.teacher
+        x, s = self.points(teacher, batch, generator)
+        below = s * self._ratio(s, generator)
+        with _gradient(self.gradient != "lower"):
+            upper = teacher(x, s)
+        defects = []
+        for _ in range(self.draws):
+            drawn = self._draw(teacher, x, s, below, upper, generator)
+            with _gradient(self.gradient != "upper"):
+                lower = torch.stack([denoiser(point, below) for point in drawn]).mean(0)
+            defects.append(lower - upper)
+        inner = (defects[0] * defects[-1]).flatten(1).mean(1)
+        loss = WEIGHTS[self.weight](below, self.sigma_data) * inner
+        return loss.repeat_interleave(self.every)
+
+    def _used(self, batch: Tensor, generator: Generator) -> Tensor:
         runs = len(generator) if isinstance(generator, Sequence) else 1
         if len(batch) % (runs * self.every):
             raise ValueError(
                 f"batch: got {len(batch)} samples for {runs} runs; "
                 f"allowed are multiples of {runs * self.every}, because every={self.every}"
             )
-        batch = batch[:: self.every]
-        teacher = denoiser if self.teacher is None else self.teacher
-        x, s = self.points(teacher, batch, generator)
-        below = s * self._ratio(s, generator)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient != "lower"):
-            upper = teacher(x, s)
-        learns_below = torch.is_grad_enabled() and self.gradient != "upper"
-        defects = []
-        for _ in range(self.draws):
-            noises: list[Tensor | None] = [None]
-            if self.antithetic:
-                z = randn_like(x, generator)
-                noises = [z, -z]
-            parts = []
-            for z_given in noises:
-                with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient == "all"):
-                    drawn = reverse_steps(
-                        teacher, x, s, below,
-                        steps=self.steps, generator=generator, denoised=upper, z=z_given,
-                    )  # fmt: skip
-                with torch.set_grad_enabled(learns_below):
-                    parts.append(denoiser(drawn, below))
-            lower = parts[0] if len(parts) == 1 else (parts[0] + parts[1]) / 2
-            defects.append(lower - upper)
-        inner = (defects[0] * defects[-1]).flatten(1).mean(1)
-        loss = WEIGHTS[self.weight](below, self.sigma_data) * inner
-        return loss.repeat_interleave(self.every)
+        return batch[:: self.every]
+
+    def _draw(
+        self, teacher: Denoiser, x: Tensor, s: Tensor, below: Tensor, upper: Tensor, generator
+    ) -> list[Tensor]:
+        """One draw of the lower state: one point, or two of opposite noise."""
+        noises: list[Tensor | None] = [None]
+        if self.antithetic:
+            z = randn_like(x, generator)
+            noises = [z, -z]
+        with _gradient(self.gradient == "all"):
+            return [
+                reverse_steps(
+                    teacher, x, s, below, steps=self.steps, generator=generator, denoised=upper, z=z
+                )
+                for z in noises
+            ]
 
     def _ratio(self, s: Tensor, generator: Generator) -> Tensor | float:
         if isinstance(self.ratio, float):
