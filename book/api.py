@@ -65,7 +65,11 @@ def write(folder: Path) -> None:
     table = ["| module | what is in it |", "|---|---|"]
     (folder / "api").mkdir()
     for name, path in modules().items():
-        page = f"(api-{name})=\n\n# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n"
+        package, _, last = name.rpartition(".")
+        page = (
+            f"(api-{name})=\n\n# {last}\n\n`from {package} import {last}`\n\n"
+            f"```{{eval-rst}}\n.. automodule:: {name}\n```\n"
+        )
         (folder / "api" / f"{name}.md").write_text(page, encoding="utf-8")
         table.append(f"| [{name}](api/{name}.md) | {summary(path)} |")
     (folder / "_generated" / "api.md").write_text("\n".join([*table, ""]), encoding="utf-8")

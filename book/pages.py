@@ -37,6 +37,8 @@ REPAIRS = {
     'data-mode="dark"  title="Dark"': 'data-mode="dark"',
     'data-mode="auto"  title="System Settings"': 'data-mode="auto"',
 }
+LINE = r'<dd>(<em class="sig-param">.*?)</dd>'
+SPAN = r'<span class="sig-line">\1</span>'
 
 
 # ---------------------------------------------------------------- chapters
@@ -146,9 +148,9 @@ def repair(page: Path) -> None:
     for old, new in REPAIRS.items():
         text = text.replace(old, new)
     # A signature over several lines is a list of definitions without terms.
-    inner = r'<dd><em class="sig-param">(.*?)</dd>'
-    text = re.sub(rf"<dl>\s*((?:{inner}\s*)+)</dl>", lambda found: re.sub(
-        inner, r'<em class="sig-param sig-line">\1', found[1]), text)  # fmt: skip
+    text = re.sub(
+        rf"<dl>\s*((?:{LINE}\s*)+)</dl>", lambda found: re.sub(LINE, SPAN, found[1]), text
+    )
     if text != before:
         page.write_text(text, encoding="utf-8")
 
