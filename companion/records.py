@@ -8,6 +8,7 @@ step: whoever reads sees the old record or the new one, never a mixture.
 from __future__ import annotations
 
 import ast
+import contextlib
 import datetime
 import hashlib
 import html
@@ -15,6 +16,7 @@ import importlib
 import inspect
 import io
 import json
+import linecache
 import math
 import os
 import platform
@@ -431,6 +433,24 @@ def _dotted(node: ast.AST) -> str | None:
     return ".".join([node.id, *reversed(parts)])
 
 
+def _text(used: Any) -> str:
+    """Source of a function or a class, of a class in a notebook's cell as well."""
+    try:
+        return inspect.getsource(used)
+    except (OSError, TypeError):
+        if not isinstance(used, type):
+            raise
+        # A notebook is no file, but IPython keeps the text of its cells, the newest last.
+        for name, entry in reversed(list(linecache.cache.items())):
+            if len(entry) == 4 and not Path(name).exists():
+                text = "".join(entry[2])
+                with contextlib.suppress(SyntaxError):
+                    for node in ast.parse(text).body if f"class {used.__name__}" in text else ():
+                        if isinstance(node, ast.ClassDef) and node.name == used.__name__:
+                            return ast.unparse(node)
+        raise
+
+
 def fingerprint(*functions: FunctionType) -> str:
     """Hash the code that a result depends on.
 
@@ -461,7 +481,7 @@ def fingerprint(*functions: FunctionType) -> str:
         if key in texts:
             continue
         try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(used)))
+            tree = ast.parse(textwrap.dedent(_text(used)))
         except (OSError, TypeError, SyntaxError) as error:
             raise ValueError(f"functions: the source of {used!r} cannot be read") from error
         names = {_dotted(n) for n in ast.walk(tree) if isinstance(n, ast.Name | ast.Attribute)}

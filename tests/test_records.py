@@ -1,12 +1,14 @@
 import importlib.util
 import itertools
 import json
+import linecache
 import math
 import os
 import re
 import subprocess
 import sys
 import textwrap
+import types
 from pathlib import Path
 
 import numpy as np
@@ -352,3 +354,23 @@ def test_fingerprint_needs_a_source():
     exec("def f(config): return {}, {}", scope)
     with pytest.raises(ValueError, match=r"the source of .* cannot be read"):
         fingerprint(scope["f"])
+
+
+def test_fingerprint_reads_a_class_of_a_notebook_cell(monkeypatch):
+    """A kernel's cells are no files; their text stands in linecache, as IPython puts it there."""
+    module = types.ModuleType("a_kernel")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    def cell(number, text):
+        name = f"/nowhere/ipykernel_1/{number}.py"
+        lines = text.splitlines(keepends=True)
+        monkeypatch.setitem(linecache.cache, name, (len(text), None, lines, name))
+        exec(compile(text, name, "exec", dont_inherit=True), vars(module))
+
+    cell(1, "from dataclasses import dataclass\n\n@dataclass\nclass Setting:\n    size: int = 1\n")
+    cell(2, "def main(config):\n    return Setting().size\n")
+    before = fingerprint(module.main)
+    cell(3, "@dataclass\nclass Setting:\n    # a comment\n    size: int = 1\n")
+    assert fingerprint(module.main) == before
+    cell(4, "@dataclass\nclass Setting:\n    size: int = 2\n")
+    assert fingerprint(module.main) != before
