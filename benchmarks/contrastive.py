@@ -9,8 +9,9 @@ the same loss on average. The official setting is two samples with 128 points. I
 are timed in turns; the table shows the median of their ratio and the middle half of the rounds.
 
 The second table solves the same trajectory step by step and by Picard iteration, with a network
-trained for a moment: iterations (the depth), evaluations, and time over that of the steps. Without
-a GPU a larger batch takes longer in proportion, so only iterations and evaluations mean anything.
+trained for a moment: iterations (the depth), evaluations, and time over that of the steps. On a
+CPU the network is tiny and a call mostly overhead, so that its times say nothing about larger ones;
+on a GPU it is a U-Net. Iterations and evaluations are the same anywhere.
 """
 
 from __future__ import annotations
