@@ -204,11 +204,20 @@ def linkcheck(profile: str) -> int:
     command: list[Path | str] = [Path(sys.executable).with_name("jupyter-book"), "build"]
     command += [work / "sources", "--path-output", work, "--builder", "linkcheck"]
     environment = sphinx_environment(work / "sources")
-    done = subprocess.run([str(part) for part in command], env=environment)
-    found = work / "_build" / "linkcheck" / "output.txt"
+    done = subprocess.run(
+        [str(part) for part in command],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    found = work / "_build" / "html" / "output.txt"
+    if not found.exists():
+        print(done.stdout, file=sys.stderr)
+        return 1
     dead = [line for line in found.read_text(encoding="utf-8").splitlines() if "[broken]" in line]
-    print("\n".join(dead) if dead else f"No dead link. Every answer: {found}")
-    return bool(dead) or done.returncode
+    print("\n".join([*dead, f"{len(dead)} addresses do not answer. Every answer: {found}"]))
+    return bool(dead)
 
 
 def stage(profile: str, folder: Path) -> None:

@@ -363,7 +363,7 @@ document.documentElement.dataset.theme = theme;
 const still = document.createElement('style');
 still.textContent = '* { transition: none !important; animation: none !important; }';
 document.head.append(still);
-axe.run({exclude: ['mjx-container']}, {resultTypes: ['violations'], ...(rules ? {runOnly: rules} : {})})
+axe.run(document, {resultTypes: ['violations'], ...(rules ? {runOnly: rules} : {})})
   .then(result => done(result.violations.map(
     rule => `${rule.id}: ${rule.nodes.map(node => node.html).join(' ')}`.slice(0, 300))));
 """
