@@ -79,7 +79,7 @@ def page(sources: Sequence[Mapping[str, Any]], found: Sequence[Row], built: Mapp
     counts = Counter(row.claim.verdict for row in found)
     total = ", ".join(f"{counts[v]} {v}" for v in VERDICTS)
     lines = [f'<p class="nop-total"><strong>{len(found)} claims</strong>: {total}.</p>']
-    lines += _state(sources, found)
+    lines += _state(sources, found, built)
     lines += _controls(sources, found)
     lines += [
         '<div class="nop-ledger-scroll"><table class="nop-ledger" id="ledger"><thead><tr>'
@@ -91,12 +91,14 @@ def page(sources: Sequence[Mapping[str, Any]], found: Sequence[Row], built: Mapp
     return "```{raw} html\n" + "\n".join(lines) + "\n```\n"
 
 
-def _state(sources: Sequence[Mapping[str, Any]], found: Sequence[Row]) -> list[str]:
+def _state(
+    sources: Sequence[Mapping[str, Any]], found: Sequence[Row], built: Mapping[str, Any]
+) -> list[str]:
     """One line a source, one sign a claim: the state of all of them in one look."""
     lines = ['<dl class="nop-state">']
     for source in sources:
         name = html.escape(source["name"])
-        if "chapter" in source:
+        if source.get("chapter") in built:
             name = f'<a href="../notebooks/{source["chapter"]}.html">{name}</a>'
         signs = [
             f'<a class="nop-sign" style="--verdict:{VERDICTS[row.claim.verdict]}" '

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from companion.denoisers import Denoiser
 from companion.noise import Generator, expand, rand, randn_like
 from companion.oracles import GaussianMixture
+from companion.progress import track
 
 __all__ = [
     "DensityCoverage",
@@ -625,7 +626,7 @@ def _integral(
     low, width = -2 * math.log(sigma_max), 2 * math.log(sigma_max / sigma_min)
     column = (-1, *[1] * (x.ndim - 1))
     means = []
-    for i in range(points):
+    for i in track(range(points), "levels"):
         u = rand((len(x),), generator=generator, device=x.device, dtype=torch.float64)
         sigma = (-0.5 * (low + width * (i + u) / points)).exp().to(x.dtype)
         eps = randn_like(x, generator)
@@ -749,7 +750,7 @@ class FeatureClassifier:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps + 1)
         reach = max(1, height // 12)  # images are shifted by up to this many pixels
         padded = nn.functional.pad(images, [reach] * 4, value=-1.0)
-        for _ in range(steps):
+        for _ in track(range(steps), "classifier"):
             rows = torch.randint(len(images), (64,), generator=generator).to(device)
             top, left = torch.randint(2 * reach + 1, (2,), generator=generator).tolist()
             batch = padded[rows, :, top : top + height, left : left + width]

@@ -92,13 +92,23 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.images: list[dict[str, str | None]] = []
         self.names: set[str] = set()
+        self.captions = 0
+        self.bare: list[str | None] = []  # pictures in no figure
+        self.inside = False
         self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag != "figure"
 
     def handle_starttag(self, tag, attrs):
         given = dict(attrs)
         self.names |= {given[key] for key in ("id", "name") if given.get(key)}
         if tag == "img":
             self.images.append(given)
+            if not self.inside:
+                self.bare.append(given.get("src"))
+        self.inside = self.inside or tag == "figure"
+        self.captions += tag == "figcaption"
         for key in ("href", "src"):
             if given.get(key):
                 self.links.append(given[key])
@@ -254,6 +264,15 @@ def test_every_public_name_has_an_entry_with_its_source_and_the_chapters_that_us
         assert source, f"no entry of {module} leads to its source"
 
 
+def test_every_figure_of_a_chapter_has_a_caption(pages):
+    for chapter in CHAPTERS:
+        page = pages[f"notebooks/{chapter}.html"]
+        bare = [src for src in page.bare if src and "_images/" in src]
+        assert not bare, f"{chapter}: pictures without a caption: {bare}"
+        drawn = [image for image in page.images if "_images/" in (image["src"] or "")]
+        assert page.captions >= len(drawn) > 0, chapter
+
+
 def test_landing_page_has_a_card_for_every_chapter(site, pages):
     chapters = yaml.safe_load((ROOT / "book" / "chapters.yml").read_text(encoding="utf-8"))
     text = (site / "book" / "index.html").read_text(encoding="utf-8")
@@ -301,7 +320,7 @@ def browser(tmp_path_factory):
         f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
     ]:
         options.add_argument(flag)
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
+    if os.environ.get("CI") or (hasattr(os, "geteuid") and os.geteuid() == 0):
         options.add_argument("--no-sandbox")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(driver))
