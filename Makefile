@@ -51,8 +51,13 @@ smoke: ## run every cell of every chapter at tiny sizes (profile smoke)
 run: $(CHAPTERS:%=_build/executed/$(PROFILE)/%.ipynb)
 site: _build/site/$(PROFILE)/index.html
 
-test: $(READY) _build/site/smoke/index.html ## pytest, and nbval over the smoke runs
-	env -u MPLBACKEND COMPANION_PROGRESS=0 PYTHONHASHSEED=0 $(RUN) -m pytest tests --nbval-lax $(CHAPTERS:%=_build/executed/smoke/%.ipynb) $(PYTEST)
+# Two at a time, each on one core: the smoke runs; then the tests, and the chapters' reruns behind them.
+TESTING := env -u MPLBACKEND OMP_NUM_THREADS=1 COMPANION_PROGRESS=0 PYTHONHASHSEED=0
+test: $(READY) ## pytest, and nbval over the smoke runs
+	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 _build/site/smoke/index.html
+	@$(TESTING) $(RUN) -m pytest --nbval-lax $(CHAPTERS:%=_build/executed/smoke/%.ipynb) > _build/nbval.txt 2>&1 & chapters=$$!; \
+	  $(TESTING) $(RUN) -m pytest tests $(PYTEST); code=$$?; \
+	  wait $$chapters || code=1; echo "The chapters, run again by nbval:"; cat _build/nbval.txt; exit $$code
 
 serve: ## show the built site on http://127.0.0.1:8000
 	@test -f _build/site/$(PROFILE)/index.html || { echo "There is no site yet: run 'make book PROFILE=$(PROFILE)' first."; exit 1; }
