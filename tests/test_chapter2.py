@@ -47,6 +47,15 @@ def noisy_data(n, seed=0):
     return NOISY.sample(n, seeded(seed), dtype=torch.float64)
 
 
+def test_what_is_seen_is_the_noisy_law():
+    """Checks eq-tw-data: FrozenNoise, seen once, against the mixture convolved with the noise."""
+    clean = LAW.sample(100_000, seeded(), dtype=torch.float64)
+    frozen = FrozenNoise(clean, S_N, seed=3)
+    assert torch.equal(frozen.noisy, FrozenNoise(clean, S_N, seed=3).noisy)
+    assert torch.allclose(frozen.noisy.T.cov(), noisy_data(100_000).T.cov(), atol=0.02)
+    assert NOISY.log_prob(frozen.noisy).mean() > LAW.noisy(1.2 * S_N).log_prob(frozen.noisy).mean()
+
+
 # --- above the noise level of the data ---
 
 
