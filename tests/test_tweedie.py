@@ -132,11 +132,11 @@ def test_rows_have_levels_of_their_own():
 @pytest.mark.parametrize(
     "objective, calls",
     [
-        (Consistency(S_N, antithetic=True), 6),
-        (Consistency(S_N), 4),
+        (Consistency(S_N), 6),
+        (Consistency(S_N, antithetic=False), 4),
         (Consistency(S_N, steps=3, walk=2), 9),
-        (Consistency(S_N, draws=1), 3),
-        (Consistency(S_N, sigmas=noise.LogUniform(S_N, 2.0)), 3),
+        (Consistency(S_N, draws=1), 4),
+        (Consistency(S_N, sigmas=noise.LogUniform(S_N, 2.0)), 5),
     ],
 )
 def test_consistency_counts_its_evaluations(objective, calls):

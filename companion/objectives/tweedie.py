@@ -227,10 +227,10 @@ class Consistency:
     draws : {2, 1}
         Two independent draws (default), or one squared: cheaper, and biased by the conditional
         variance of ``D(x_s', s')``.
-    antithetic : bool
+    antithetic : bool, optional
         Make each draw the mean over ``z`` and ``-z``, which removes most of its variance, and of
-        the bias of a single draw, for one more evaluation a draw (default: no). Only for
-        ``steps=1``.
+        the bias of a single draw, for one more evaluation a draw. Default: yes with ``steps=1``;
+        not possible with more.
     every : int, at least 1
         Use every so-many-th sample of a batch only (default 1: all of them), because a sample costs
         ``evaluations`` where the ambient loss costs one; its loss stands for its neighbours too.
@@ -252,7 +252,7 @@ class Consistency:
     walk: int = 1
     gradient: str = "lower"
     draws: int = 2
-    antithetic: bool = False
+    antithetic: bool | None = None
     every: int = 1
     weight: str = "edm"
     sigma_data: float = 0.5
@@ -273,6 +273,8 @@ class Consistency:
             raise ValueError(f"gradient: got {self.gradient!r}; allowed are {GRADIENTS}")
         if self.draws not in (1, 2):
             raise ValueError(f"draws: got {self.draws!r}; allowed are 1 and 2")
+        if self.antithetic is None:
+            object.__setattr__(self, "antithetic", self.steps == 1)
         if self.antithetic and self.steps > 1:
             raise ValueError(f"antithetic: allowed with steps=1 only; got steps={self.steps}")
         if self.teacher is not None and self.gradient != "lower":
