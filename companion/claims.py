@@ -370,7 +370,7 @@ class Cell:
     ----------
     verdict : one of ``VERDICTS``, or "does not apply"
     text : str
-        The effect with its interval, or why it does not apply.
+        The effect with its interval, or why it does not apply; several lines for several effects.
     figure : str, optional
         Label of the figure that shows it.
 
@@ -437,7 +437,8 @@ class Matrix:
             lines.append(row)
             for column in self.columns:
                 cell = self.cells[row, column]
-                lines.append(f"    {column}: [{cell.verdict}] {cell.text}")
+                text = cell.text.replace("\n", "; ")
+                lines.append(f"    {column}: [{cell.verdict}] {text}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -452,11 +453,12 @@ class Matrix:
                 cell = self.cells[row, column]
                 colour = VERDICTS.get(cell.verdict, "#BBBBBB")
                 words = html.escape(cell.verdict)
+                text = html.escape(cell.text).replace("\n", "<br>")
                 if cell.figure:
                     words = f'<a href="#{html.escape(cell.figure)}">{words}</a>'
                 line += (
                     f'<td style="{left};min-width:7.5em;border-left:.3em solid {colour}">'
-                    f"<strong>{words}</strong><br>{html.escape(cell.text)}</td>"
+                    f"<strong>{words}</strong><br>{text}</td>"
                 )
             body += f"<tr>{line}</tr>"
         return (

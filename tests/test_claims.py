@@ -198,18 +198,19 @@ def test_machine_readable_form_is_metadata_not_a_representation():
 
 def test_matrix_has_a_cell_for_each_row_and_column():
     cells = {
-        ("one", "A"): claims.Cell("supported", "+3 % [2, 4]", "fig-one"),
+        ("one", "A"): claims.Cell("supported", "+3 % [2, 4]\n1 < 2", "fig-one"),
         ("one", "B"): claims.Cell("does not apply", "nothing is <trained>"),
     }
     matrix = claims.Matrix(["one"], ["A", "B"], cells, corner="reason")
     assert matrix["one", "A"].figure == "fig-one"
     assert repr(matrix).splitlines() == [
         "one",
-        "    A: [supported] +3 % [2, 4]",
+        "    A: [supported] +3 % [2, 4]; 1 < 2",
         "    B: [does not apply] nothing is <trained>",
     ]
     page = matrix._repr_html_()
     assert '<a href="#fig-one">supported</a>' in page and "&lt;trained&gt;" in page
+    assert "+3 % [2, 4]<br>1 &lt; 2" in page
     assert '<th scope="row"' in page and page.count('scope="col"') == 2
     with pytest.raises(ValueError, match=r"there is none for \('one', 'B'\)"):
         claims.Matrix(["one"], ["A", "B"], {("one", "A"): cells["one", "A"]})
