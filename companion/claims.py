@@ -462,7 +462,7 @@ class Matrix:
                 )
             body += f"<tr>{line}</tr>"
         return (
-            f'{STYLE}<div class="nop" style="overflow-x:auto" tabindex="0" role="region" '
+            f'{STYLE}<div class="nop" style="overflow-x:auto" tabindex="0" role="group" '
             'aria-label="table of verdicts"><table style="font-size:.76em">'
             f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{body}</tbody></table></div>"
         )
