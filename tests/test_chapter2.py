@@ -319,6 +319,16 @@ def test_which_gradients_lower_the_defect_of_a_shared_network(gradient):
         true_slope = (1 - r) * (top + low - 1)
         defect = low * (r + (1 - r) * top) - top
         step = -model.shift.grad.item()
+        m = r + (1 - r) * top
+        written = {
+            "lower": -defect * m,
+            "upper": defect,
+            "both": defect * (1 - m),
+            "all": -defect * true_slope,
+        }[gradient]
+        scale = 2 * y.square().mean().item()
+        tolerance = 0.02 * abs(defect) + 0.05 * abs(written)
+        assert step == pytest.approx(scale * written, abs=scale * tolerance)
         descends = step * defect * true_slope < 0
         known = {
             "all": True,
