@@ -457,6 +457,8 @@ class Table:
         Names of the columns.
     rows : sequence of sequences of str
         One list of cells a row, as long as ``head``. Text is shown as it is, never read as HTML.
+    wrap : bool
+        Break the text of a cell over lines, where it is a sentence (default False: a line a row).
 
     Raises
     ------
@@ -464,7 +466,8 @@ class Table:
         If a row is longer or shorter than ``head``.
     """
 
-    def __init__(self, head: Sequence[str], rows: Sequence[Sequence[str]]):
+    def __init__(self, head: Sequence[str], rows: Sequence[Sequence[str]], *, wrap: bool = False):
+        self.wrap = wrap
         self.head = [str(c) for c in head]
         self.rows = [[str(c) for c in row] for row in rows]
         for i, row in enumerate(self.rows):
@@ -483,7 +486,10 @@ class Table:
 
     def _repr_html_(self) -> str:
         def line(row: Sequence[str], kind: str) -> str:
-            style = 'style="text-align:left;padding:.15em .3em;white-space:nowrap"'
+            space = "normal" if self.wrap else "nowrap"
+            style = (
+                f'style="text-align:left;vertical-align:top;padding:.15em .3em;white-space:{space}"'
+            )
             tags = [kind if c else "td" for c in row]  # a heading of nothing is no heading
             cells = [f"<{t} {style}>{html.escape(c)}</{t}>" for t, c in zip(tags, row)]
             return f"<tr>{''.join(cells)}</tr>"
