@@ -452,3 +452,30 @@ def test_search_finds_chapters_and_the_reference(browser, address, query, page):
     browser.get(f"{address}/search.html?q={query}")
     there = f'#search-results li a[href*="{page}"]'  # results come one after the other
     WebDriverWait(browser, 20).until(lambda b: b.find_elements("css selector", there))
+
+
+def test_the_ledger_filters_and_shows_what_a_link_asks_for(browser, address):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def shown() -> int:
+        rows = browser.find_elements("css selector", "#ledger tbody tr:not([hidden])")
+        assert browser.find_element("name", "shown").text.startswith(f"{len(rows)} of ")
+        return len(rows)
+
+    def verdicts() -> set[str]:
+        rows = browser.find_elements("css selector", "#ledger tbody tr:not([hidden])")
+        return {row.get_attribute("data-verdict") for row in rows}
+
+    browser.get(f"{address}/book/ledger.html")
+    everything = shown()
+    assert everything >= 30
+    for box in browser.find_elements("css selector", "[name=verdict]:not([value='not tested'])"):
+        box.click()
+    assert 0 < shown() < everything and verdicts() == {"not tested"}
+    browser.find_element("name", "words").send_keys("no such words")
+    assert shown() == 0
+    first = browser.find_element("css selector", ".nop-sign[href]")
+    first.click()
+    name = first.get_attribute("href").partition("#")[2]
+    WebDriverWait(browser, 10).until(lambda b: b.find_element("id", name).is_displayed())
+    assert shown() == everything
