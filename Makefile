@@ -12,7 +12,7 @@ VENV    ?= .venv
 
 AXE      := 4.14.1
 
-PROFILES := smoke cpu gpu
+PROFILES := smoke cpu long gpu
 ifeq ($(filter $(PROFILE),$(PROFILES)),)
 $(error PROFILE is '$(PROFILE)', but must be one of: $(PROFILES))
 endif
@@ -32,18 +32,21 @@ $(call say,seed,$(SEED))$(call say,repository_url,$(REPOSITORY_URL))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help book smoke gpu run site test serve publish linkcheck axe lab script notebooks picture constraints clean
+.PHONY: help book smoke long gpu run site test serve publish linkcheck axe lab script notebooks picture constraints clean
 
 help: ## list these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 	@echo
-	@echo "  variables: PROFILE=smoke|cpu|gpu  SEED=0  PORT=8000  REMOTE=origin  PYTHON=python3.12  VENV=path  REPOSITORY_URL=address"
+	@echo "  variables: PROFILE=smoke|cpu|long|gpu  SEED=0  PORT=8000  REMOTE=origin  PYTHON=python3.12  VENV=path  REPOSITORY_URL=address"
 
 book: site ## run every chapter (profile cpu), build the site and say where it is
 	@echo "The book is at $(CURDIR)/_build/site/$(PROFILE)/index.html ('make serve' shows it)."
 
-gpu: ## the same on a GPU, with the image experiments (profile gpu)
+gpu: ## the same on a GPU, with the image experiments at full size
 	@$(MAKE) --no-print-directory book PROFILE=gpu
+
+long: ## the same with the image experiments at a size for two cores (hours)
+	@$(MAKE) --no-print-directory book PROFILE=long
 
 smoke: ## run every cell of every chapter at tiny sizes (profile smoke)
 	@$(MAKE) --no-print-directory run PROFILE=smoke
@@ -117,7 +120,8 @@ _build/executed/$(1)/%.ipynb: notebooks/%.md $(MODULE) constraints.txt _build/se
 _build/site/$(1)/index.html: $(CHAPTERS:%=_build/executed/$(1)/%.ipynb) $(BOOK) $(MODULE) $(RECORDS) _config.yml _toc.yml CITATION.cff _build/repository_url | $(READY)
 	@$$(BUILD) site $(1) _build/site/$(1)
 endef
-# The records of GPU runs are an input, except where they are written.
+# The records are an input, except where they are written.
 $(eval $(call profile_rules,smoke,$(RECORDS)))
 $(eval $(call profile_rules,cpu,$(RECORDS)))
+$(eval $(call profile_rules,long))
 $(eval $(call profile_rules,gpu))

@@ -30,7 +30,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACEHOLDER = "{{ repository }}"
-PROFILES = ("smoke", "cpu", "gpu")
+PROFILES = ("smoke", "cpu", "long", "gpu")
 
 
 # ---------------------------------------------------------------- one place for each fact

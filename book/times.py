@@ -9,7 +9,7 @@ from typing import Any
 import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
-PROFILES = ("smoke", "cpu", "gpu")
+PROFILES = ("smoke", "cpu", "long", "gpu")
 
 
 def measured(path: Path) -> dict[str, Any]:

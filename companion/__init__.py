@@ -19,6 +19,7 @@ __all__ = [
     "claims",
     "data",
     "denoisers",
+    "images",
     "metrics",
     "networks",
     "noise",

@@ -7,8 +7,8 @@ import sys
 
 __all__ = ["PROFILES", "choose"]
 
-PROFILES = ("smoke", "cpu", "gpu")
-"""Every cell at tiny sizes; what two cores run; the image experiments as well."""
+PROFILES = ("smoke", "cpu", "long", "gpu")
+"""Every cell at tiny sizes; what two cores run; the image experiments as well, on CPU or GPU."""
 
 
 def choose(profile: str) -> str:
@@ -21,7 +21,7 @@ def choose(profile: str) -> str:
 
     Parameters
     ----------
-    profile : {"smoke", "cpu", "gpu"}
+    profile : {"smoke", "cpu", "long", "gpu"}
 
     Returns
     -------
@@ -30,7 +30,7 @@ def choose(profile: str) -> str:
     Raises
     ------
     ValueError
-        If ``profile``, or ``COMPANION_PROFILE`` in Colab, is none of the three.
+        If ``profile``, or ``COMPANION_PROFILE`` in Colab, is none of these.
     """
     _check("profile", profile)
     if profile != "cpu" or "google.colab" not in sys.modules:
@@ -58,4 +58,4 @@ def choose(profile: str) -> str:
 
 def _check(name: str, value: str) -> None:
     if value not in PROFILES:
-        raise ValueError(f"{name}: got {value!r}; allowed are 'smoke', 'cpu' and 'gpu'")
+        raise ValueError(f"{name}: got {value!r}; allowed are 'smoke', 'cpu', 'long' and 'gpu'")

@@ -526,8 +526,9 @@ def fingerprint(*functions: FunctionType) -> str:
 class Missing:
     """Stands where a record will be. It is false, shows as 'not yet recorded', and has no data."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, profile: str = "gpu"):
         self.name = name
+        self.profile = profile
 
     def __bool__(self) -> bool:
         return False
@@ -538,13 +539,13 @@ class Missing:
         raise AttributeError(attribute)
 
     def __repr__(self) -> str:
-        return f"{self.name}: not yet recorded (it is made by the `gpu` profile)"
+        return f"{self.name}: not yet recorded (it is made by the `{self.profile}` profile)"
 
     def _repr_html_(self) -> str:
         return (
             f'{STYLE}<p class="nop nop-record" style="border-left:.3em solid #7F7F7F;'
             f'padding-left:.6em"><strong>Not yet recorded.</strong> <code>{html.escape(self.name)}'
-            "</code> is made by the <code>gpu</code> profile.</p>"
+            f"</code> is made by the <code>{self.profile}</code> profile.</p>"
         )
 
 
