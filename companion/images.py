@@ -25,7 +25,18 @@ from torch import Tensor, nn
 from companion import data, denoisers, metrics, networks, noise, objectives, records, training
 from companion._html import STYLE
 
-__all__ = ["SIZES", "Setting", "Studies", "cache_folder", "matrix_rate", "recipe", "study"]
+__all__ = [
+    "SIZES",
+    "Setting",
+    "Studies",
+    "cache_folder",
+    "matrix_rate",
+    "packed",
+    "recipe",
+    "restored",
+    "study",
+    "title",
+]
 
 SIZES = ("smoke", "long", "gpu")
 """Sizes of a study, named after the profiles that run them."""
@@ -44,7 +55,7 @@ _RECIPES: dict[tuple[str, str], dict[str, Any]] = {
         "batch": 512, "lr": 2e-3, "classifier_steps": 2000, "rows": 2048,
     },
     ("cifar10", "gpu"): {
-        "images": 50_000, "shrink": 1, "channels": [64, 128, 128], "layers": 2, "steps": 3000,
+        "images": 50_000, "shrink": 1, "channels": [64, 128, 128], "layers": 2, "steps": 2000,
         "batch": 256, "lr": 1e-3, "classifier_steps": 4000, "rows": 2048,
     },
 }  # fmt: skip
@@ -170,7 +181,7 @@ class Setting:
         """
         model = self.network(seed) if start is None else start
         seen = self.train if seen is None else seen
-        options = {
+        options: dict[str, Any] = {
             "steps": self.config["steps"] if steps is None else steps,
             "batch_size": self.config["batch"] if batch is None else batch,
             "lr": self.config["lr"] if lr is None else lr,
@@ -187,20 +198,22 @@ class Setting:
             {
                 "objective": repr(objective), "steps": options["steps"],
                 "batch": options["batch_size"], "seed": seed, "continued": start is not None,
-                "seconds": fitted.seconds, "shared": known, "loss": float(fitted.losses[-50:].mean()),
+                "seconds": fitted.seconds, "shared": known,
+                "loss": float(fitted.losses[-50:].mean()),
                 "precision": fitted.config["mixed_precision"],
             }
         )  # fmt: skip
         return fitted.denoiser
 
     def _key(self, model: nn.Module, objective: Any, seen: Tensor, options: dict) -> str:
+        made_by: Any = training.fit, networks.UNet, type(objective)
         place = torch.cuda.get_device_name() if self.device == "cuda" else "cpu"
         parts = {
             "network": [list(self.shape), self.config["channels"], self.config["layers"]],
             "model": training._digest_model(model),
             "objective": repr(objective), "data": training._digest(seen), **options,
             "place": place, "torch": torch.__version__,
-            "code": records.fingerprint(training.fit, Setting.network, type(objective)),
+            "code": records.fingerprint(*made_by),
         }  # fmt: skip
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
 
@@ -314,6 +327,42 @@ def matrix_rate(device: str, precision: str = "no") -> float:
     return 2 * n**3 / statistics.median(times[3:])
 
 
+# --- weights in a record ------------------------------------------------------------------------
+
+
+def packed(denoiser: nn.Module, limit: int = 1_000_000) -> dict[str, Tensor]:
+    """Return the weights of a denoiser as an array for a record, in half precision.
+
+    Returns
+    -------
+    dict with ``weights``, a float16 vector, or an empty one if it takes more than ``limit`` bytes.
+    """
+    vector = nn.utils.parameters_to_vector(denoiser.parameters()).detach().cpu().half()
+    return {"weights": vector} if 2 * len(vector) <= limit else {}
+
+
+def restored(record: records.Record) -> denoisers.Preconditioned | None:
+    """Return the denoiser whose weights are packed in a record, on the CPU, ready for sampling.
+
+    Parameters
+    ----------
+    record : Record
+        With ``shape`` and ``spread`` of its ``Setting`` among its metrics.
+
+    Returns
+    -------
+    Preconditioned, or None if the record has no weights.
+    """
+    if "weights" not in record.arrays:
+        return None
+    config, shape = record.config, record.metrics["shape"]
+    network = networks.UNet(shape, config["channels"], config["layers"])
+    denoiser = denoisers.Preconditioned(network, record.metrics["spread"])
+    vector = torch.from_numpy(record.arrays["weights"]).float()
+    nn.utils.vector_to_parameters(vector, denoiser.parameters())
+    return denoiser.eval().requires_grad_(False)
+
+
 # --- studies ------------------------------------------------------------------------------------
 
 
@@ -377,21 +426,20 @@ def study(
     for config in [*full, *(c for c in long if c not in full)]:
         sizes = [s for s, among in (("gpu", full), ("long", long)) if config in among]
         ending = "" if "gpu" in sizes else "-long"
-        live = profile in sizes
         versions = [config["data"], f"{config['data']}-jpeg"]
-        versions = [v for v in versions if v in data.IMAGES and not (live and not _available(v))]
+        versions = [v for v in versions if v in data.IMAGES]
+        here = [v for v in versions if _available(v)][:1] if profile in sizes else []
         made = {}
-        for version in versions[:1] if live else versions:
+        for version in here or versions:
             asked = {**config, "data": version}
-            record = records.run(f"{name}-{version}{ending}", function, asked, live=live)
+            record = records.run(f"{name}-{version}{ending}", function, asked, live=bool(here))
             if record:
                 made[title(asked)] = record
-        found |= made or {
-            title(config): records.Missing(f"{name}-{config['data']}{ending}", sizes[0])
-        }
+        missing = records.Missing(f"{name}-{config['data']}{ending}", sizes[0])
+        found |= made or {title(config): missing}
     if profile == "smoke":
         with tempfile.TemporaryDirectory() as folder:
-            for config in configs.get("smoke", ()):
+            for config in map(dict, configs.get("smoke", ())):
                 toy = records.run(f"{name}-smoke", function, config, live=True, folder=folder)
                 found[f"{title(config)}, smoke run"] = toy
     return found
