@@ -271,13 +271,13 @@ class Setting:
     def report(self) -> dict[str, Any]:
         """Return what to keep beside the results: classifier, trainings and their speed.
 
-        ``speed``: training images a second (median over the trainings that ran here), the
+        ``speed``: training images a second (median over the plain trainings, also shared ones), the
         floating-point operations of one in the network, the rate that makes, the rate of a large
         matrix product on the same device in the same precision, and the share of it that training
         reaches.
         """
         found: dict[str, Any] = {"classifier": self.judge.describe(), "trainings": self._log}
-        ran = [e for e in self._log if not e["shared"] and e["objective"] == repr(self.plain())]
+        ran = [e for e in self._log if e["objective"] == repr(self.plain()) and not e["continued"]]
         if ran:
             rate = statistics.median(e["steps"] * e["batch"] / e["seconds"] for e in ran)
             each, peak = self._operations(), matrix_rate(self.device, ran[0]["precision"])
