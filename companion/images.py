@@ -363,6 +363,9 @@ def restored(record: records.Record) -> denoisers.Preconditioned | None:
     return denoiser.eval().requires_grad_(False)
 
 
+_SIDES = {"digits": 8, "mnist": 28, "fashion_mnist": 28, "cifar10": 32, "cifar10-jpeg": 32}
+
+
 # --- studies ------------------------------------------------------------------------------------
 
 
@@ -371,7 +374,8 @@ def title(config: Mapping[str, Any]) -> str:
     name, shrink = data.IMAGES[config["data"]], config.get("shrink", 1)
     if shrink == 1:
         return name
-    return f"{name} at {28 // shrink} × {28 // shrink}"
+    side = _SIDES[config["data"]] // shrink
+    return f"{name} at {side} × {side}"
 
 
 class Studies(dict):

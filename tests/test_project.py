@@ -248,7 +248,7 @@ def test_a_second_build_has_nothing_to_do():
 def test_an_unknown_profile_is_refused():
     done = make("book", "PROFILE=tpu")
     assert done.returncode != 0
-    assert "tpu" in done.stderr and "smoke cpu gpu" in done.stderr
+    assert "tpu" in done.stderr and "smoke cpu long gpu" in done.stderr
 
 
 def test_the_address_comes_from_one_place(monkeypatch):
