@@ -180,6 +180,11 @@ class Setting:
         -------
         The averaged denoiser, in evaluation mode, on ``device``. On a GPU that gains by it training
         is compiled, once for all networks of a process.
+
+        Raises
+        ------
+        ValueError, TrainingDiverged
+            As ``training.fit`` does.
         """
         model = self.network(seed) if start is None else start
         seen = self.train if seen is None else seen
@@ -261,7 +266,10 @@ class Setting:
         )
 
     def floor(self, number: int) -> float:
-        """Frechet distance of so many training images to the test images: no sampler gets below."""
+        """Frechet distance of the first ``number`` training images to the test images.
+
+        What as many real images show, to compare samples with; a bias for few images is in both.
+        """
         return self.frechet(self.train[:number])
 
     def error(self, denoiser: Any, sigma: float, *, number: int = 1024, seed: int = 0) -> float:

@@ -232,6 +232,7 @@ def test_make_alone_lists_the_targets():
         "serve",
         "lab",
         "gpu",
+        "long",
         "smoke",
         "notebooks",
         "constraints",
