@@ -1,0 +1,136 @@
+"""Checks of arguments: one place for the errors that every public function shares.
+
+Each returns the value in its plain type, or raises an error that names the argument, says what was
+given and what is allowed. Numbers of NumPy count as numbers; texts, truth values and fractions do
+not count as whole numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+__all__ = ["choice", "finite", "number", "whole"]
+
+T = TypeVar("T")
+
+
+def shown(value: Any) -> str:
+    """Return a value as errors show it: tensors and arrays by type, shape and dtype."""
+    shape = getattr(value, "shape", None)
+    if shape is not None and getattr(value, "dtype", None) is not None and len(shape):
+        return f"{type(value).__name__} of shape {tuple(shape)} and {value.dtype}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def whole(name: str, value: Any, at_least: int = 1, at_most: int | None = None) -> int:
+    """Return a whole number, or say that it is none.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    value : int, or what behaves as one (``numpy.int64``, a 0-d integer tensor)
+    at_least, at_most : int
+        Bounds, both allowed.
+
+    Raises
+    ------
+    ValueError
+        If it is of another type, a fraction, or out of bounds.
+    """
+    bounds = f"of at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
+    error = ValueError(f"{name}: got {shown(value)}; allowed is a whole number {bounds}")
+    if isinstance(value, (bool, str)) or "bool" in str(getattr(value, "dtype", "")):
+        raise error
+    try:
+        plain = operator.index(value)
+    except TypeError:
+        if not isinstance(value, numbers.Real) or not float(value).is_integer():
+            raise error from None
+        plain = int(value)
+    if plain < at_least or (at_most is not None and plain > at_most):
+        raise error
+    return plain
+
+
+def number(
+    name: str,
+    value: Any,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> float:
+    """Return a finite number within bounds, or say that it is none.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    value : float, or what behaves as one (an int, a NumPy number, a 0-d tensor)
+    above, below : float, optional
+        Bounds that are not allowed themselves.
+    at_least, at_most : float, optional
+        Bounds that are.
+
+    Raises
+    ------
+    ValueError
+        If it is of another type, not finite, or out of bounds.
+    """
+    bounds = [
+        f"{word} {bound:g}"
+        for word, bound in (
+            ("above", above), ("at least", at_least), ("below", below), ("at most", at_most)
+        )
+        if bound is not None
+    ]  # fmt: skip
+    allowed = " ".join(["a finite number", " and ".join(bounds)]).strip()
+    error = ValueError(f"{name}: got {shown(value)}; allowed is {allowed}")
+    scalar = isinstance(value, numbers.Real) or getattr(value, "ndim", None) == 0
+    if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")) or not scalar:
+        raise error
+    try:
+        plain = float(value)
+    except (TypeError, ValueError):
+        raise error from None
+    inside = (
+        (above is None or plain > above)
+        and (at_least is None or plain >= at_least)
+        and (below is None or plain < below)
+        and (at_most is None or plain <= at_most)
+    )
+    if not math.isfinite(plain) or not inside:
+        raise error
+    return plain
+
+
+def choice(name: str, value: T, allowed: Iterable[T]) -> T:
+    """Return one of some allowed values, or say which those are.
+
+    Raises
+    ------
+    ValueError
+        If it is none of them.
+    """
+    options = list(allowed)
+    if any(type(value) is type(option) and value == option for option in options):
+        return value
+    listed = ", ".join(map(repr, options))
+    raise ValueError(f"{name}: got {shown(value)}; allowed are {listed}")
+
+
+def finite(name: str, x: Any) -> None:
+    """Raise a ``ValueError`` that names the first row of a tensor that is not finite, if any."""
+    bad = ~x.isfinite()
+    if bad.any():
+        where = tuple(bad.nonzero()[0].tolist())
+        raise ValueError(
+            f"{name}: got {x[where].item()} at position {where} ({int(bad.sum())} such values); "
+            "allowed are finite numbers"
+        )
