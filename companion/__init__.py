@@ -16,20 +16,21 @@ from typing import Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "claims",
+    "checkpoint",
+    "checks",
     "data",
     "denoisers",
-    "images",
+    "experiments",
     "metrics",
     "networks",
     "noise",
     "objectives",
     "oracles",
     "plotting",
-    "profiles",
     "progress",
-    "records",
     "samplers",
+    "stack",
+    "statistics",
     "training",
 ]
 

@@ -1,4 +1,4 @@
-"""What the book asserts: claims with their verdicts and evidence, and the statistics behind them.
+"""What the book asserts: claims with their verdicts and evidence.
 
 A chapter ends with its claims as the output of a cell. They show as HTML or text; the output's
 metadata carry a machine-readable form, from which ``read`` gathers them out of executed notebooks.
@@ -10,27 +10,25 @@ import html
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
+import yaml
 
 from companion._html import STYLE
+from companion.statistics import Interval
 
 __all__ = [
     "MIME",
     "VERDICTS",
-    "Cell",
     "Claim",
     "Claims",
-    "Interval",
-    "Matrix",
-    "interaction",
-    "mean_interval",
-    "paired_difference",
+    "catalogue",
     "read",
+    "sources",
 ]
 
 MIME = "application/vnd.noise-on-purpose.claim+json"
@@ -48,136 +46,30 @@ VERDICTS = {
 """Verdicts that a claim may have, each with its colour in tables."""
 
 
-# --- statistics ---------------------------------------------------------------------------------
+LONGEST_ANSWER = 15
+"""Words of a plain answer."""
+
+# --- claims -------------------------------------------------------------------------------------
 
 
-class Interval(NamedTuple):
-    """A mean with its confidence interval.
-
-    As text it shows two significant digits of the interval's half-width: ``0.123 [0.101, 0.145]``.
-    A format applies to each number: ``f"{interval:.1%}"``.
-    """
-
-    mean: float
-    low: float
-    high: float
-    n: int
-    """Number of values, such as seeds, that it was made from."""
-
-    def excludes(self, value: float) -> bool:
-        """Whether ``value`` lies outside of the interval."""
-        return not self.low <= value <= self.high
-
-    def __format__(self, spec: str) -> str:
-        if not spec:
-            width = max(self.high - self.mean, self.mean - self.low)
-            size = width or abs(self.mean)
-            if not math.isfinite(size) or not 1e-6 < size < 1e6:
-                spec = ".3g"
-            else:
-                spec = f".{max(0, 1 - math.floor(math.log10(size)))}f"
-        return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
-
-    def __str__(self) -> str:
-        return format(self)
-
-
-def _values(name: str, a: Any) -> np.ndarray:
-    a = a.detach().cpu() if hasattr(a, "detach") else a
-    if not isinstance(a, np.ndarray):
-        a = np.array([float(v) for v in a])
-    a = a.astype(float)
-    if a.ndim != 1 or len(a) < 2 or not np.isfinite(a).all():
-        bad = "" if np.isfinite(a).all() else " with values that are not finite"
-        raise ValueError(f"{name}: got shape {a.shape}{bad}; allowed are two or more finite values")
-    return a
-
-
-def mean_interval(a: Any, *, confidence: float = 0.95, comparisons: int = 1) -> Interval:
-    """Mean of independent values and its t-interval.
-
-    Parameters
-    ----------
-    a : (n,) values, n at least 2
-        One for each seed, say.
-    confidence : float
-        Probability that the interval holds the true mean (default 0.95).
-    comparisons : int
-        Number of intervals that are looked at together. The level of each becomes
-        ``1 - (1 - confidence) / comparisons`` (Bonferroni), so that all of them hold at once with
-        probability ``confidence`` at least.
+@cache
+def sources() -> dict[str, Any]:
+    """Return what the sources assert: ``book/sources.yml`` of the checkout, or the package's copy.
 
     Returns
     -------
-    Interval
+    dict with ``sources``, a list in the order of the book, and ``claims``, id -> quote and source.
     """
-    from scipy.stats import t
-
-    values = _values("a", a)
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence: got {confidence!r}; allowed is a number between 0 and 1")
-    if int(comparisons) != comparisons or comparisons < 1:
-        raise ValueError(f"comparisons: got {comparisons!r}; allowed is 1 or more")
-    n, mean = len(values), float(values.mean())
-    miss = (1 - confidence) / comparisons
-    half = float(t.isf(miss / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
-    return Interval(mean, mean - half, mean + half, n)
+    package = Path(__file__).resolve().parent.parent
+    for path in (package.parent / "book" / "sources.yml", package / "_sources.yml"):
+        if path.is_file():
+            return yaml.safe_load(path.read_text(encoding="utf-8"))
+    raise FileNotFoundError(f"sources.yml: neither in {package.parent / 'book'} nor in {package}")
 
 
-def paired_difference(
-    a: Any, b: Any, *, confidence: float = 0.95, comparisons: int = 1
-) -> Interval:
-    """Mean of ``a - b`` over pairs, such as two methods with the same seeds, with its t-interval.
-
-    Parameters
-    ----------
-    a, b : (n,) values, n at least 2; the i-th of both belong together
-    confidence, comparisons : as in ``mean_interval``
-    """
-    first, second = _values("a", a), _values("b", b)
-    if len(first) != len(second):
-        raise ValueError(
-            f"b: got {len(second)} values; allowed are {len(first)}, one for each of a"
-        )
-    return mean_interval(first - second, confidence=confidence, comparisons=comparisons)
-
-
-def interaction(
-    both: Any,
-    first: Any,
-    second: Any,
-    neither: Any,
-    *,
-    confidence: float = 0.95,
-    comparisons: int = 1,
-) -> Interval:
-    """What two changes do together beyond the sum of what each does alone (eq-fn-interaction).
-
-    ``both - first - second + neither``, paired run by run: a difference in differences. Given
-    logarithms of a distance, below 0 the changes help each other, above 0 they cancel, and 0 means
-    that their gains add up.
-
-    Parameters
-    ----------
-    both, first, second, neither : 1-D of the same length
-        A result of each run with both changes, with one of them, and with none.
-    confidence, comparisons : as in ``paired_difference``
-
-    Raises
-    ------
-    ValueError
-        If lengths differ, or a value is not finite.
-    """
-    given = {"both": both, "first": first, "second": second, "neither": neither}
-    v = {name: _values(name, values) for name, values in given.items()}
-    counts = {name: len(values) for name, values in v.items()}
-    if len(set(counts.values())) > 1:
-        raise ValueError(f"both, first, second, neither: got {counts}; allowed are equal numbers")
-    difference = v["both"] - v["first"] - v["second"] + v["neither"]
-    return mean_interval(difference, confidence=confidence, comparisons=comparisons)
-
-
-# --- claims -------------------------------------------------------------------------------------
+def catalogue() -> dict[str, dict[str, str]]:
+    """Return the quote and the source of every claim that the book judges, by its id."""
+    return sources()["claims"]
 
 
 @dataclass(frozen=True)
@@ -188,13 +80,14 @@ class Claim:
     ----------
     id : str
         Unique in the book; small letters, digits and hyphens, such as "tweedie-below-noise".
-    quote : str
-        The sentence, word for word.
-    source : str
-        Who said it and where.
     verdict : {"supported", "supported in part", "not supported", "not tested"}
     evidence : str
         What was measured, or why it was not. Only "not tested" may leave it empty.
+    answer : str
+        The verdict in plain words that stand alone, at most 15 (default: none).
+    quote, source : str
+        The sentence, word for word, and who said it where (default: those that
+        ``book/sources.yml`` has for this id).
     effect : float, optional
         The number that decides (default: the mean of ``interval``).
     interval : Interval or (low, high), optional
@@ -215,10 +108,11 @@ class Claim:
     """
 
     id: str
-    quote: str
-    source: str
     verdict: str
     evidence: str
+    answer: str = ""
+    quote: str = ""
+    source: str = ""
     effect: float | None = None
     interval: tuple[float, float] | None = None
     seeds: int | None = None
@@ -231,6 +125,20 @@ class Claim:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", str(self.id)):
             raise ValueError(
                 f"id: got {self.id!r}; allowed are small letters, digits and single hyphens"
+            )
+        if not self.quote and not self.source:
+            known = catalogue().get(self.id)
+            if known is None:
+                raise ValueError(
+                    f"id: got {self.id!r}; allowed are the claims of sources.yml, or any other "
+                    "with its quote and source"
+                )
+            object.__setattr__(self, "quote", known["quote"])
+            object.__setattr__(self, "source", known["source"])
+        if len(str(self.answer).split()) > LONGEST_ANSWER:
+            raise ValueError(
+                f"answer of {self.id}: got {len(self.answer.split())} words; allowed are "
+                f"{LONGEST_ANSWER}"
             )
         for name in ("quote", "source", "provenance"):
             value = getattr(self, name)
@@ -355,117 +263,6 @@ def _row(claim: Claim) -> str:
         f"<td {left}>{text['evidence']}<br><span {small}>{' · '.join(filter(None, facts))}</span>"
         "</td></tr>"
     )
-
-
-# --- a table of verdicts ------------------------------------------------------------------------
-
-DOES_NOT_APPLY = "does not apply"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One verdict of a ``Matrix``.
-
-    Parameters
-    ----------
-    verdict : one of ``VERDICTS``, or "does not apply"
-    text : str
-        The effect with its interval, or why it does not apply; several lines for several effects.
-    figure : str, optional
-        Label of the figure that shows it.
-
-    Raises
-    ------
-    ValueError
-        If the verdict is unknown or the text empty.
-    """
-
-    verdict: str
-    text: str
-    figure: str | None = None
-
-    def __post_init__(self):
-        if self.verdict not in (*VERDICTS, DOES_NOT_APPLY):
-            raise ValueError(
-                f"verdict: got {self.verdict!r}; allowed are "
-                f"{', '.join(map(repr, (*VERDICTS, DOES_NOT_APPLY)))}"
-            )
-        if not isinstance(self.text, str) or not self.text.strip():
-            raise ValueError(f"text: got {self.text!r}; allowed is a text")
-
-
-class Matrix:
-    """Verdicts in rows and columns, such as reasons by methods: a table, or lines of text.
-
-    Parameters
-    ----------
-    rows, columns : sequences of str
-        Their names.
-    cells : mapping of (row, column) -> Cell
-        One for each row and column.
-    corner : str
-        What the rows are (default empty).
-
-    Raises
-    ------
-    ValueError
-        If a cell is missing, or belongs to no row and column.
-    """
-
-    def __init__(
-        self,
-        rows: Sequence[str],
-        columns: Sequence[str],
-        cells: Mapping[tuple[str, str], Cell],
-        *,
-        corner: str = "",
-    ):
-        self.rows, self.columns, self.corner = list(rows), list(columns), corner
-        self.cells = dict(cells)
-        expected = {(row, column) for row in self.rows for column in self.columns}
-        if missing := sorted(expected - set(self.cells)):
-            raise ValueError(f"cells: there is none for {missing[0]}")
-        if extra := sorted(set(self.cells) - expected):
-            raise ValueError(f"cells: {extra[0]} is no row and column")
-
-    def __getitem__(self, key: tuple[str, str]) -> Cell:
-        return self.cells[key]
-
-    def __repr__(self) -> str:
-        lines = []
-        for row in self.rows:
-            lines.append(row)
-            for column in self.columns:
-                cell = self.cells[row, column]
-                text = cell.text.replace("\n", "; ")
-                lines.append(f"    {column}: [{cell.verdict}] {text}")
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        """As a table that scrolls by itself; colours only repeat the words."""
-        left = "text-align:left;vertical-align:top;padding:.3em .5em"
-        heads = [f'<td style="{left}">{html.escape(self.corner)}</td>']
-        heads += [f'<th scope="col" style="{left}">{html.escape(c)}</th>' for c in self.columns]
-        body = ""
-        for row in self.rows:
-            line = f'<th scope="row" style="{left}">{html.escape(row)}</th>'
-            for column in self.columns:
-                cell = self.cells[row, column]
-                colour = VERDICTS.get(cell.verdict, "#BBBBBB")
-                words = html.escape(cell.verdict)
-                text = html.escape(cell.text).replace("\n", "<br>")
-                if cell.figure:
-                    words = f'<a href="#{html.escape(cell.figure)}">{words}</a>'
-                line += (
-                    f'<td style="{left};min-width:7.5em;border-left:.3em solid {colour}">'
-                    f"<strong>{words}</strong><br>{text}</td>"
-                )
-            body += f"<tr>{line}</tr>"
-        return (
-            f'{STYLE}<div class="nop" style="overflow-x:auto" tabindex="0" role="group" '
-            'aria-label="table of verdicts"><table style="font-size:.76em">'
-            f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{body}</tbody></table></div>"
-        )
 
 
 def read(notebooks: Iterable[str | Path]) -> list[Claim]:

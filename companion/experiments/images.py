@@ -1,9 +1,9 @@
 """Image experiments: what those of all chapters share, so that what can be shared is made once.
 
-A *study* is a function of a configuration, run at one of three sizes and recorded: ``smoke`` (a few
-steps on digits), ``long`` (two CPU cores and about two hours for the whole book) and ``gpu``. Its
-``Setting`` holds the images, the network, the classifier whose features measure samples, and trains
-networks. A network that another study has trained already is taken from a cache.
+An ``ImageExperiment`` has the settings of its images, network and training; its ``Setting`` holds
+the images, the network, the classifier whose features measure samples, and trains networks. A
+network that another experiment has trained already is taken from a cache. Sizes: ``smoke`` (a few
+steps on digits), ``long`` (two CPU cores and about two hours for the whole book) and ``gpu``.
 """
 
 from __future__ import annotations
@@ -12,68 +12,63 @@ import hashlib
 import json
 import os
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from companion import data, denoisers, metrics, networks, noise, objectives, records, training
-from companion._html import STYLE
+from companion import data, denoisers, metrics, networks, noise, objectives, training
+from companion.experiments.experiment import Experiment
+from companion.experiments.results import Results
+from companion.experiments.source import code_hash
 
 __all__ = [
-    "SIZES",
+    "ImageExperiment",
     "Setting",
-    "Studies",
     "cache_folder",
     "matrix_rate",
     "packed",
     "recipe",
     "restored",
-    "study",
-    "title",
 ]
-
-SIZES = ("smoke", "long", "gpu")
-"""Sizes of a study, named after the profiles that run them."""
 
 _RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("digits", "smoke"): {
-        "images": 100, "shrink": 1, "channels": [8, 16], "layers": 1, "steps": 3, "batch": 16,
-        "lr": 1e-3, "classifier_steps": 2, "rows": 64,
+        "images": 100, "shrink": 1, "channels": (8, 16), "layers": 1, "steps": 3, "batch": 16,
+        "lr": 1e-3, "classifier_steps": 2, "sample_batch": 64,
     },
     ("mnist", "long"): {
-        "images": 60_000, "shrink": 2, "channels": [16, 32], "layers": 1, "steps": 1500,
-        "batch": 64, "lr": 2e-3, "classifier_steps": 2000, "rows": 256,
+        "images": 60_000, "shrink": 2, "channels": (16, 32), "layers": 1, "steps": 1500,
+        "batch": 64, "lr": 2e-3, "classifier_steps": 2000, "sample_batch": 256,
     },
     ("mnist", "gpu"): {
-        "images": 60_000, "shrink": 1, "channels": [32, 64, 128], "layers": 1, "steps": 1000,
-        "batch": 512, "lr": 2e-3, "classifier_steps": 2000, "rows": 2048,
+        "images": 60_000, "shrink": 1, "channels": (32, 64, 128), "layers": 1, "steps": 1000,
+        "batch": 512, "lr": 2e-3, "classifier_steps": 2000, "sample_batch": 2048,
     },
     ("cifar10", "gpu"): {
-        "images": 50_000, "shrink": 1, "channels": [64, 128, 128], "layers": 2, "steps": 1500,
-        "batch": 256, "lr": 1e-3, "classifier_steps": 4000, "rows": 2048,
+        "images": 50_000, "shrink": 1, "channels": (64, 128, 128), "layers": 2, "steps": 1500,
+        "batch": 256, "lr": 1e-3, "classifier_steps": 4000, "sample_batch": 2048,
     },
 }  # fmt: skip
 
 
-def recipe(name: str, size: str) -> dict[str, Any]:
-    """Return the settings that all studies of a data set at a size share.
+def recipe(name: str, size: str, **differ: Any) -> dict[str, Any]:
+    """Return the settings that all experiments on a data set share at a size.
 
     Parameters
     ----------
     name : {"digits", "mnist", "cifar10"}
     size : {"smoke", "long", "gpu"}
+    **differ : settings that one experiment adds or changes
 
     Returns
     -------
-    dict with ``data``; ``images`` (how many are trained on), ``shrink`` (means of so many by so
-    many pixels); ``channels``, ``layers`` of ``networks.UNet``; ``steps``, ``batch``, ``lr`` of
-    ``training.fit``; ``classifier_steps``; ``rows`` (samples that are drawn together).
+    dict of settings of ``ImageExperiment``, for its ``sizes``.
 
     Raises
     ------
@@ -83,7 +78,54 @@ def recipe(name: str, size: str) -> dict[str, Any]:
     if (name, size) not in _RECIPES:
         allowed = ", ".join(f"{n!r} with {s!r}" for n, s in _RECIPES)
         raise ValueError(f"name, size: got {name!r} with {size!r}; allowed are {allowed}")
-    return {"data": name, **_RECIPES[name, size]}
+    return {"data": name, **_RECIPES[name, size], **differ}
+
+
+@dataclass(frozen=True)
+class ImageExperiment(Experiment):
+    """Base class of the experiments on images: their shared settings.
+
+    Parameters
+    ----------
+    data : str
+        Data set, a name of ``data.IMAGES``.
+    images : int
+        How many are trained on.
+    shrink : int
+        Means of so many by so many pixels.
+    channels, layers : tuple of int, int
+        Of ``networks.UNet``.
+    steps, batch, lr : int, int, float
+        Of ``training.fit``.
+    classifier_steps : int
+        Training of the classifier whose features measure samples.
+    sample_batch : int
+        Samples that are drawn together.
+    """
+
+    data: str = "mnist"
+    images: int = 60_000
+    shrink: int = 1
+    channels: tuple[int, ...] = (32, 64, 128)
+    layers: int = 1
+    steps: int = 1000
+    batch: int = 512
+    lr: float = 2e-3
+    classifier_steps: int = 2000
+    sample_batch: int = 2048
+
+    recorded: ClassVar[bool] = True
+
+    @property
+    def title(self) -> str:
+        """What the images are."""
+        name = data.IMAGES[self.data]
+        side = _SIDES[self.data] // self.shrink
+        return name if self.shrink == 1 else f"{name} at {side} × {side}"
+
+    def setting(self) -> Setting:
+        """Return images, network and classifier."""
+        return Setting(self)
 
 
 def cache_folder() -> Path:
@@ -105,8 +147,7 @@ class Setting:
 
     Parameters
     ----------
-    config : dict
-        At least what ``recipe`` gives.
+    config : ImageExperiment
     cache : path, optional
         Where trained networks are kept (default ``cache_folder()``; digits are not kept).
 
@@ -115,22 +156,22 @@ class Setting:
     train, test : (N, C, H, W) tensors in [-1, 1]
         On the CPU.
     shape : (C, H, W)
-    spread : float
+    data_std : float
         Standard deviation of all pixels of ``train``, for ``sigma_data``.
     device : str
     """
 
-    def __init__(self, config: Mapping[str, Any], *, cache: str | Path | None = None):
-        self.config = dict(config)
-        shrink, name = self.config["shrink"], self.config["data"]
+    def __init__(self, config: ImageExperiment, *, cache: str | Path | None = None):
+        self.config = config
+        shrink, name = config.shrink, config.data
         self._cache = Path(cache) if cache else None if name == "digits" else cache_folder()
         (train, labels), (test, test_labels) = (data.images(name, s) for s in ("train", "test"))
-        train, self._labels = (x[: self.config["images"]] for x in (train, labels))
+        train, self._labels = (x[: config.images] for x in (train, labels))
         self._test_labels = test_labels
         if shrink > 1:
             train, test = (nn.functional.avg_pool2d(x, shrink) for x in (train, test))
         self.train, self.test = train, test
-        self.shape, self.spread = tuple(train.shape[1:]), float(train.std())
+        self.shape, self.data_std = tuple(train.shape[1:]), float(train.std())
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._modern = training._modern(torch.device(self.device))
         self._log: list[dict[str, Any]] = []
@@ -138,27 +179,27 @@ class Setting:
     @property
     def title(self) -> str:
         """What the images are, for a figure."""
-        return title(self.config)
+        return self.config.title
 
     # --- training
 
     def network(self, seed: int) -> denoisers.Preconditioned:
         """Return an untrained denoiser; the seed is that of its first weights."""
         make: Callable[[], nn.Module] = partial(
-            networks.UNet, self.shape, self.config["channels"], self.config["layers"]
+            networks.UNet, self.shape, self.config.channels, self.config.layers
         )
-        return denoisers.Preconditioned(networks.seeded(make, seed), self.spread)
+        return denoisers.Preconditioned(networks.seeded(make, seed), self.data_std)
 
     def plain(self) -> objectives.DenoisingScoreMatching:
-        """Return the objective of a network that studies share: EDM's law of levels and weight."""
-        return objectives.DenoisingScoreMatching(noise.LogNormal(), "edm", self.spread)
+        """Return the objective of a network that studies share: EDM's levels and weight."""
+        return objectives.DenoisingScoreMatching(noise.LogNormal(), "edm", self.data_std)
 
     def fit(
         self,
         objective: Any,
         seed: int,
         *,
-        seen: Tensor | None = None,
+        images: Tensor | None = None,
         start: nn.Module | None = None,
         steps: int | None = None,
         batch: int | None = None,
@@ -171,7 +212,7 @@ class Setting:
         objective : as of ``training.fit``
         seed : int
             Of the first weights and of everything drawn.
-        seen : (N, C, H, W) tensor
+        images : (N, C, H, W) tensor
             What is trained on (default ``train``).
         start : denoiser to go on from (default: a new network of this seed)
         steps, batch, lr : default: those of the configuration
@@ -187,19 +228,19 @@ class Setting:
             As ``training.fit`` does.
         """
         model = self.network(seed) if start is None else start
-        seen = self.train if seen is None else seen
+        images = self.train if images is None else images
         options: dict[str, Any] = {
-            "steps": self.config["steps"] if steps is None else steps,
-            "batch_size": self.config["batch"] if batch is None else batch,
-            "lr": self.config["lr"] if lr is None else lr,
+            "steps": self.config.steps if steps is None else steps,
+            "batch_size": self.config.batch if batch is None else batch,
+            "lr": self.config.lr if lr is None else lr,
             "seed": seed,
         }
         folder, known = None, False
         if self._cache is not None:
-            folder = self._cache / self._key(model, objective, seen, options)
+            folder = self._cache / self._key(model, objective, images, options)
             known = (folder / training.CHECKPOINT).exists()
         fitted = training.fit(
-            model, objective, seen, checkpoint=folder, checkpoint_every=10**9,
+            model, objective, images, checkpoint=folder, checkpoint_every=10**9,
             compile=self._modern and not known, **options,
         )  # fmt: skip
         self._log.append(
@@ -213,15 +254,14 @@ class Setting:
         )  # fmt: skip
         return fitted.denoiser
 
-    def _key(self, model: nn.Module, objective: Any, seen: Tensor, options: dict) -> str:
-        made_by: Any = training.fit, networks.UNet, type(objective)
+    def _key(self, model: nn.Module, objective: Any, images: Tensor, options: dict) -> str:
         place = torch.cuda.get_device_name() if self.device == "cuda" else "cpu"
         parts = {
-            "network": [list(self.shape), self.config["channels"], self.config["layers"]],
+            "network": [list(self.shape), self.config.channels, self.config.layers],
             "model": training._digest_model(model),
-            "objective": repr(objective), "data": training._digest(seen), **options,
+            "objective": repr(objective), "data": training._digest(images), **options,
             "place": place, "torch": torch.__version__,
-            "code": records.fingerprint(*made_by),
+            "code": code_hash("companion.experiments.images"),
         }  # fmt: skip
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
 
@@ -236,25 +276,25 @@ class Setting:
 
         On a GPU that trains in bf16 the network is evaluated in it too; states stay in float32.
         """
-        parts = z.split(self.config["rows"])
+        parts = z.split(self.config.sample_batch)
         with torch.no_grad(), torch.autocast(self.device, torch.bfloat16, enabled=self._modern):
-            made = [sampler(p.to(self.device), i).float().cpu() for i, p in enumerate(parts)]
-        return torch.cat(made)
+            samples = [sampler(p.to(self.device), i).float().cpu() for i, p in enumerate(parts)]
+        return torch.cat(samples)
 
     @cached_property
-    def judge(self) -> metrics.FeatureClassifier:
+    def classifier(self) -> metrics.FeatureClassifier:
         """Classifier trained on these images, whose features measure samples; seed 0."""
         return metrics.FeatureClassifier.train(
             self.train, self._labels, device=self.device, held_out=(self.test, self._test_labels),
-            data=self.title, steps=self.config["classifier_steps"],
+            data=self.title, steps=self.config.classifier_steps,
         )  # fmt: skip
 
     @cached_property
     def _real(self) -> Tensor:
-        return self.judge.features(self.test)
+        return self.classifier.features(self.test)
 
     def frechet(self, samples: Tensor) -> float:
-        """Frechet distance of samples to the test images, in the features of ``judge``.
+        """Frechet distance of samples to the test images, in the features of ``classifier``.
 
         NaN if a sample is not finite. Samples are clamped to [-1, 1], as images are when they are
         looked at.
@@ -262,7 +302,7 @@ class Setting:
         if not samples.isfinite().all():
             return float("nan")
         return float(
-            metrics.frechet_distance(self.judge.features(samples.clamp(-1, 1)), self._real)
+            metrics.frechet_distance(self.classifier.features(samples.clamp(-1, 1)), self._real)
         )
 
     def floor(self, number: int) -> float:
@@ -290,7 +330,7 @@ class Setting:
         matrix product on the same device in the same precision, and the share of it that training
         reaches.
         """
-        found: dict[str, Any] = {"classifier": self.judge.describe(), "trainings": self._log}
+        found: dict[str, Any] = {"classifier": self.classifier.describe(), "trainings": self._log}
         ran = [e for e in self._log if e["objective"] == repr(self.plain()) and not e["continued"]]
         if ran:
             rate = statistics.median(e["steps"] * e["batch"] / e["seconds"] for e in ran)
@@ -355,119 +395,25 @@ def packed(denoiser: nn.Module, limit: int = 1_000_000) -> dict[str, Tensor]:
     return {"weights": vector} if 2 * len(vector) <= limit else {}
 
 
-def restored(record: records.Record) -> denoisers.Preconditioned | None:
-    """Return the denoiser whose weights are packed in a record, on the CPU, ready for sampling.
+def restored(results: Results) -> denoisers.Preconditioned | None:
+    """Return the denoiser whose weights are packed in results, on the CPU, ready for sampling.
 
     Parameters
     ----------
-    record : Record
-        With ``shape`` and ``spread`` of its ``Setting`` among its metrics.
+    results : Results
+        With ``shape`` and ``data_std`` of its ``Setting`` among its facts.
 
     Returns
     -------
-    Preconditioned, or None if the record has no weights.
+    Preconditioned, or None if there are no weights.
     """
-    if "weights" not in record.arrays:
+    if "weights" not in results.arrays:
         return None
-    config, shape = record.config, record.metrics["shape"]
-    network = networks.UNet(shape, config["channels"], config["layers"])
-    denoiser = denoisers.Preconditioned(network, record.metrics["spread"])
-    vector = torch.from_numpy(record.arrays["weights"]).float()
-    nn.utils.vector_to_parameters(vector, denoiser.parameters())
+    settings, facts = results.settings, results.facts
+    network = networks.UNet(facts["shape"], settings["channels"], settings["layers"])
+    denoiser = denoisers.Preconditioned(network, facts["data_std"])
+    nn.utils.vector_to_parameters(results.tensor("weights").float(), denoiser.parameters())
     return denoiser.eval().requires_grad_(False)
 
 
 _SIDES = {"digits": 8, "mnist": 28, "fashion_mnist": 28, "cifar10": 32, "cifar10-jpeg": 32}
-
-
-# --- studies ------------------------------------------------------------------------------------
-
-
-def title(config: Mapping[str, Any]) -> str:
-    """What the images of a configuration are."""
-    name, shrink = data.IMAGES[config["data"]], config.get("shrink", 1)
-    if shrink == 1:
-        return name
-    side = _SIDES[config["data"]] // shrink
-    return f"{name} at {side} × {side}"
-
-
-class Studies(dict):
-    """Records of a study by their titles; shows where each came from, or that it is missing."""
-
-    @property
-    def made(self) -> dict[str, records.Record]:
-        """Those that there are."""
-        return {name: record for name, record in self.items() if record}
-
-    def __repr__(self) -> str:
-        return "\n".join(f"{name}. {record!r}" for name, record in self.items())
-
-    def _repr_html_(self) -> str:
-        lines = [
-            f'<p class="nop" style="margin-bottom:0"><strong>{name}</strong></p>'
-            f"{record._repr_html_()}"
-            for name, record in self.items()
-        ]
-        return STYLE + "".join(lines)
-
-
-def study(
-    name: str,
-    function: Callable[[dict[str, Any]], tuple[Mapping[str, Any], Mapping[str, Any]]],
-    configs: Mapping[str, Sequence[Mapping[str, Any]]],
-    profile: str,
-) -> Studies:
-    """Run a study at the size that the profile asks for, and show all that is recorded.
-
-    A record is called ``name-data`` at the size ``gpu`` and ``name-data-long`` at ``long``, unless
-    the two have the same configuration. At ``smoke`` it is made in a folder that is deleted. Where
-    CIFAR-10 cannot be had but its JPEG version can, that is used, under its own name.
-
-    Parameters
-    ----------
-    name : str
-    function : callable, config -> (metrics, arrays)
-    configs : dict, size -> configurations, each with an entry ``data``
-    profile : {"smoke", "cpu", "long", "gpu"}
-
-    Returns
-    -------
-    Studies : dict, title -> ``records.Record`` or, where there is none, ``records.Missing``
-    """
-    unknown = [size for size in configs if size not in SIZES]
-    if unknown:
-        raise ValueError(f"configs: got the size {unknown[0]!r}; allowed are {SIZES}")
-    long = [dict(c) for c in configs.get("long", ())]
-    full = [dict(c) for c in configs.get("gpu", ())]
-    found = Studies()
-    for config in [*full, *(c for c in long if c not in full)]:
-        sizes = [s for s, among in (("gpu", full), ("long", long)) if config in among]
-        ending = "" if "gpu" in sizes else "-long"
-        versions = [config["data"], f"{config['data']}-jpeg"]
-        versions = [v for v in versions if v in data.IMAGES]
-        here = [v for v in versions if _available(v)][:1] if profile in sizes else []
-        made = {}
-        for version in here or versions:
-            asked = {**config, "data": version}
-            record = records.run(f"{name}-{version}{ending}", function, asked, live=bool(here))
-            if record:
-                made[title(asked)] = record
-        missing = records.Missing(f"{name}-{config['data']}{ending}", sizes[0])
-        found |= made or {title(config): missing}
-    if profile == "smoke":
-        with tempfile.TemporaryDirectory() as folder:
-            for config in map(dict, configs.get("smoke", ())):
-                toy = records.run(f"{name}-smoke", function, config, live=True, folder=folder)
-                found[f"{title(config)}, smoke run"] = toy
-    return found
-
-
-def _available(name: str) -> bool:
-    """Whether a data set is on this machine or can be downloaded; says why not."""
-    try:
-        data.images(name, "test")
-    except data.DataError as reason:
-        print(reason)
-        return False
-    return True

@@ -1,0 +1,353 @@
+"""A session: profile, seed and random numbers of a run, and the results that it remembers."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+
+from companion import checks, data
+from companion.experiments import records
+from companion.experiments.experiment import PROFILES, Experiment
+from companion.experiments.provenance import provenance
+from companion.experiments.results import Results
+from companion.experiments.source import code_hash
+
+__all__ = ["Records", "Session", "choose", "start"]
+
+
+class Session:
+    """What a run of experiments has in common.
+
+    Parameters
+    ----------
+    profile : {"smoke", "cpu", "long", "gpu"}
+        How much is run (default "cpu").
+    seed : int
+        Master seed, 0 or more (default 0).
+    memory : path, optional
+        Folder of the remembered results (default ``records.memory_folder()``).
+
+    Examples
+    --------
+    >>> session = Session("smoke", seed=1)
+    >>> session.generator(3).initial_seed()
+    1003
+    """
+
+    def __init__(self, profile: str = "cpu", seed: int = 0, *, memory: str | Path | None = None):
+        self.profile = checks.choice("profile", profile, PROFILES)
+        self.seed = checks.whole("seed", seed, 0)
+        self._memory = None if memory is None else Path(memory).expanduser()
+
+    def __repr__(self) -> str:
+        return f"Session(profile={self.profile!r}, seed={self.seed})"
+
+    @property
+    def smoke(self) -> bool:
+        """Whether sizes are tiny, so that the numbers mean nothing."""
+        return self.profile == "smoke"
+
+    def generator(self, number: int) -> torch.Generator:
+        """Return random numbers of their own for each use, all set by the master seed."""
+        return torch.Generator().manual_seed(1000 * self.seed + number)
+
+    # --- running
+
+    def run(self, experiment: type[Experiment] | Experiment, *, again: bool = False) -> Results:
+        """Run an experiment, or take its results from memory.
+
+        Results are remembered under the settings, the profile, the seed, and the code that made
+        them, so that a change of prose or of a figure runs nothing again.
+
+        Parameters
+        ----------
+        experiment : Experiment, or its class
+            Settings that were not given are those of the profile.
+        again : bool
+            Run it in any case (default False).
+
+        Raises
+        ------
+        ValueError
+            If it is recorded only, and this profile has no size for it.
+        """
+        experiment = self.asked(experiment)
+        code = _code(experiment)
+        if code is None or _processes() > 1:
+            return self._measure(experiment, code)
+        name = f"{experiment.name()}-{self._key(experiment, code)}"
+        folder = self._memory or records.memory_folder()
+        if not again and (known := _known(name, folder)) is not None:
+            return known
+        from filelock import FileLock
+
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{name}.lock"):  # two processes that want the same run it once
+            if not again and (known := _known(name, folder)) is not None:
+                return known
+            results = self._measure(experiment, code)
+            records.save(results, name, folder)
+        return _kept(results, name, folder)
+
+    def asked(self, experiment: type[Experiment] | Experiment) -> Experiment:
+        """Return an experiment with all its settings, those of the profile where none was given."""
+        if isinstance(experiment, type) and issubclass(experiment, Experiment):
+            planned = experiment.planned(self.profile)
+            if not planned:
+                sizes = ", ".join(map(repr, experiment.sizes))
+                raise ValueError(
+                    f"{experiment.name()}: profile {self.profile!r} has no size for it, only "
+                    f"{sizes}; session.records() shows what was recorded"
+                )
+            return planned[0]
+        if isinstance(experiment, Experiment):
+            return experiment.filled(self.profile)
+        raise TypeError(f"experiment: got {experiment!r}; allowed is an Experiment or its class")
+
+    def _measure(self, experiment: Experiment, code: str | None) -> Results:
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        began = time.perf_counter()
+        results = experiment.run(self)
+        if not isinstance(results, Results):
+            raise TypeError(
+                f"{experiment.name()}: run() returned {type(results).__name__}; allowed is Results"
+            )
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return dataclasses.replace(
+            results,
+            experiment=experiment.name(),
+            settings=records.plain("settings", experiment.settings()),
+            profile=self.profile,
+            seed=self.seed,
+            provenance=provenance(seconds=time.perf_counter() - began, code=code),
+        )
+
+    def _key(self, experiment: Experiment, code: str) -> str:
+        parts = {
+            "settings": records.plain("settings", experiment.settings()),
+            "profile": self.profile,
+            "seed": self.seed,
+            "code": code,
+            "torch": torch.__version__,
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    # --- records
+
+    def records(self, experiment: type[Experiment]) -> Records:
+        """Return the records of an experiment that is too long to run with the book.
+
+        At ``long`` and ``gpu``, if it has a size there, it is run, and its records are written; at
+        ``smoke`` it is run at its tiny size. Everything else that is recorded is loaded, and says
+        so if its code or its settings have changed since.
+        """
+        shown = Records()
+        full, long = experiment.planned("gpu"), experiment.planned("long")
+        if not experiment.recorded:
+            raise ValueError(f"{experiment.name()} is not recorded: use session.run()")
+        for planned in [*full, *(e for e in long if e not in full)]:
+            sizes = [s for s, among in (("gpu", full), ("long", long)) if planned in among]
+            ending = "" if "gpu" in sizes else "-long"
+            shown |= self._record(planned, ending, live=self.profile in sizes)
+        if self.smoke:
+            for planned in experiment.planned("smoke"):
+                shown[f"{title(planned)}, smoke run"] = self.run(planned)
+        return shown
+
+    def _record(self, planned: Experiment, ending: str, live: bool) -> Records:
+        """One record, of each version of its data that there is; made anew where ``live``."""
+        versions = [planned]
+        name = getattr(planned, "data", None)
+        if name and f"{name}-jpeg" in data.IMAGES:
+            versions.append(dataclasses.replace(planned, data=f"{name}-jpeg"))  # type: ignore[call-arg]
+        if live:
+            here = [v for v in versions if _available(getattr(v, "data", None))][:1]
+            if here:
+                return Records({title(here[0]): self._recorded(here[0], ending)})
+        shown = Records()
+        for version in versions:
+            name = record_name(version, ending)
+            try:
+                results = records.load(name, records.records_folder())
+            except FileNotFoundError:
+                continue
+            reasons = _differences(results, version)
+            shown[title(version)] = dataclasses.replace(results, stale=reasons)
+        return shown or Records({title(planned): None})
+
+    def _recorded(self, experiment: Experiment, ending: str) -> Results:
+        """Run and write the record, unless the one that is there is of the same run."""
+        name, folder = record_name(experiment, ending), records.records_folder()
+        try:
+            there = records.load(name, folder)
+            if not _differences(there, experiment) and there.seed == self.seed:
+                return there
+        except (FileNotFoundError, records.RecordError):
+            pass
+        results = self.run(experiment)
+        if int(os.environ.get("RANK", 0)) == 0:
+            records.save(results, name, records.writable_records_folder(), records.LIMIT)
+        return results
+
+
+class Records(dict[str, Results | None]):
+    """Records of an experiment by what they are about; None stands for one that is missing."""
+
+    def there(self) -> dict[str, Results]:
+        """Return those that there are."""
+        return {name: results for name, results in self.items() if results is not None}
+
+    def items_there(self) -> Iterator[tuple[str, Results]]:
+        """Go through those that there are."""
+        yield from self.there().items()
+
+    def __ior__(self, other: Mapping[str, Results | None]) -> Records:  # type: ignore[override,misc]
+        self.update(other)
+        return self
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{name}. {results.line if results else 'Not yet recorded.'}"
+            for name, results in self.items()
+        )
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        lines = [
+            f"<strong>{escape(name)}.</strong> "
+            f"{escape(results.line if results else 'Not yet recorded.')}"
+            for name, results in self.items()
+        ]
+        return f'<p class="nop-records">{"<br>".join(lines)}</p>'
+
+
+def title(experiment: Experiment) -> str:
+    """Return what a recorded experiment is about: its images, or its name."""
+    given = getattr(experiment, "title", None)
+    return given if isinstance(given, str) else experiment.name()
+
+
+def record_name(experiment: Experiment, ending: str = "") -> str:
+    """Return the name of a record's file: the experiment, its data set, the size if not gpu."""
+    name = getattr(experiment, "data", None)
+    return experiment.name() + (f"-{name}" if name else "") + ending
+
+
+def _differences(results: Results, experiment: Experiment) -> tuple[str, ...]:
+    """Why a record may not be what a run would give now."""
+    reasons = []
+    if results.provenance.get("code") != _code(experiment):
+        reasons.append("the code has changed since")
+    asked = records.plain("settings", experiment.settings())
+    keys = [*asked, *(key for key in results.settings if key not in asked)]
+    missing = object()
+    differ = [k for k in keys if asked.get(k, missing) != results.settings.get(k, missing)]
+    if differ:
+        reasons.append(f"it was made with other settings ({', '.join(differ)})")
+    return tuple(reasons)
+
+
+def _known(name: str, folder: Path) -> Results | None:
+    """Remembered results; None if there are none, or if they are damaged and must be made again."""
+    try:
+        return _kept(records.load(name, folder), name, folder)
+    except (FileNotFoundError, records.RecordError):
+        return None
+
+
+def _kept(results: Results, name: str, folder: Path) -> Results:
+    results.provenance["kept"] = str(folder / f"{name}.json")
+    return results
+
+
+def _code(experiment: Experiment) -> str | None:
+    """Hash of an experiment's code; None for one that is defined in a notebook."""
+    try:
+        return code_hash(type(experiment).__module__)
+    except ValueError:
+        return None
+
+
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def _available(name: str | None) -> bool:
+    """Whether a data set is on this machine or can be downloaded; says why not."""
+    if name is None:
+        return True
+    try:
+        data.images(name, "test")
+    except data.DataError as reason:
+        print(reason)
+        return False
+    return True
+
+
+# --- the start of a chapter ---------------------------------------------------------------------
+
+
+def start(profile: str = "cpu", seed: int = 0) -> Session:
+    """Start a chapter: choose the profile by the machine in Colab, and set the house style.
+
+    Parameters
+    ----------
+    profile, seed : as of ``Session``
+
+    Returns
+    -------
+    Session
+    """
+    from companion import plotting
+
+    plotting.use_style()
+    return Session(choose(profile), seed)
+
+
+def choose(profile: str) -> str:
+    """Check the profile of a chapter, and in Colab choose it by the machine.
+
+    Anywhere but in a live Colab notebook the profile is what it was. There the default, ``"cpu"``,
+    becomes what the environment variable ``COMPANION_PROFILE`` says, and without that ``"gpu"`` on
+    a runtime with a GPU; a line says so. Any other profile stays, and so does one that papermill
+    gives: it starts a kernel of its own, which is no Colab notebook.
+
+    Raises
+    ------
+    ValueError
+        If ``profile``, or ``COMPANION_PROFILE`` in Colab, is none of the profiles.
+    """
+    checks.choice("profile", profile, PROFILES)
+    if profile != "cpu" or "google.colab" not in sys.modules:
+        return profile
+    machine = "no GPU"
+    if torch.cuda.is_available():
+        facts = torch.cuda.get_device_properties(0)
+        machine = f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB"
+        profile = "gpu"
+    said = os.environ.get("COMPANION_PROFILE")
+    if said:
+        checks.choice("COMPANION_PROFILE", said, PROFILES)
+        print(f"Colab, {machine}: profile {said!r}, as COMPANION_PROFILE says.")
+        return said
+    advice = (
+        "For the short run, without image experiments: %env COMPANION_PROFILE=cpu in a cell above."
+        if profile == "gpu"
+        else "For the image experiments choose a GPU: Runtime > Change runtime type."
+    )
+    print(f"Colab, {machine}: profile {profile!r}. {advice}")
+    return profile

@@ -1,0 +1,240 @@
+"""From numbers to verdicts: intervals, paired comparisons over seeds, rules that grade them.
+
+Whatever is compared is compared seed by seed. A ratio is a geometric mean: its interval is made
+from logarithms. Several intervals that are looked at together take ``comparisons``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from companion import checks
+
+__all__ = [
+    "Interval",
+    "best_of_others",
+    "grade",
+    "grade_all",
+    "interaction",
+    "mean_interval",
+    "paired_difference",
+    "paired_ratio",
+    "ratio_interval",
+]
+
+LARGEST_LOG = 50.0
+"""Logarithms of ratios are cut here (both signs), so that no factor overflows."""
+
+
+class Interval(NamedTuple):
+    """A mean with its confidence interval.
+
+    As text it shows two significant digits of the interval's half-width: ``0.123 [0.101, 0.145]``.
+    A format applies to each number: ``f"{interval:.1%}"``.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    """Number of values, such as seeds, that it was made from."""
+
+    def excludes(self, value: float) -> bool:
+        """Whether ``value`` lies outside of the interval."""
+        return not self.low <= value <= self.high
+
+    def below(self, value: float) -> bool:
+        """Whether the whole interval lies below ``value``."""
+        return self.high < value
+
+    def above(self, value: float) -> bool:
+        """Whether the whole interval lies above ``value``."""
+        return self.low > value
+
+    def exp(self) -> Interval:
+        """Return an interval of logarithms as one of factors."""
+        ends = [
+            math.exp(max(-LARGEST_LOG, min(LARGEST_LOG, v)))
+            for v in (self.mean, self.low, self.high)
+        ]
+        return Interval(ends[0], ends[1], ends[2], self.n)
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            width = max(self.high - self.mean, self.mean - self.low)
+            size = width or abs(self.mean)
+            if not math.isfinite(size) or not 1e-6 < size < 1e6:
+                spec = ".3g"
+            else:
+                spec = f".{max(0, 1 - math.floor(math.log10(size)))}f"
+        return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+    def __str__(self) -> str:
+        return format(self)
+
+
+def _values(name: str, a: Any, positive: bool = False) -> np.ndarray:
+    if isinstance(a, str):
+        raise ValueError(f"{name}: got the text {a!r}; allowed are two or more finite values")
+    a = a.detach().cpu() if hasattr(a, "detach") else a
+    if not isinstance(a, np.ndarray):
+        a = np.array([float(v) for v in a])
+    a = a.astype(float)
+    if a.ndim != 1 or len(a) < 2 or not np.isfinite(a).all():
+        bad = "" if np.isfinite(a).all() else " with values that are not finite"
+        raise ValueError(f"{name}: got shape {a.shape}{bad}; allowed are two or more finite values")
+    if positive and (a <= 0).any():
+        raise ValueError(f"{name}: got {a.min():g}; allowed are values above 0")
+    return a
+
+
+def _pair(a: Any, b: Any, positive: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    first, second = _values("a", a, positive), _values("b", b, positive)
+    if len(first) != len(second):
+        raise ValueError(
+            f"b: got {len(second)} values; allowed are {len(first)}, one for each of a"
+        )
+    return first, second
+
+
+def mean_interval(a: Any, *, confidence: float = 0.95, comparisons: int = 1) -> Interval:
+    """Mean of independent values and its t-interval.
+
+    Parameters
+    ----------
+    a : (n,) values, n at least 2
+        One for each seed, say.
+    confidence : float
+        Probability that the interval holds the true mean (default 0.95).
+    comparisons : int
+        Number of intervals that are looked at together. The level of each becomes
+        ``1 - (1 - confidence) / comparisons`` (Bonferroni), so that all of them hold at once with
+        probability ``confidence`` at least.
+
+    Returns
+    -------
+    Interval
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two values, or one is not finite.
+    """
+    from scipy.stats import t
+
+    values = _values("a", a)
+    if isinstance(confidence, bool) or not 0 < confidence < 1:
+        raise ValueError(f"confidence: got {confidence!r}; allowed is a number between 0 and 1")
+    comparisons = checks.whole("comparisons", comparisons)
+    n, mean = len(values), float(values.mean())
+    miss = (1 - confidence) / comparisons
+    half = float(t.isf(miss / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def ratio_interval(ratios: Any, *, confidence: float = 0.95, comparisons: int = 1) -> Interval:
+    """Geometric mean of ratios, one a seed, with its interval (a t-interval of the logarithms).
+
+    Parameters
+    ----------
+    ratios : (n,) values above 0, n at least 2
+    confidence, comparisons : as in ``mean_interval``
+    """
+    logs = np.log(_values("ratios", ratios, positive=True))
+    return mean_interval(logs, confidence=confidence, comparisons=comparisons).exp()
+
+
+def paired_difference(
+    a: Any, b: Any, *, confidence: float = 0.95, comparisons: int = 1
+) -> Interval:
+    """Mean of ``a - b`` over pairs, such as two methods with the same seeds, with its t-interval.
+
+    Parameters
+    ----------
+    a, b : (n,) values, n at least 2; the i-th of both belong together
+    confidence, comparisons : as in ``mean_interval``
+    """
+    first, second = _pair(a, b)
+    return mean_interval(first - second, confidence=confidence, comparisons=comparisons)
+
+
+def paired_ratio(a: Any, b: Any, *, confidence: float = 0.95, comparisons: int = 1) -> Interval:
+    """Geometric mean of ``a / b`` over pairs with its interval; 1 means no difference.
+
+    Parameters
+    ----------
+    a, b : (n,) values above 0, n at least 2; the i-th of both belong together
+    confidence, comparisons : as in ``mean_interval``
+    """
+    first, second = _pair(a, b, positive=True)
+    return ratio_interval(first / second, confidence=confidence, comparisons=comparisons)
+
+
+def interaction(
+    both: Any,
+    first: Any,
+    second: Any,
+    neither: Any,
+    *,
+    confidence: float = 0.95,
+    comparisons: int = 1,
+) -> Interval:
+    """What two changes do together beyond the sum of what each does alone (eq-fn-interaction).
+
+    ``both - first - second + neither``, paired run by run: a difference in differences. Given
+    logarithms of a distance, below 0 the changes help each other, above 0 they cancel, and 0 means
+    that their gains add up.
+
+    Parameters
+    ----------
+    both, first, second, neither : 1-D of the same length
+        A result of each run with both changes, with one of them, and with none.
+    confidence, comparisons : as in ``mean_interval``
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, or a value is not finite.
+    """
+    given = {"both": both, "first": first, "second": second, "neither": neither}
+    v = {name: _values(name, values) for name, values in given.items()}
+    counts = {name: len(values) for name, values in v.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"both, first, second, neither: got {counts}; allowed are equal numbers")
+    difference = v["both"] - v["first"] - v["second"] + v["neither"]
+    return mean_interval(difference, confidence=confidence, comparisons=comparisons)
+
+
+def best_of_others(scores: Any) -> np.ndarray:
+    """Choose a setting for each seed by the other seeds, so that choosing is not rewarded.
+
+    Parameters
+    ----------
+    scores : (settings, seeds) values, lower is better; seeds at least 2
+
+    Returns
+    -------
+    (seeds,) whole numbers: for each seed the setting of the lowest mean over the other seeds.
+    """
+    table = np.asarray(scores, dtype=float)
+    if table.ndim != 2 or table.shape[1] < 2 or not table.shape[0]:
+        raise ValueError(f"scores: got shape {table.shape}; allowed is (settings, 2 or more seeds)")
+    others = (table.sum(1, keepdims=True) - table) / (table.shape[1] - 1)
+    return others.argmin(0)
+
+
+def grade(holds: bool, partly: bool = False) -> str:
+    """Verdict from two conditions: the claim holds, or a part of it does."""
+    return "supported" if holds else "supported in part" if partly else "not supported"
+
+
+def grade_all(conditions: Iterable[bool]) -> str:
+    """Verdict from several conditions: all hold, some do, or none."""
+    listed = list(conditions)
+    if not listed:
+        raise ValueError("conditions: got none; allowed are one or more")
+    return grade(all(listed), any(listed))
