@@ -24,7 +24,7 @@ __all__ = [
     "LogLogistic",
     "LogNormal",
     "LogUniform",
-    "SigmaLaw",
+    "SigmaDistribution",
     "check_sigmas",
     "corrupt",
     "cosine",
@@ -350,7 +350,7 @@ def cosine(
 # --- laws of sigma in training ------------------------------------------------------------------
 
 
-class SigmaLaw(Protocol):
+class SigmaDistribution(Protocol):
     """How training draws noise levels."""
 
     @property
@@ -363,7 +363,7 @@ class SigmaLaw(Protocol):
         ...
 
 
-class LevelDensity(SigmaLaw, Protocol):
+class LevelDensity(SigmaDistribution, Protocol):
     """A law of levels that can stand under an integral over ``alpha = -2 ln sigma``."""
 
     def quantile(self, u: Tensor) -> Tensor:

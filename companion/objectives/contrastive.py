@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from companion.denoisers import Denoiser
-from companion.noise import Generator, LevelDensity, LogUniform, SigmaLaw, rand, randn
+from companion.noise import Generator, LevelDensity, LogUniform, SigmaDistribution, rand, randn
 
 __all__ = ["ContrastiveDiffusion"]
 
@@ -69,7 +69,7 @@ class ContrastiveDiffusion:
     Wu, Luo, Kong, Papalexakis & Ver Steeg, NeurIPS 2024.
     """
 
-    contrast: SigmaLaw = field(default_factory=lambda: LogUniform(0.05, 1.0))
+    contrast: SigmaDistribution = field(default_factory=lambda: LogUniform(0.05, 1.0))
     levels: LevelDensity = field(default_factory=lambda: LogUniform(0.01, 20.0))
     points: int = 16
     sigma_data: float = 1.0

@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from companion.denoisers import Denoiser
-from companion.noise import Generator, LogNormal, SigmaLaw, corrupt
+from companion.noise import Generator, LogNormal, SigmaDistribution, corrupt
 
 __all__ = ["WEIGHTS", "DenoisingScoreMatching", "Objective", "squared_error"]
 
@@ -53,7 +53,7 @@ class DenoisingScoreMatching:
         Standard deviation of the clean data, for the weight (default 0.5).
     """
 
-    sigmas: SigmaLaw = field(default_factory=LogNormal)
+    sigmas: SigmaDistribution = field(default_factory=LogNormal)
     weight: str = "edm"
     sigma_data: float = 0.5
 

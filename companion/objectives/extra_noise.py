@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from companion.denoisers import Denoiser
-from companion.noise import Generator, LogNormal, SigmaLaw, corrupt, expand, randn_like
+from companion.noise import Generator, LogNormal, SigmaDistribution, corrupt, expand, randn_like
 from companion.objectives.denoising import (
     WEIGHTS,
     DenoisingScoreMatching,
@@ -68,7 +68,7 @@ class InputPerturbation:
 
     gamma: float = 0.1
     target: str = "eps"
-    sigmas: SigmaLaw = field(default_factory=LogNormal)
+    sigmas: SigmaDistribution = field(default_factory=LogNormal)
     weight: str = "edm"
     sigma_data: float = 0.5
 
@@ -117,7 +117,7 @@ class NoisyData:
             raise ValueError(f"s: got {self.s!r}; allowed is a finite number of at least 0")
 
     @property
-    def sigmas(self) -> SigmaLaw | None:
+    def sigmas(self) -> SigmaDistribution | None:
         """Law of sigma of the objective, if it has one."""
         return getattr(self.objective, "sigmas", None)
 

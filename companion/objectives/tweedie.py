@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from companion.denoisers import Denoiser
-from companion.noise import Generator, LogNormal, LogUniform, SigmaLaw, expand, randn_like
+from companion.noise import Generator, LogNormal, LogUniform, SigmaDistribution, expand, randn_like
 from companion.objectives.denoising import WEIGHTS, Objective
 
 __all__ = ["AmbientTweedie", "Consistency", "Sum", "Sure", "reverse_steps"]
@@ -74,7 +74,7 @@ class AmbientTweedie:
     """
 
     sigma_data_noise: float
-    added: SigmaLaw = field(default_factory=LogNormal)
+    added: SigmaDistribution = field(default_factory=LogNormal)
     weight: str = "edm"
     sigma_data: float = 0.5
 
@@ -109,7 +109,7 @@ class Sure:
     """
 
     sigma_data_noise: float
-    added: SigmaLaw = field(default_factory=LogNormal)
+    added: SigmaDistribution = field(default_factory=LogNormal)
     weight: str = "edm"
     sigma_data: float = 0.5
     step: float = 0.01
@@ -246,8 +246,8 @@ class Consistency:
     """
 
     sigma_data_noise: float
-    sigmas: SigmaLaw | None = None
-    ratio: float | SigmaLaw = 0.7
+    sigmas: SigmaDistribution | None = None
+    ratio: float | SigmaDistribution = 0.7
     steps: int = 1
     walk: int = 1
     gradient: str = "lower"
