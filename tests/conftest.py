@@ -1,0 +1,138 @@
+"""What many test files need: seeded numbers, tiny networks, the chapters, a session, make.
+
+Functions are imported (``from conftest import seeded``), fixtures are asked for by name.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from companion import denoisers, networks, oracles
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = sorted((ROOT / "notebooks").glob("[0-9]*.md"))
+"""The chapters, as text."""
+
+
+# --- numbers
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    """Random numbers that are the same each time."""
+    return torch.Generator().manual_seed(seed)
+
+
+def randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    """Seeded standard normal numbers, in double precision."""
+    return torch.randn(*shape, generator=seeded(seed), dtype=dtype)
+
+
+# --- distributions and networks
+
+
+def three() -> oracles.GaussianMixture:
+    """Three unequal Gaussians in the plane: most tests of samplers and objectives need no other."""
+    return oracles.GaussianMixture(
+        [[-1.0, 0.0], [0.8, 0.6], [0.5, -0.9]], [0.2, 0.3, 0.25], [1, 2, 1]
+    )
+
+
+def tiny_mlp(
+    seed: int = 0,
+    dim: int = 2,
+    width: int = 16,
+    depth: int = 2,
+    *,
+    sigma_data: float = 1.0,
+    output: float = 0.0,
+) -> denoisers.Preconditioned:
+    """A small denoiser with seeded weights; ``output`` is the deviation of its last layer's.
+
+    With 0 it is new: its last layer is zero. Otherwise its values mean nothing, but two of its
+    samples can be compared.
+    """
+
+    def make() -> denoisers.Preconditioned:
+        network = networks.MLP(dim, width=width, depth=depth)
+        if output:
+            torch.nn.init.normal_(network.output.weight, std=output)
+        return denoisers.Preconditioned(network, sigma_data)
+
+    return networks.seeded(make, seed)
+
+
+def tiny_unet(size: int = 8, channels: tuple[int, int] = (8, 16)) -> torch.nn.Module:
+    """A diffusers U-Net of two levels, for images of one channel, with seeded weights."""
+    from diffusers import UNet2DModel
+
+    make = partial(
+        UNet2DModel,
+        sample_size=size,
+        in_channels=1,
+        out_channels=1,
+        layers_per_block=1,
+        block_out_channels=channels,
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+        norm_num_groups=4,
+    )
+    return networks.seeded(make, 0).eval()
+
+
+# --- experiments
+
+
+@pytest.fixture
+def session(tmp_path, monkeypatch):
+    """A session of the profile smoke that remembers nothing from before."""
+    from companion.experiments import Session
+
+    monkeypatch.setenv("COMPANION_TRAINED", str(tmp_path / "trained"))
+    return Session("smoke", memory=tmp_path / "memory")
+
+
+@pytest.fixture(scope="session")
+def smoke():
+    """A session of the profile smoke with the book's memory: what `make smoke` ran is there."""
+    from companion.experiments import Session
+
+    return Session("smoke")
+
+
+# --- the project
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """The environment without what `make` leaves in it for a `make` inside."""
+    left = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "REPOSITORY_URL")
+    return {**{key: value for key, value in os.environ.items() if key not in left}, **more}
+
+
+def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run make in the repository."""
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=ROOT,
+        env=clean_environment(**environment),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def code_cells(source: Path) -> list:
+    """The code cells of a chapter."""
+    import jupytext
+
+    return [cell for cell in jupytext.read(source).cells if cell.cell_type == "code"]
+
+
+def tags(cell) -> list[str]:
+    """The tags of a cell."""
+    return cell.metadata.get("tags", [])
