@@ -8,7 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from companion.noise import expand, interpolate, sigmas_from_alphas_cumprod
+from companion import checks
+from companion.noise import expand, sigmas_from_alphas_cumprod
+from companion.noise.schedules import interpolate
 
 __all__ = [
     "Counted",
@@ -48,7 +50,7 @@ def score(denoiser: Denoiser, x: Tensor, sigma: Tensor | float) -> Tensor:
 
 
 class Noised:
-    """The denoiser of data that are noised already, of the law of ``x_0 + t eps`` (eq-nc-composed).
+    """The denoiser of data that carry noise already, ``x_0 + t eps`` (eq-nc-composed).
 
     What is behind a point with noise ``sigma`` on top is found from the same denoiser, asked at
     ``r = sqrt(t^2 + sigma^2)``. The noise that it sees is shared out as the variances are:
@@ -95,10 +97,8 @@ class Preconditioned(nn.Module):
 
     def __init__(self, network: nn.Module, sigma_data: float = 0.5):
         super().__init__()
-        if not 0 < sigma_data < math.inf:
-            raise ValueError(f"sigma_data: got {sigma_data!r}; allowed is a number above 0")
         self.network = network
-        self.sigma_data = float(sigma_data)
+        self.sigma_data = checks.number("sigma_data", sigma_data, above=0)
 
     def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Estimate the clean data behind ``x`` (B, *shape)."""
@@ -127,9 +127,7 @@ class DiffusersDenoiser(nn.Module):
 
     def __init__(self, unet: nn.Module, alphas_cumprod: Tensor, prediction_type: str = "epsilon"):
         super().__init__()
-        allowed = ("epsilon", "v_prediction", "sample")
-        if prediction_type not in allowed:
-            raise ValueError(f"prediction_type: got {prediction_type!r}; allowed are {allowed}")
+        checks.choice("prediction_type", prediction_type, ("epsilon", "v_prediction", "sample"))
         if alphas_cumprod.ndim != 1 or len(alphas_cumprod) < 2:
             raise ValueError(
                 f"alphas_cumprod: got shape {tuple(alphas_cumprod.shape)}; "
@@ -192,7 +190,7 @@ class Counted:
     calls : int
         Calls so far: what a sampler waits for when everything in a call runs side by side.
     evaluations : int
-        Rows (samples times noise levels) evaluated so far: the work.
+        Samples times noise levels evaluated so far: the work.
     """
 
     def __init__(self, denoiser: Denoiser):

@@ -153,14 +153,15 @@ def test_several_generators_draw_as_each_alone():
 
 
 @pytest.mark.parametrize(
-    "law", [noise.LogNormal(-1, 0.7), noise.LogUniform(0.01, 5), noise.Discrete((0.1, 0.5, 3.0))]
+    "distribution",
+    [noise.LogNormal(-1, 0.7), noise.LogUniform(0.01, 5), noise.Discrete((0.1, 0.5, 3.0))],
 )
-def test_laws_stay_in_their_range_and_follow_the_generator(law):
-    draw = law.sample(20000, generator=torch.Generator().manual_seed(3))
-    low, high = law.range
+def test_distributions_stay_in_their_range_and_follow_the_generator(distribution):
+    draw = distribution.sample(20000, generator=torch.Generator().manual_seed(3))
+    low, high = distribution.range
     inside = ((draw >= low * 0.999) & (draw <= high * 1.001)).float().mean()
     assert inside > 0.998
-    again = law.sample(20000, generator=torch.Generator().manual_seed(3))
+    again = distribution.sample(20000, generator=torch.Generator().manual_seed(3))
     assert torch.equal(draw, again)
 
 
@@ -174,7 +175,7 @@ def test_log_normal_moments():
     "make",
     [lambda: noise.LogNormal(0, 0), lambda: noise.LogUniform(2, 1), lambda: noise.Discrete(())],
 )
-def test_bad_laws(make):
+def test_bad_distributions(make):
     with pytest.raises(ValueError, match="allowed"):
         make()
 
