@@ -1,0 +1,235 @@
+"""Likelihoods from denoising errors, by the pointwise I-MMSE identity (eq-i-mmse)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from companion import checks
+from companion.denoisers import Denoiser
+from companion.noise import Generator, expand, rand, randn_like
+from companion.progress import track
+
+__all__ = ["LogLikelihood", "log_likelihood_ratio", "nll"]
+
+
+class LogLikelihood(NamedTuple):
+    """Negative log-likelihoods in nats."""
+
+    value: Tensor
+    """(B,) float64."""
+    error: Tensor
+    """(B,) float64, standard error of the integration, from the scatter of neighbouring levels.
+
+    It is an estimate itself: with few points, or far from the data, up to twice too small.
+    """
+
+
+@torch.no_grad()
+def nll(
+    denoiser: Denoiser,
+    x: Tensor,
+    *,
+    points: int = 64,
+    sigma_min: float = 0.002,
+    sigma_max: float = 80.0,
+    sigma_data: float = 1.0,
+    mean_data: Tensor | float = 0.0,
+    generator: Generator = None,
+    batch: int = 2048,
+) -> LogLikelihood:
+    """Negative log-likelihood from denoising errors, by the pointwise I-MMSE identity (eq-i-mmse).
+
+    For a distribution p with the optimal noise estimate ``eps_hat``, and a Gaussian
+    g = N(mean_data, sigma_data^2 I) with its own, ``eps_g``,
+
+        -log p(x) = -log g(x) + 1/2 Int dalpha E( |eps - eps_hat(x + s eps, s)|^2
+                                                  - |eps - eps_g(x + s eps, s)|^2 ),
+
+    ``alpha = -2 ln s``. With g = N(0, I) and its error averaged over x, this is Kong et al. 2023.
+    Both errors are taken at the same ``eps``: the difference vanishes at both ends of the
+    integral, and so does its noise.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    x : (B, *shape) floating-point tensor
+    points : int
+        Noise levels for each x, at least 2 (default 64): one at random in each of as many equal
+        strata of alpha. Each costs two evaluations, at ``eps`` and ``-eps``.
+    sigma_min, sigma_max : float
+        Range of the integral, in the units of the data (default 0.002 to 80). What is left out is
+        of order ``(sigma_min / width)^2`` of the data's narrowest feature, and
+        ``(|x| / sigma_max)^2``. A network should have been trained on all of it.
+    sigma_data, mean_data : float, and float or tensor of shape ``shape``
+        The Gaussian's standard deviation and mean. They do not change the result, only its error.
+    generator : source of ``eps`` and of the levels (default: torch's global generator)
+    batch : int
+        Samples in a call of the denoiser, 2 at least (default 2048); bounds the memory.
+
+    Returns
+    -------
+    LogLikelihood
+        The value, and the standard error of the integration (not of the denoiser).
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+
+    References
+    ----------
+    Kong, Brekelmans & Ver Steeg, Information-theoretic diffusion, 2023.
+    """
+    _check_integral(x, points, sigma_min, sigma_max, sigma_data, batch)
+    dims = x[0].numel()
+    values, errors = [], []
+    for part in x.split(batch // 2):
+
+        def excess(noisy: Tensor, s: Tensor, eps: Tensor) -> Tensor:
+            estimate = (noisy - denoiser(noisy, s.flatten())) / s
+            return _excess(estimate, (noisy - mean_data) * s / (sigma_data**2 + s**2), eps)
+
+        value, error = _integral(part, excess, points, sigma_min, sigma_max, generator)
+        reference = 0.5 * ((part - mean_data) / sigma_data).double().flatten(1).square().sum(1)
+        reference += dims * (0.5 * math.log(2 * math.pi) + math.log(sigma_data))
+        values.append(reference + value)
+        errors.append(error)
+    return LogLikelihood(torch.cat(values), torch.cat(errors))
+
+
+@torch.no_grad()
+def log_likelihood_ratio(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigma_noise: Tensor | float,
+    *,
+    points: int = 64,
+    sigma_min: float = 0.002,
+    sigma_max: float = 80.0,
+    sigma_data: float = 1.0,
+    mean_data: Tensor | float = 0.0,
+    generator: Generator = None,
+    batch: int = 2048,
+) -> LogLikelihood:
+    """``log p(x) - log p_t(x)``: is ``x`` clean, or does it carry noise ``t``? (eq-nc-ratio).
+
+    ``p_t`` is the distribution of ``x_0 + t eps``, with ``t = sigma_noise``. Its denoiser is
+    ``denoisers.Noised(denoiser, t)``, so both likelihoods are integrals of denoising errors, as in
+    ``nll``, and here they are taken at the same levels and the same noise:
+
+        LLR_t(x) = log g(x) - log g_t(x)
+                   + 1/2 Int dalpha E( |eps - eps_hat_t|^2 - |eps - eps_g_t|^2
+                                       - |eps - eps_hat|^2 + |eps - eps_g|^2 ).
+
+    By Bayes ``sigmoid(LLR_t)`` is the best classifier of clean against noised, at equal shares.
+
+    Parameters
+    ----------
+    denoiser, x, sigma_min, sigma_max, sigma_data, mean_data, generator : as in ``nll``
+        The denoiser is asked up to ``sqrt(sigma_max^2 + t^2)``.
+    sigma_noise : float, 0-d tensor or (B,) tensor, above 0
+        The level ``t``, in the units of the data.
+    points : int
+        Noise levels for each x, at least 2 (default 64). Each costs four evaluations: two terms, at
+        ``eps`` and ``-eps``.
+    batch : int
+        Samples in a call of the denoiser, 4 at least (default 2048); bounds the memory.
+
+    Returns
+    -------
+    LogLikelihood
+        The log-likelihood ratio in nats, and the standard error of the integration.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+
+    References
+    ----------
+    Wu, Luo, Kong, Papalexakis & Ver Steeg, Your diffusion model is secretly a noise classifier and
+    benefits from contrastive training, 2024; in its variance-preserving notation.
+    """
+    _check_integral(x, points, sigma_min, sigma_max, sigma_data, batch, 4)
+    level = torch.as_tensor(sigma_noise, dtype=x.dtype, device=x.device)
+    if not ((level > 0) & level.isfinite()).all():
+        raise ValueError(f"sigma_noise: got {sigma_noise!r}; allowed are finite numbers above 0")
+    t = torch.as_tensor(expand(level, x)).expand(len(x), *[1] * (x.ndim - 1))
+    dims = x[0].numel()
+    values, errors = [], []
+    for part, own in zip(x.split(batch // 4), t.split(batch // 4)):
+        twice = torch.cat([own, own])  # samples at eps, then at -eps
+
+        def excess(noisy: Tensor, s: Tensor, eps: Tensor, t: Tensor = twice) -> Tensor:
+            r = (s**2 + t**2).sqrt()
+            clean, mixed = denoiser(
+                torch.cat([noisy, noisy]), torch.cat([s.flatten(), r.flatten()])
+            ).chunk(2)
+            centred = noisy - mean_data
+            noised = _excess(
+                s / r * (noisy - mixed) / r,
+                centred * s / (sigma_data**2 + t**2 + s**2),
+                eps,
+            )
+            plain = _excess((noisy - clean) / s, centred * s / (sigma_data**2 + s**2), eps)
+            return noised - plain
+
+        value, error = _integral(part, excess, points, sigma_min, sigma_max, generator)
+        variance = 1 + (own.double().flatten() / sigma_data) ** 2
+        square = ((part - mean_data) / sigma_data).double().flatten(1).square().sum(1)
+        reference = 0.5 * (dims * variance.log() - square * (1 - 1 / variance))
+        values.append(reference + value)
+        errors.append(error)
+    return LogLikelihood(torch.cat(values), torch.cat(errors))
+
+
+def _check_integral(x, points, sigma_min, sigma_max, sigma_data, batch, smallest=2) -> None:
+    if not isinstance(x, Tensor) or x.ndim < 2 or not x.is_floating_point() or not x.numel():
+        given = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"x: got {given}; allowed is a floating-point tensor (B, *shape)")
+    checks.whole("points", points, 2)
+    checks.whole("batch", batch, smallest)
+    checks.number("sigma_max", sigma_max, above=0)
+    checks.number("sigma_min", sigma_min, above=0, below=sigma_max)
+    checks.number("sigma_data", sigma_data, above=0)
+
+
+def _excess(estimate: Tensor, gaussian: Tensor, eps: Tensor) -> Tensor:
+    """``|eps - estimate|^2 - |eps - gaussian|^2`` without cancellation, (B,) float64."""
+    difference = (gaussian - estimate) * (2 * eps - gaussian - estimate)
+    return difference.flatten(1).double().sum(1)
+
+
+def _integral(
+    x: Tensor,
+    integrand: Callable[[Tensor, Tensor, Tensor], Tensor],
+    points: int,
+    sigma_min: float,
+    sigma_max: float,
+    generator: Generator,
+) -> tuple[Tensor, Tensor]:
+    """``1/2 Int dalpha E integrand`` for each x, and its standard error, both (B,).
+
+    One random level in each of ``points`` equal strata of alpha; ``integrand(noisy, s, eps)`` gets
+    the samples at ``eps``, then those at ``-eps``.
+    """
+    low, width = -2 * math.log(sigma_max), 2 * math.log(sigma_max / sigma_min)
+    column = (-1, *[1] * (x.ndim - 1))
+    means = []
+    for i in track(range(points), "levels"):
+        u = rand((len(x),), generator=generator, device=x.device, dtype=torch.float64)
+        sigma = (-0.5 * (low + width * (i + u) / points)).exp().to(x.dtype)
+        eps = randn_like(x, generator)
+        eps = torch.cat([eps, -eps])
+        s = sigma.repeat(2).reshape(column)
+        noisy = x.repeat(2, *column[1:]) + s * eps
+        means.append(integrand(noisy, s, eps).reshape(2, -1).mean(0))
+    f = torch.stack(means)  # (points, B)
+    # Neighbouring strata differ by their noise, and by the trend.
+    variance = 0.5 * f.diff(dim=0).square().mean(0) / points
+    return 0.5 * width * f.mean(0), 0.5 * width * variance.sqrt()
