@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +14,13 @@ from torch import Tensor
 __all__ = ["Results", "tidy"]
 
 
-def tidy(values: Any, dims: Mapping[str, Sequence[Any]], **constants: Any) -> pd.DataFrame:
+def tidy(values: Any, dims: Mapping[str, Any], **constants: Any) -> pd.DataFrame:
     """Turn an array with named dimensions into a tidy table: a row for each of its values.
 
     Parameters
     ----------
     values : tensor or array, one dimension for each entry of ``dims``, in their order
-    dims : dict, name of a column -> its values along that dimension
+    dims : dict, name of a column -> its values along that dimension (a sequence, dict or tensor)
     **constants : columns that are the same in each row
 
     Returns
@@ -83,7 +83,7 @@ class Results:
     """
 
     table: pd.DataFrame
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    arrays: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     experiment: str = ""
     settings: dict[str, Any] = field(default_factory=dict)

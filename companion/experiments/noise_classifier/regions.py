@@ -1,0 +1,258 @@
+"""Where samplers take a denoiser, and how wrong it is there and where it was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from companion import noise, samplers, training
+from companion.experiments.experiment import Experiment
+from companion.experiments.noise_classifier.continuations import (
+    BATCH,
+    BEFORE,
+    CONTRASTIVE,
+    continuations,
+    continue_training,
+)
+from companion.experiments.noise_classifier.picard import (
+    FORMS,
+    SIGMA_MAX,
+    SIGMA_MIN,
+    iterate,
+)
+from companion.experiments.noise_classifier.points import (
+    DENOISING,
+    METHODS,
+    PointNetworks,
+    Points,
+    contrastive,
+    distributions,
+    off_distribution,
+    on_distribution,
+    point_networks,
+    rms,
+    training_sets,
+)
+from companion.experiments.results import Results, tidy
+
+if TYPE_CHECKING:
+    from companion.experiments.session import Session
+
+__all__ = [
+    "OFF_REGION",
+    "TRAINED_REGION",
+    "LaterErrors",
+    "RegionErrors",
+    "Visits",
+    "regions",
+    "visited",
+]
+
+TRAINED_REGION, OFF_REGION = "as trained", "more noise than admitted"
+
+
+def visited(session: Session, law: Any, sigmas: Tensor, form: str, n: int) -> list[Points]:
+    """What each Picard iteration of DDIM evaluates, run with the exact denoiser."""
+    x = SIGMA_MAX * torch.randn(n, 2, generator=session.generator(80))
+    iterations = iterate(law.denoiser, x, sigmas, "DDIM", form, session.generator(81))
+    states = [x.expand(len(sigmas) - 1, n, 2), *(step.x[:-1] for step in iterations)]
+    level = sigmas[:-1].repeat_interleave(n)
+    return [(s.reshape(-1, 2), level) for s in states]
+
+
+def regions(session: Session, law: Any, steps: int, n: int, starts: int) -> dict[str, Points]:
+    """Return the points at which networks are compared, the same for all of them.
+
+    Parameters
+    ----------
+    steps, starts : int
+        Levels of Picard iteration, and how many trajectories it has.
+    n : int
+        Points on the training distribution, and as many with more noise than they admit.
+    """
+    sigmas = noise.log_linear(steps, SIGMA_MAX, SIGMA_MIN)
+    plain = visited(session, law, sigmas, "plain", starts)
+    return {
+        TRAINED_REGION: on_distribution(session, law, n, 82),
+        OFF_REGION: off_distribution(session, law, n, 86),
+        "Picard, iteration 2": plain[1],
+        "Picard, iteration 6": plain[min(5, len(plain) - 1)],
+        "semilinear, iteration 2": visited(session, law, sigmas, "semilinear", starts)[1],
+    }
+
+
+@dataclass(frozen=True)
+class Visits(Experiment):
+    """Where samplers evaluate a network on the spirals: the share off the distribution, the error.
+
+    A state is off the distribution if -log p_sigma is larger there than for 999 of 1,000 noised
+    data points.
+
+    Parameters
+    ----------
+    steps : int
+        Of each sampler.
+    starts : int
+        Trajectories.
+    threshold : int
+        Noised data points at each level that the threshold is found from.
+    """
+
+    steps: int = 50
+    starts: int = 64
+    threshold: int = 2000
+
+    sizes = {"smoke": {"steps": 10, "starts": 16, "threshold": 500}}
+    needs = (PointNetworks,)
+    seconds = 5
+
+    def run(self, session: Session) -> Results:
+        """Share of states off the distribution, and the error of the noise estimate at all."""
+        nets, _ = point_networks(session, (BEFORE,))
+        net, law = nets["spirals"][BEFORE][0], distributions(session)["spirals"]
+        sigmas = noise.log_linear(self.steps, SIGMA_MAX, SIGMA_MIN)
+        bounds = []
+        for level in sigmas[:-1].tolist():
+            x = law.sample(self.threshold, session.generator(70))
+            x = noise.corrupt(x, level, generator=session.generator(71))
+            bounds.append((-law.log_prob(x, level)).quantile(0.999))
+        bound = torch.stack(bounds)
+        tables = []
+
+        def note(states: Tensor, kind: str, by: str, iteration: int = 0) -> None:
+            repeated = states.shape[1]
+            level = sigmas[: len(states)].repeat_interleave(repeated)
+            x = states.reshape(-1, 2)
+            beyond = -law.log_prob(x, level) > bound[: len(states)].repeat_interleave(repeated)
+            wrong = (net(x, level) - law.denoiser(x, level)) / level[:, None]
+            values = [beyond.double().mean(), wrong.square().sum(1).mean().sqrt()]
+            where = {"kind": kind, "by": by, "iteration": iteration}
+            tables.append(tidy(values, {"measure": ["share off", "error"]}, **where))
+
+        # As many starts as other experiments draw, so that the first ones are the same.
+        start = SIGMA_MAX * torch.randn(2 * self.starts, 2, generator=session.generator(41))
+        start = start[: self.starts]
+        with torch.no_grad():
+            for by, (sampler, options) in sequential(session).items():
+                steps: list[samplers.Step] = []
+                sampler(net, start, sigmas, callback=steps.append, **options)
+                note(torch.stack([step.x for step in steps]), "sequential", by)
+            x = law.sample(self.starts, session.generator(73))
+            noised = [
+                noise.corrupt(x, float(s), generator=session.generator(74)) for s in sigmas[:-1]
+            ]
+            note(torch.stack(noised), "training", "noised data, as in training")
+            for form in FORMS:
+                iterations = iterate(net, start, sigmas, "DDIM", form, session.generator(40))
+                evaluated = [start.expand(self.steps, *start.shape)]
+                evaluated += [step.x[:-1] for step in iterations]
+                for k in (1, 2, 3, 5, 8, 12):
+                    if k <= len(iterations):
+                        note(evaluated[k - 1], "Picard", form, k)
+        return Results(tables)
+
+
+def sequential(session: Session) -> dict[str, tuple[Callable[..., Tensor], dict[str, Any]]]:
+    """Return the sequential samplers, each with its options."""
+    return {
+        "DDIM": (samplers.ddim, {}),
+        "DDPM": (samplers.ddpm, {"generator": session.generator(72)}),
+        "Heun (first stages)": (samplers.heun, {}),
+        "gradient estimation": (samplers.gradient_estimation, {}),
+    }
+
+
+@dataclass(frozen=True)
+class RegionErrors(Experiment):
+    """Errors of the continued networks where they were trained and where samplers take them.
+
+    Parameters
+    ----------
+    steps : int
+        Levels of Picard iteration.
+    points, starts : int
+        Points of the regions without a sampler; trajectories of those with one.
+    """
+
+    steps: int = 50
+    points: int = 1000
+    starts: int = 16
+
+    sizes = {"smoke": {"steps": 10, "points": 100, "starts": 4}}
+    needs = (PointNetworks,)
+    seconds = 5
+
+    def run(self, session: Session) -> Results:
+        """Root mean square error of the noise estimate, by data, region, method and seed."""
+        nets, _ = point_networks(session)
+        tables = []
+        for name, law in distributions(session).items():
+            places = regions(session, law, self.steps, self.points, self.starts)
+            errors = torch.stack(
+                [
+                    torch.stack([rms(nets[name][m], law, p) for m in METHODS])
+                    for p in places.values()
+                ]
+            )
+            dims: dict = {"region": list(places), "method": METHODS}
+            dims["seed"] = range(errors.shape[2])
+            tables.append(tidy(errors, dims, measure="error", data=name))
+        return Results(tables)
+
+
+@dataclass(frozen=True)
+class LaterErrors(Experiment):
+    """The same comparison on the spirals, after the networks were trained for much longer.
+
+    Parameters
+    ----------
+    more : int
+        Further steps of training, before the continuations.
+    tune_steps : int
+        Of the continuations with the loss.
+    steps, points, starts : as of ``RegionErrors``
+    """
+
+    more: int = 2000
+    tune_steps: int = 120
+    steps: int = 50
+    points: int = 1000
+    starts: int = 16
+
+    sizes = {
+        "smoke": {"more": 10, "tune_steps": 2, "steps": 10, "points": 100, "starts": 4},
+    }
+    needs = (PointNetworks,)
+    seconds = 15
+
+    def run(self, session: Session) -> Results:
+        """Root mean square error of the noise estimate, by region, method and seed."""
+        nets, results = point_networks(session, (BEFORE,))
+        before, chosen = nets["spirals"][BEFORE], results.facts["chosen"]
+        runs = len(before)
+        seeds = [1000 * session.seed + r for r in range(runs)]
+        law, samples = distributions(session)["spirals"], training_sets(session)["spirals"]
+        longer = training.fit(
+            [before[r] for r in range(runs)], DENOISING, samples, steps=self.more,
+            batch_size=BATCH, lr=2e-3, seed=seeds, device="cpu",
+        ).denoiser  # fmt: skip
+        stacks = {BEFORE: longer}
+        loss, weight = contrastive(chosen[CONTRASTIVE]["reach"]), chosen[CONTRASTIVE]["weight"]
+        for method, goal in continuations(DENOISING, loss, self.tune_steps, weight).items():
+            stacks |= continue_training(
+                longer, {method: goal}, [samples] * runs, [s + 1300 for s in seeds],
+                lr=chosen[method]["rate"] / 2,
+            )  # fmt: skip
+        places = regions(session, law, self.steps, self.points, self.starts)
+        errors = torch.stack(
+            [
+                torch.stack([rms(s, law, where) for s in stacks.values()])
+                for where in places.values()
+            ]
+        )
+        dims: dict = {"region": list(places), "method": list(stacks), "seed": range(runs)}
+        return Results(tidy(errors, dims, measure="error", data="spirals"))
