@@ -5,6 +5,7 @@ comes back is the state at ``sigmas[-1]``. No sampler seeds, or uses global rand
 ``generator`` is given.
 """
 
+from companion.samplers.multistep import deis, dpmpp_2m, dpmpp_3m, unipc
 from companion.samplers.parallel import PicardIteration, picard
 from companion.samplers.sequential import (
     Step,
@@ -20,8 +21,12 @@ __all__ = [
     "Step",
     "ddim",
     "ddpm",
+    "deis",
+    "dpmpp_2m",
+    "dpmpp_3m",
     "gradient_estimation",
     "heun",
     "picard",
     "trajectory",
+    "unipc",
 ]

@@ -1,0 +1,258 @@
+"""Multistep samplers: what was seen at earlier levels is extrapolated to where the step ends.
+
+All are one update. In the terms of the denoiser, with ``r = sigma' / sigma``,
+
+    x' = r x + (1 - r) D_hat,    D_hat = sum_j w_j D_j,    sum_j w_j = 1,
+
+where ``D_0`` is the present answer and ``D_1, D_2`` those of the levels before. DDIM has
+``w = (1)``. ``deis`` combines the noise that was seen in place of the denoised answers, as gradient
+estimation does. The methods differ in the weights, which depend on the levels alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from companion import checks
+from companion.denoisers import Denoiser
+from companion.samplers.sequential import Callback, Step, _levels
+
+__all__ = ["deis", "dpmpp_2m", "dpmpp_3m", "unipc"]
+
+
+# --- the weights --------------------------------------------------------------------------------
+
+
+def midpoint_weights(levels: Sequence[float], below: float) -> list[float]:
+    """Weights of DPM-Solver++(2M): the answer at half of the step, on a line in ``log sigma``."""
+    if len(levels) == 1:
+        return [1.0]
+    ratio = math.log(levels[1] / levels[0]) / math.log(levels[0] / below)
+    return [1 + 1 / (2 * ratio), -1 / (2 * ratio)]
+
+
+def third_order_weights(levels: Sequence[float], below: float) -> list[float]:
+    """Weights of DPM-Solver++(3M): first and second differences of the answers.
+
+    The weight of the second difference is half of what a parabola through the answers needs, as in
+    the authors' code. So the method is of second order, with a small constant.
+    """
+    if len(levels) < 3:
+        return midpoint_weights(levels, below)
+    h = math.log(levels[0] / below)
+    a, b = (math.log(levels[i + 1] / levels[i]) / h for i in (0, 1))
+    r = math.exp(-h)
+    # weights of the first and of the second divided difference in D_hat
+    first = ((r - 1) / h + 1) / (1 - r)
+    second = -((r - 1 + h) / h**2 - 0.5) / (1 - r)
+    d0 = np.array([1 / a, -1 / a, 0.0])
+    d1 = np.array([0.0, 1 / b, -1 / b])
+    slope = d0 + a / (a + b) * (d0 - d1)
+    bend = (d0 - d1) / (a + b)
+    return (np.array([1.0, 0.0, 0.0]) + first * slope + second * bend).tolist()
+
+
+def polynomial_weights(levels: Sequence[float], below: float) -> list[float]:
+    """Weights of DEIS: the mean, over the step, of a polynomial in ``log sigma``."""
+    nodes = [math.log(level) for level in levels]
+    top, bottom = nodes[0], math.log(below)
+    # Moments of log(s) over s from the level to the one below, around log(level).
+    moments = [1.0]
+    for k in range(1, len(levels)):
+        edge = below * (bottom - top) ** k
+        moments.append(edge / (below - levels[0]) - k * moments[-1])
+    vandermonde = np.vander([node - top for node in nodes], increasing=True).T
+    return np.linalg.solve(vandermonde, moments).tolist()
+
+
+def _combined(answers: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Weighted sum of the last answers, newest first."""
+    if len(weights) == 1:
+        return answers[0]
+    if len(weights) == 2:
+        return torch.lerp(answers[1], answers[0], weights[0])
+    total = answers[0] * weights[0]
+    for answer, weight in zip(answers[1:], weights[1:]):
+        total.add_(answer, alpha=weight)
+    return total
+
+
+# --- the samplers -------------------------------------------------------------------------------
+
+
+def _denoised_steps(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    order: int,
+    weights: Callable[[Sequence[float], float], list[float]],
+    callback: Callback | None,
+) -> Tensor:
+    answers: list[Tensor] = []
+    seen: list[float] = []
+    for i, (sigma, below) in _levels(x, sigmas):
+        denoised = denoiser(x, sigma)
+        if callback is not None:
+            callback(Step(i, sigma, x, denoised))
+        answers, seen = [denoised, *answers[: order - 1]], [sigma, *seen[: order - 1]]
+        if below == 0:
+            x = denoised
+        else:
+            x = torch.lerp(_combined(answers, weights(seen, below)), x, below / sigma)
+    return x
+
+
+@torch.no_grad()
+def dpmpp_2m(
+    denoiser: Denoiser, x: Tensor, sigmas: Tensor, *, callback: Callback | None = None
+) -> Tensor:
+    """DPM-Solver++(2M): the denoised answer on a line in ``log sigma``, at half of the step.
+
+    ``D_hat = D + (h / 2 h_before) (D - D_before)`` with ``h = log(sigma / sigma')``; the first step
+    and a step to 0 are DDIM. Source: Lu et al. 2022, *DPM-Solver++*, algorithm 2.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    x : (B, *shape) tensor
+        State at ``sigmas[0]``.
+    sigmas : (N + 1,) tensor, strictly decreasing; only the last may be 0
+    callback : called with a ``Step`` at each of the N levels (default: none)
+
+    Returns
+    -------
+    State at ``sigmas[-1]``, (B, *shape); N evaluations.
+
+    Raises
+    ------
+    ValueError
+        If ``x`` is not a floating-point batch or ``sigmas`` is not a schedule.
+    """
+    return _denoised_steps(denoiser, x, sigmas, 2, midpoint_weights, callback)
+
+
+@torch.no_grad()
+def dpmpp_3m(
+    denoiser: Denoiser, x: Tensor, sigmas: Tensor, *, callback: Callback | None = None
+) -> Tensor:
+    """DPM-Solver++(3M): as ``dpmpp_2m`` with the answers of three levels.
+
+    Steps one and two are those of ``dpmpp_2m``; a step to 0 is DDIM. It converges with second
+    order: the published weight of the second difference is half of a parabola's. Source: Lu et al.
+    2022, in the multistep form of their code. Parameters are those of ``dpmpp_2m``; N evaluations.
+    """
+    return _denoised_steps(denoiser, x, sigmas, 3, third_order_weights, callback)
+
+
+@torch.no_grad()
+def deis(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    *,
+    order: int = 2,
+    callback: Callback | None = None,
+) -> Tensor:
+    """DEIS: a polynomial in ``log sigma`` through the noise that was seen, integrated exactly.
+
+    ``x' = x + (sigma' - sigma) sum_j w_j eps_j``. With ``order=2`` it is gradient estimation with
+    the ``gamma`` of eq-ov-gamma. Source: Zhang & Chen 2023, *Fast Sampling of Diffusion Models with
+    Exponential Integrator* (tAB-DEIS, in ``log rho``).
+
+    Parameters
+    ----------
+    denoiser, x, sigmas, callback : as in ``dpmpp_2m``
+    order : {1, 2, 3}
+        Levels that are used; 1 is DDIM (default 2). A step to 0 is DDIM.
+    """
+    order = checks.whole("order", order, 1, 3)
+    noises: list[Tensor] = []
+    seen: list[float] = []
+    for i, (sigma, below) in _levels(x, sigmas):
+        denoised = denoiser(x, sigma)
+        if callback is not None:
+            callback(Step(i, sigma, x, denoised))
+        if below == 0:
+            return denoised
+        noises = [(x - denoised).div_(sigma), *noises[: order - 1]]
+        seen = [sigma, *seen[: order - 1]]
+        x = x.add(_combined(noises, polynomial_weights(seen, below)), alpha=below - sigma)
+    return x
+
+
+@torch.no_grad()
+def unipc(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    *,
+    variant: str = "bh2",
+    callback: Callback | None = None,
+) -> Tensor:
+    """UniPC of order 2: each new answer first corrects the step that led to it.
+
+    The predictor is a step of two levels. When the next level's answer is there, the same step is
+    taken again with it (the corrector), at no further evaluation. Source: Zhao et al. 2023,
+    *UniPC*, with ``B(h) = h`` ("bh1") or ``exp(h) - 1`` ("bh2").
+
+    Parameters
+    ----------
+    denoiser, x, sigmas, callback : as in ``dpmpp_2m``
+    variant : {"bh1", "bh2"}
+        The authors recommend "bh1" for few steps (default "bh2", as in diffusers).
+
+    Returns
+    -------
+    State at ``sigmas[-1]``, (B, *shape); N evaluations. ``Step.x`` of the callback is the state at
+    which the network was evaluated, before its correction.
+    """
+    checks.choice("variant", variant, ("bh1", "bh2"))
+    answers: list[Tensor] = []
+    seen: list[float] = []
+    start = x  # corrected state at the level before
+    for i, (sigma, below) in _levels(x, sigmas):
+        denoised = denoiser(x, sigma)
+        if callback is not None:
+            callback(Step(i, sigma, x, denoised))
+        if answers:
+            weights = _corrector(seen, sigma, variant)
+            mixed = _combined([denoised, *answers], weights)
+            x = torch.lerp(mixed, start, sigma / seen[0])
+        answers, seen, start = [denoised, *answers[:1]], [sigma, *seen[:1]], x
+        if below == 0:
+            x = denoised
+        else:
+            mixed = _combined(answers, _predictor(seen, below, variant))
+            x = torch.lerp(mixed, x, below / sigma)
+    return x
+
+
+def _predictor(levels: Sequence[float], below: float, variant: str) -> list[float]:
+    """Weights of the newest answer and the one before."""
+    if len(levels) == 1:
+        return [1.0]
+    h = math.log(levels[0] / below)
+    ratio = math.log(levels[1] / levels[0]) / h
+    scale = 1.0 if variant == "bh2" else h / -math.expm1(-h)
+    return [1 + scale / (2 * ratio), -scale / (2 * ratio)]
+
+
+def _corrector(levels: Sequence[float], below: float, variant: str) -> list[float]:
+    """Weights of the answer at the level that was reached, at the one it came from, before that."""
+    h = math.log(levels[0] / below)
+    scale = 1.0 if variant == "bh2" else h / -math.expm1(-h)
+    if len(levels) == 1:
+        return [scale / 2, 1 - scale / 2]
+    node = -math.log(levels[1] / levels[0]) / h
+    # Order conditions of the two differences: phi-functions of -h over B(-h).
+    base = -h if variant == "bh1" else math.expm1(-h)
+    phi_1 = math.expm1(-h) / -h - 1
+    phi_2 = phi_1 / -h - 0.5
+    rho = np.linalg.solve([[1.0, 1.0], [node, 1.0]], [phi_1 / base, 2 * phi_2 / base])
+    before, reached = float(rho[0]) / node * scale, float(rho[1]) * scale
+    return [reached, 1 - reached - before, before]
