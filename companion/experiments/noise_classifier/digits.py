@@ -282,15 +282,15 @@ class DigitSamples(Experiment):
     seconds = 30
 
     def run(self, session: Session) -> Results:
-        """Distances by sampler, budget (evaluations, or iterations), method and seed."""
+        """Distances by kind, sampler, budget (evaluations, or iterations), method and seed."""
         stacks = digit_networks(session, TRAINED)
         runs = len(stacks[TRAINED[0]])
         quality = Quality(session.seed, self.classifier_steps, self.samples)
         z = torch.randn(runs * self.samples, 1, 8, 8, generator=session.generator(102))
         tables = []
 
-        def note(sampler: str, budget: int, method: str, x: Tensor) -> None:
-            where = {"sampler": sampler, "budget": budget, "method": method}
+        def note(kind: str, sampler: str, budget: int, method: str, x: Tensor) -> None:
+            where = {"kind": kind, "sampler": sampler, "budget": budget, "method": method}
             dims = {"seed": range(runs)}
             tables.append(tidy(quality.by_run(x), dims, measure="Frechet distance", **where))
 
@@ -299,12 +299,12 @@ class DigitSamples(Experiment):
                 states = self._picard(stack, SIGMA_MAX * z, form, session.generator(103))
                 for depth in self.depths:
                     x = states[min(depth, len(states)) - 1]
-                    note(f"Picard, {form}", depth, method, x)
+                    note(form, "DDPM", depth, method, x)
             for sampler in SAMPLERS:
                 for budget in self.budgets:
                     schedule = schedule_of_cost(sampler, budget, SIGMA_MAX, SIGMA_MIN)
                     x = draw(sampler, stack, z, schedule, session.generator(104))
-                    note(sampler, budget, method, x)
+                    note("sequential", sampler, budget, method, x)
         held_out, _ = data.images("digits", "test")
         floor = []
         for s in range(5):
