@@ -13,12 +13,13 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from companion import data, noise, oracles, plotting
-from companion.claims import mean_interval
 from companion.plotting import TrajectoryPlayer
+from companion.statistics import Interval, mean_interval, ratio_interval
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def test_importing_changes_nothing_and_style_is_undone():
         "c.__exit__(None, None, None); assert dict(m.rcParams) == before;"
         "p.use_style(); assert not m.rcParams['axes.spines.top']"
     )
-    where = Path(plotting.__file__).parents[1]
+    where = Path(plotting.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=where)
 
 
@@ -56,17 +57,109 @@ def test_methods_in_one_figure_differ():
         plotting.method("euler")
 
 
-def test_band_is_mean_and_interval():
-    runs = torch.randn(6, 4, generator=seeded())
+def band_at(ax, x, which=0):
+    """Ends of a drawn band at ``x``."""
+    vertices = ax.collections[which].get_paths()[0].vertices
+    at = vertices[np.isclose(vertices[:, 0], x)][:, 1]
+    return at.min(), at.max()
+
+
+def test_band_takes_intervals_tables_and_numbers():
+    intervals = [Interval(1.0, 0.5, 2.0, 3), Interval(3.0, 2.5, 3.5, 3)]
+    frame = pd.DataFrame(intervals)
+    for given in ([intervals], [frame], [[1.0, 3.0], [0.5, 2.5], [2.0, 3.5]]):
+        _, ax = plt.subplots()
+        plotting.with_band(ax, [1, 2], *given, **plotting.method("ddim"))
+        assert list(ax.lines[0].get_ydata()) == [1, 3]
+        assert band_at(ax, 1) == (0.5, 2.0) and band_at(ax, 2) == (2.5, 3.5)
+    with pytest.raises(ValueError, match=r"mean: got shape \(2,\) with x of shape \(3,\)"):
+        plotting.with_band(ax, [1, 2, 3], intervals)
+    with pytest.raises(ValueError, match="low, high: got one of them"):
+        plotting.with_band(ax, [1, 2], [1, 2], low=[0, 0])
+
+
+def test_percentile_bands_hold_their_shares():
     _, ax = plt.subplots()
-    plotting.with_band(ax, [1, 2, 3, 4], runs, **plotting.method("ddim"))
-    assert np.allclose(ax.lines[0].get_ydata(), runs.mean(0))
-    vertices = ax.collections[0].get_paths()[0].vertices
-    interval = mean_interval(runs[:, 2])
-    at = vertices[vertices[:, 0] == 3][:, 1]
-    assert np.allclose(sorted({at.min(), at.max()}), [interval.low, interval.high])
-    with pytest.raises(ValueError, match=r"runs: got shape \(6, 4\) with x of shape \(3,\)"):
-        plotting.with_band(ax, [1, 2, 3], runs)
+    samples = torch.linspace(0, 1, 101)[:, None] * torch.tensor([1.0, 10.0])
+    plotting.percentile_bands(ax, [0, 1], samples, shares=(0.5, 0.9))
+    assert np.allclose(ax.lines[0].get_ydata(), [0.5, 5])
+    assert np.allclose(band_at(ax, 0), (0.25, 0.75)) and np.allclose(band_at(ax, 1, 1), (0.5, 9.5))
+    with pytest.raises(ValueError, match="samples: got values that are not finite"):
+        plotting.percentile_bands(ax, [0, 1], [[0.0, np.nan]])
+    with pytest.raises(ValueError, match="shares: got 90"):
+        plotting.percentile_bands(ax, [0, 1], samples, shares=(90,))
+
+
+# --- lines from a tidy table ---
+
+
+def tidy(conditions=("mine", "ddim"), seeds=5):
+    draws = np.random.default_rng(0)
+    return pd.DataFrame(
+        [
+            {"condition": name, "seed": s, "level": level, "value": draws.lognormal(i)}
+            for i, name in enumerate(conditions)
+            for s in range(seeds)
+            for level in (0.3, 0.1, 1.0)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "mean, expected", [("arithmetic", mean_interval), ("geometric", ratio_interval)]
+)
+def test_lines_are_means_over_seeds_with_their_intervals(mean, expected):
+    table = tidy()
+    _, ax = plt.subplots()
+    plotting.lines(ax, table, mean=mean, log="xy")
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    for which, (_, rows) in enumerate(table.groupby("condition", sort=False)):
+        assert list(ax.lines[which].get_xdata()) == [0.1, 0.3, 1.0]
+        for x, y in zip(*ax.lines[which].get_data()):
+            values = rows[rows.level == x].value
+            interval = expected(values.to_numpy())
+            assert y == pytest.approx(interval.mean)
+            assert band_at(ax, x, which) == pytest.approx((interval.low, interval.high))
+
+
+def test_lines_have_the_house_colours_and_unknown_conditions_the_free_ones():
+    _, ax = plt.subplots()
+    styles = {"other": {"linestyle": "--", "label": "another"}}
+    plotting.lines(ax, tidy(("mine", "ddim", "other")), styles=styles, linewidth=3)
+    drawn = {line.get_label(): line for line in ax.lines}
+    assert list(drawn) == ["mine", "DDIM", "another"]
+    assert drawn["DDIM"].get_color() == plotting.PALETTE["blue"]
+    assert len({line.get_color() for line in ax.lines}) == 3
+    assert drawn["another"].get_linestyle() == "--" and drawn["mine"].get_linewidth() == 3
+
+
+def test_lines_show_a_failed_seed_as_a_gap_and_one_seed_without_band():
+    table = tidy(("mine",))
+    table.loc[(table.seed == 2) & (table.level == 0.3), "value"] = np.nan
+    _, ax = plt.subplots()
+    plotting.lines(ax, table)
+    assert np.isnan(ax.lines[0].get_ydata()).tolist() == [False, True, False]
+    _, ax = plt.subplots()
+    plotting.lines(ax, tidy(seeds=1).drop(columns="seed"))
+    assert len(ax.lines) == 2 and not ax.collections
+    assert np.isfinite(ax.lines[0].get_ydata()).all()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"y": "error"}, "allowed are such with 'error'"),
+        ({"mean": "harmonic"}, "mean: got 'harmonic'; allowed are 'arithmetic', 'geometric'"),
+        ({"log": "yes"}, "log: got 'yes'"),
+        ({"styles": {"mien": {}}}, r"styles: got \['mien'\]; allowed are \['mine', 'ddim'\]"),
+        ({"by": "none"}, "two rows or more for the same seed, level"),
+        ({"mean": "geometric", "y": "level_0"}, "a geometric mean is of values above 0"),
+    ],
+)
+def test_lines_refuse(change, message):
+    _, ax = plt.subplots()
+    with pytest.raises(ValueError, match=message):
+        plotting.lines(ax, tidy().assign(level_0=0.0), **change)
 
 
 def test_grid_places_every_image():
@@ -93,11 +186,11 @@ def test_density_shows_the_density():
     x, y = ax.lines[0].get_data()
     assert np.sum(y) * (x[1] - x[0]) == pytest.approx(1, abs=1e-3)
     _, ax = plt.subplots()
-    law = oracles.GaussianMixture([[1.5, -1.5]], 0.3)
-    plotting.density(ax, law, limit=3.0, resolution=61)
+    distribution = oracles.GaussianMixture([[1.5, -1.5]], 0.3)
+    plotting.density(ax, distribution, limit=3.0, resolution=61)
     row, column = np.unravel_index(ax.images[0].get_array().argmax(), (61, 61))
     assert (row, column) == (15, 45)  # up is up, right is right
-    with pytest.raises(ValueError, match="law: got 3 dimensions"):
+    with pytest.raises(ValueError, match="distribution: got 3 dimensions"):
         plotting.density(ax, oracles.GaussianMixture([[0.0, 0.0, 0.0]], 1.0))
 
 
@@ -274,13 +367,61 @@ def test_player_plays_in_a_browser(tmp_path):
         browser.quit()
 
 
-def test_table_is_text_and_html():
-    table = plotting.Table(["method", "N = 5"], [["a<b>", "0.10"], ["longer name", "0.20"]])
-    assert repr(table).splitlines() == [
-        "method       N = 5",
-        "a<b>         0.10",
-        "longer name  0.20",
+# --- tables ---
+
+
+def cells(page):
+    return re.findall(r"<td[^>]*>(.*?)</td>", page)
+
+
+def test_table_has_few_digits_and_dashes():
+    frame = pd.DataFrame(
+        {
+            "method": ["a", None],
+            "error": [0.123456, np.nan],
+            "large": [1234.5, 2.5e9],
+            "small": [0.1, -3.21987e-7],
+            "n": [20000, 7],
+            "gain": [Interval(0.123, 0.101, 0.145, 8), Interval(2.0, 1.0, 3.0, 8)],
+        }
+    )
+    page = plotting.table(frame, "What it shows").to_html()
+    assert cells(page) == [
+        *("a", "0.123", "1230", "0.1", "20000", "0.123 [0.101, 0.145]"),
+        *("–", "–", "2.5e+09", "-3.22e-07", "7", "2.0 [1.0, 3.0]"),
     ]
-    assert "a&lt;b&gt;" in table._repr_html_() and "<b>" not in table._repr_html_()
-    with pytest.raises(ValueError, match=r"row 0 has 1 cells; allowed are 2"):
-        plotting.Table(["a", "b"], [["only one"]])
+    assert "<caption>What it shows</caption>" in page
+    assert "0.12<" in plotting.table(frame, digits=2).to_html()
+    with pytest.raises(ValueError, match="digits: got 0"):
+        plotting.table(frame, digits=0)
+
+
+def test_table_is_set_for_any_page():
+    frame = pd.DataFrame({"method": ["a", "b"], "error": [1.5, 2.5]})
+    page = plotting.table(frame, bold=[[False, True], [False, False]]).to_html()
+    assert page == plotting.table(frame, bold=[[False, True], [False, False]]).to_html()
+    assert 'class="nop nop-table"' in page and "color" not in page and "background" not in page
+    assert re.search(r"\.col0 \{\s*text-align: ?left", page)
+    assert re.search(r"td\.row0\.col1 \{\s*font-weight: ?bold", page)
+    assert "row_heading" not in re.sub("<style.*?</style>", "", page, flags=re.S)
+    shown = plotting.table(frame.set_index("method")).to_html()
+    assert re.search(r"<th[^>]*row_heading[^>]*>a</th>", shown)
+    with pytest.raises(ValueError, match=r"bold: got shape \(3,\); allowed is \(2, 2\)"):
+        plotting.table(frame, bold=[True, False, True])
+
+
+def test_text_in_a_table_cannot_become_html():
+    bad = "<script>alert(1)</script>"
+
+    class Hostile:
+        def __str__(self):
+            return bad
+
+    index = pd.MultiIndex.from_tuples([(bad, 1), ("a", bad)], names=[bad, "b"])
+    columns = pd.Index([bad, "<b>"], name=bad)
+    frame = pd.DataFrame([[bad, Hostile()], ["a", 1]], index=index, columns=columns)
+    for page in (
+        plotting.table(frame, caption=bad).to_html(),
+        plotting.table(frame.reset_index(drop=True), caption=bad)._repr_html_(),
+    ):
+        assert "<script" not in page and "<b>" not in page and "&lt;script&gt;" in page
