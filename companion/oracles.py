@@ -9,13 +9,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from companion import checks
 from companion.noise import Generator, expand, randn
 
 __all__ = ["Empirical", "GaussianMixture", "Posterior", "Sphere"]
 
 
 class Posterior(NamedTuple):
-    """Law of ``x_0`` given ``x_sigma = x``: for a mixture, a mixture again for each ``x``."""
+    """Distribution of ``x_0`` given ``x_sigma = x``: for a mixture, one more mixture each."""
 
     weights: Tensor
     """(B, K), summing to one over K."""
@@ -88,7 +89,7 @@ class GaussianMixture:
         return x.to(device=device, dtype=dtype or torch.get_default_dtype())
 
     def noisy(self, sigma: float) -> GaussianMixture:
-        """Law of ``x_sigma``: the mixture convolved with N(0, sigma^2 I)."""
+        """Return the distribution of ``x_sigma``: the mixture convolved with N(0, sigma^2 I)."""
         return GaussianMixture(self.means, (self.stds**2 + sigma**2).sqrt(), self.weights)
 
     def _components(self, x: Tensor, sigma: Tensor | float):
@@ -106,7 +107,7 @@ class GaussianMixture:
         return differences, variances, log_joint
 
     def posterior(self, x: Tensor, sigma: Tensor | float) -> Posterior:
-        """Law of ``x_0`` given ``x_sigma = x`` (B, D), a mixture for each row."""
+        """Distribution of ``x_0`` given ``x_sigma = x`` (B, D): a mixture for each sample."""
         differences, variances, log_joint = self._components(x, sigma)
         shrink = (self.stds.to(x) ** 2 / variances).expand(len(x), -1)
         stds = shrink.sqrt() * torch.as_tensor(expand(sigma, x), dtype=x.dtype, device=x.device)
@@ -129,7 +130,7 @@ class GaussianMixture:
 
 
 class Empirical:
-    """The law that puts equal mass on each point of a finite data set, and its exact denoiser.
+    """Equal mass on each point of a finite data set, and the exact denoiser of that.
 
     The data are streamed in blocks, with one pass for the posterior mean (an online softmax), so
     that the batch-by-data matrix is never formed: 256 queries against 60,000 images of 784 pixels
@@ -150,11 +151,9 @@ class Empirical:
                 f"data: got shape {tuple(data.shape)} of {data.dtype}; "
                 "allowed is a floating-point (N, *shape) with N of at least 1"
             )
-        if block < 1:
-            raise ValueError(f"block: got {block!r}; allowed is a whole number of at least 1")
         self.data = data
-        self.block = int(block)
-        self._rows = data.reshape(len(data), -1)
+        self.block = checks.whole("block", block)
+        self._flat = data.reshape(len(data), -1)
         # Metal has no float64; there the smallest levels lose digits.
         self._wide = torch.float32 if data.device.type == "mps" else torch.float64
 
@@ -162,17 +161,17 @@ class Empirical:
         return f"Empirical({len(self.data)} points of shape {tuple(self.data.shape[1:])})"
 
     def _stream(self, x: Tensor, visit: Callable[[Tensor, Tensor, int], None]) -> None:
-        """Call ``visit(squared distances (B, n), rows (n, D), offset)`` block by block."""
+        """Call ``visit(squared distances (B, n), points (n, D), offset)`` block by block."""
         if x.shape[1:] != self.data.shape[1:]:
             raise ValueError(
                 f"x: got shape {tuple(x.shape)}; allowed is (B, *{tuple(self.data.shape[1:])})"
             )
         query = x.reshape(len(x), -1).to(self.data.device, self._wide)
         norm = query.square().sum(1, keepdim=True)
-        for start in range(0, len(self._rows), self.block):
-            rows = self._rows[start : start + self.block].to(self._wide)
-            distances = torch.addmm(norm + rows.square().sum(1), query, rows.T, alpha=-2)
-            visit(distances.clamp_min_(0), rows, start)
+        for start in range(0, len(self._flat), self.block):
+            points = self._flat[start : start + self.block].to(self._wide)
+            distances = torch.addmm(norm + points.square().sum(1), query, points.T, alpha=-2)
+            visit(distances.clamp_min_(0), points, start)
 
     def _moments(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
         """Posterior mean (B, D) and log of the summed weights (B,), in one pass."""
@@ -182,7 +181,7 @@ class Empirical:
         scale = -0.5 / s.reshape(-1, 1) ** 2
         state: dict[str, Tensor] = {}
 
-        def visit(distances: Tensor, rows: Tensor, start: int) -> None:
+        def visit(distances: Tensor, points: Tensor, start: int) -> None:
             logits = distances * scale
             top = logits.amax(1, keepdim=True)
             if state:
@@ -192,18 +191,18 @@ class Empirical:
                 state["sum"] *= fade
             else:
                 state["mass"] = torch.zeros_like(top)
-                state["sum"] = logits.new_zeros(len(x), rows.shape[1])
+                state["sum"] = logits.new_zeros(len(x), points.shape[1])
             weights = logits.sub_(top).exp_()
             state["top"] = top
             state["mass"] += weights.sum(1, keepdim=True)
-            state["sum"].addmm_(weights, rows)
+            state["sum"].addmm_(weights, points)
 
         self._stream(x, visit)
         log_mass = (state["mass"].log() + state["top"]).squeeze(1)
         return state["sum"] / state["mass"], log_mass
 
     def denoiser(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """Posterior mean under the empirical law (eq-empirical-denoiser), (B, *shape).
+        """Posterior mean under the empirical distribution (eq-empirical-denoiser), (B, *shape).
 
         ``sigma`` must be above 0. As it falls to 0 the result falls onto ``project(x)``.
         """
@@ -214,7 +213,7 @@ class Empirical:
         """Log density of ``x_sigma`` at ``x``, in nats, (B,); ``sigma`` must be above 0."""
         _, log_mass = self._moments(x, sigma)
         s = torch.as_tensor(sigma, device=log_mass.device, dtype=log_mass.dtype)
-        constant = self._rows.shape[1] * (s.log() + 0.5 * math.log(2 * math.pi))
+        constant = self._flat.shape[1] * (s.log() + 0.5 * math.log(2 * math.pi))
         return (log_mass - math.log(len(self.data)) - constant).to(x)
 
     def score(self, x: Tensor, sigma: Tensor | float) -> Tensor:
@@ -225,7 +224,7 @@ class Empirical:
         """Index of the data point nearest to each ``x`` (B, *shape), (B,) int64."""
         best: dict[str, Tensor] = {}
 
-        def visit(distances: Tensor, _rows: Tensor, start: int) -> None:
+        def visit(distances: Tensor, _points: Tensor, start: int) -> None:
             value, index = distances.min(1)
             index = index + start
             if best:
@@ -247,7 +246,7 @@ class Empirical:
 
 
 class Sphere:
-    """Uniform law on a sphere, lying flat in a space of more dimensions: a manifold known exactly.
+    """Uniform on a sphere, lying flat in a space of more dimensions: a manifold known exactly.
 
     The first ``dim + 1`` coordinates hold the sphere, the others are 0. The nearest point is unique
     closer than ``radius`` to the sphere (its reach), and not on the axis through its centre.
@@ -262,14 +261,10 @@ class Sphere:
     """
 
     def __init__(self, dim: int = 1, ambient: int | None = None, radius: float = 1.0):
-        ambient = dim + 1 if ambient is None else ambient
-        if dim < 1 or ambient <= dim:
-            raise ValueError(
-                f"dim, ambient: got {dim!r} and {ambient!r}; allowed is 1 <= dim < ambient"
-            )
-        if not 0 < radius < math.inf:
-            raise ValueError(f"radius: got {radius!r}; allowed is a finite number above 0")
-        self.dim, self.ambient, self.radius = int(dim), int(ambient), float(radius)
+        self.dim = checks.whole("dim", dim)
+        ambient = self.dim + 1 if ambient is None else ambient
+        self.ambient = checks.whole("ambient", ambient, at_least=self.dim + 1)
+        self.radius = checks.number("radius", radius, above=0)
 
     def __repr__(self) -> str:
         return f"Sphere(dim={self.dim}, ambient={self.ambient}, radius={self.radius:g})"
@@ -307,8 +302,8 @@ class Sphere:
     def denoiser(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Posterior mean (eq-ov-sphere), (B, ambient); ``sigma`` above 0.
 
-        It points to ``project(x)`` and is shorter: ``x_0`` given ``x`` follows the law of von Mises
-        and Fisher, of concentration ``radius |x| / sigma^2``.
+        It points to ``project(x)`` and is shorter: ``x_0`` given ``x`` has the von Mises-Fisher
+        distribution of concentration ``radius |x| / sigma^2``.
         """
         core, norm = self._core(x)
         s = torch.as_tensor(expand(sigma, x), dtype=torch.float64, device=x.device)
@@ -319,7 +314,7 @@ class Sphere:
 
 
 def bessel_ratio(kappa: Tensor, order: float, terms: int = 64) -> Tensor:
-    """``I_order(kappa) / I_{order-1}(kappa)``, the mean length of a von Mises-Fisher law.
+    """``I_order(kappa) / I_{order-1}(kappa)``, the mean length of von Mises-Fisher.
 
     Backwards along its continued fraction, from a bound that is tight at large orders (Amos 1974,
     eq. 11), in the type of ``kappa``.

@@ -81,7 +81,7 @@ def test_the_split_needs_gaussian_noise():
     sigma = math.hypot(t, S_N)
     clean = 0.2 * randn(n, 1, seed=1)
     for law, off in (("gaussian", False), ("laplace", True), ("uniform", True)):
-        y = FrozenNoise(clean, S_N, seed=2, law=law).noisy
+        y = FrozenNoise(clean, S_N, seed=2, distribution=law).noisy
         x = y + t * randn(n, 1, seed=3)
         defect = (y - x) - (t / sigma) ** 2 * (clean - x)  # of mean 0 given x, if the split holds
         z = x / x.std()

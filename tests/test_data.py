@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from companion import data
+from companion.data import image_sets, point_sets
 
 
 def seeded(seed=0):
@@ -39,7 +40,7 @@ def test_points_have_unit_scale_and_follow_the_generator(name):
 
 @pytest.mark.parametrize("name", ["swiss_roll", "two_moons", "dinosaur"])
 def test_curve_points_lie_on_the_curve_and_noise_leaves_it(name):
-    start, end, _ = data._segments(name)
+    start, end, _ = point_sets._segments(name)
     x = data.points(name, 200, generator=seeded())
     assert torch.cdist(x.double(), (start + end) / 2).min(1).values.max() < 0.01
     noisy = data.points(name, 20_000, noise=0.5, generator=seeded())
@@ -239,7 +240,7 @@ def test_download_killed_half_way_is_done_again(tmp_path):
 
     def run(*arguments):
         command = [sys.executable, "-c", script, *arguments]
-        where = Path(data.__file__).parents[1]  # `companion` need not be installed
+        where = Path(data.__file__).parents[2]  # `companion` need not be installed
         return subprocess.run(command, capture_output=True, text=True, cwd=where)
 
     killed = run("t10k-images-idx3-ubyte")
@@ -290,7 +291,7 @@ def test_cifar10_is_read_and_a_damaged_file_is_named(tmp_path, monkeypatch):
 def jpeg_archive(tmp_path_factory):
     from PIL import Image
 
-    path = tmp_path_factory.mktemp("jpeg") / data.JPEG_ARCHIVE
+    path = tmp_path_factory.mktemp("jpeg") / image_sets.JPEG_ARCHIVE
     rng = np.random.default_rng(0)
     with tarfile.open(path, "w:xz") as tar:
         for part in ("train", "test"):
@@ -318,7 +319,7 @@ def test_jpeg_archive(jpeg_archive):
 @pytest.mark.parametrize("keep", [0.0, 0.5, 0.99])
 def test_jpeg_archive_cut_short(jpeg_archive, tmp_path, keep):
     content = jpeg_archive.read_bytes()
-    (tmp_path / data.JPEG_ARCHIVE).write_bytes(content[: int(len(content) * keep)])
+    (tmp_path / image_sets.JPEG_ARCHIVE).write_bytes(content[: int(len(content) * keep)])
     with pytest.raises(data.DataError, match=r"cifar10-jpeg.tar.xz is damaged or incomplete"):
         data.images("cifar10-jpeg", root=tmp_path)
 
@@ -341,9 +342,11 @@ def test_real_mnist():
 # --- frozen noise ---
 
 
-@pytest.mark.parametrize("law, kurtosis", [("gaussian", 3), ("laplace", 6), ("uniform", 1.8)])
-def test_frozen_noise_has_the_law(law, kurtosis):
-    z = data.FrozenNoise(torch.zeros(100_000, 2), 2.0, seed=3, law=law).noisy / 2
+@pytest.mark.parametrize(
+    "distribution, kurtosis", [("gaussian", 3), ("laplace", 6), ("uniform", 1.8)]
+)
+def test_frozen_noise_has_the_distribution(distribution, kurtosis):
+    z = data.FrozenNoise(torch.zeros(100_000, 2), 2.0, seed=3, distribution=distribution).noisy / 2
     assert z.mean().abs() < 0.02
     assert z.square().mean().item() == pytest.approx(1, abs=0.02)
     assert (z**4).mean().item() == pytest.approx(kurtosis, rel=0.05)
@@ -374,7 +377,7 @@ def test_frozen_noise_is_the_same_on_a_gpu():
 
 def test_frozen_noise_does_not_keep_the_clean_data():
     frozen = data.FrozenNoise(torch.ones(4, 2), 1.0)
-    assert set(vars(frozen)) == {"noisy", "sigma", "seed", "law"}
+    assert set(vars(frozen)) == {"noisy", "sigma", "seed", "distribution"}
 
 
 def test_bad_frozen_noise():
@@ -382,5 +385,5 @@ def test_bad_frozen_noise():
         data.FrozenNoise(torch.ones(4, 2, dtype=torch.int64), 1.0)
     with pytest.raises(ValueError, match=r"sigma: got -1"):
         data.FrozenNoise(torch.ones(4, 2), -1)
-    with pytest.raises(ValueError, match="law: got 'cauchy'; allowed are 'gaussian', 'laplace'"):
-        data.FrozenNoise(torch.ones(4, 2), 1.0, law="cauchy")
+    with pytest.raises(ValueError, match="distribution: got 'cauchy'; allowed are 'gaussian'"):
+        data.FrozenNoise(torch.ones(4, 2), 1.0, distribution="cauchy")

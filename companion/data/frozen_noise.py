@@ -1,0 +1,83 @@
+"""Data corrupted once and for all."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from companion import checks
+
+__all__ = ["DISTRIBUTIONS", "FrozenNoise"]
+
+DISTRIBUTIONS = ("gaussian", "laplace", "uniform")
+
+
+class FrozenNoise:
+    """A data set that was corrupted once, before anyone saw it: ``y = x_0 + sigma * z``.
+
+    The noise depends on the seed and the shape of the data only: drawn on the CPU, in float32, it
+    is the same on every device and in every type. The clean data are not kept: a method that is
+    given a ``FrozenNoise`` sees no more than it may.
+
+    Parameters
+    ----------
+    data : (N, *shape) floating-point tensor
+    sigma : float
+        Standard deviation of the noise, in the units of the data; at least 0.
+    seed : int
+        Of the noise (default 0).
+    distribution : {"gaussian", "laplace", "uniform"}
+        Of ``z``, independent in every coordinate, of mean 0 and variance 1 (default
+        "gaussian", the one that Tweedie's formula assumes).
+
+    Attributes
+    ----------
+    noisy : (N, *shape) tensor of the type and device of ``data``
+    sigma, seed, distribution : as given
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``data`` are not floating-point, ``sigma`` is negative or ``distribution`` is unknown.
+
+    Examples
+    --------
+    >>> frozen = FrozenNoise(torch.zeros(4, 2), 0.5, seed=1)
+    >>> len(frozen), frozen[0].shape
+    (4, torch.Size([2]))
+    """
+
+    def __init__(
+        self, data: Tensor, sigma: float, *, seed: int = 0, distribution: str = "gaussian"
+    ):
+        if not isinstance(data, Tensor) or not data.is_floating_point():
+            kind = data.dtype if isinstance(data, Tensor) else type(data).__name__
+            raise TypeError(f"data: got {kind}; allowed is a floating-point tensor")
+        self.sigma = checks.number("sigma", sigma, at_least=0)
+        self.seed = int(seed)
+        self.distribution = checks.choice("distribution", distribution, DISTRIBUTIONS)
+        generator = torch.Generator().manual_seed(self.seed)
+        if distribution == "gaussian":
+            z = torch.randn(data.shape, generator=generator, dtype=torch.float32)
+        else:
+            u = torch.rand(data.shape, generator=generator, dtype=torch.float32) - 0.5
+            if distribution == "uniform":
+                z = math.sqrt(12) * u
+            else:  # the inverse distribution function of Laplace noise of scale 1 / sqrt(2)
+                tail = (1 - 2 * u.abs()).clamp_(min=2**-25)
+                z = -u.sign() * tail.log() / math.sqrt(2)
+        self.noisy = data + self.sigma * z.to(data)
+
+    def __len__(self) -> int:
+        return len(self.noisy)
+
+    def __getitem__(self, index) -> Tensor:
+        return self.noisy[index]
+
+    def __repr__(self) -> str:
+        return (
+            f"FrozenNoise({tuple(self.noisy.shape)}, sigma={self.sigma:g}, seed={self.seed}, "
+            f"distribution={self.distribution!r})"
+        )
