@@ -97,6 +97,15 @@ class Session:
             records.save(results, name, folder)
         return _kept(results, name, folder)
 
+    def remembered(self, experiment: type[Experiment] | Experiment) -> Results | None:
+        """Return what ``run`` would take from memory; None if it would have to run."""
+        experiment = self.asked(experiment)
+        code = _code(experiment)
+        if code is None:
+            return None
+        name = f"{experiment.name()}-{self._key(experiment, code)}"
+        return _known(name, self._memory or records.memory_folder())
+
     def asked(self, experiment: type[Experiment] | Experiment) -> Experiment:
         """Return an experiment with all its settings, those of the profile where none was given."""
         if isinstance(experiment, type) and issubclass(experiment, Experiment):

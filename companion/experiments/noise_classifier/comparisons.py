@@ -1,0 +1,156 @@
+"""The contrastive loss against its controls: paired comparisons of results, for rules and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from companion.experiments.noise_classifier.continuations import CONTRASTIVE, CONTROLS
+from companion.experiments.noise_classifier.images import SEQUENTIAL
+from companion.experiments.results import Results
+from companion.statistics import Interval, paired_difference, paired_ratio
+
+__all__ = [
+    "Case",
+    "Tally",
+    "cases",
+    "entropy_differences",
+    "good_after",
+    "kind_name",
+    "kind_ratios",
+    "mean_ratio",
+    "point_cases",
+    "tally",
+    "within",
+]
+
+Case = tuple[Results, dict[str, Any]]
+"""Results, and the conditions that leave one value for each method and seed."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """In how many cases the contrastive loss is better and worse than a control.
+
+    Attributes
+    ----------
+    ratios : list of Interval
+        Of the loss to the control, for each case; all hold together at 95 %.
+    """
+
+    ratios: list[Interval]
+
+    @property
+    def better(self) -> int:
+        """Cases whose interval lies below 1."""
+        return sum(i.below(1.0) for i in self.ratios)
+
+    @property
+    def worse(self) -> int:
+        """Cases whose interval lies above 1."""
+        return sum(i.above(1.0) for i in self.ratios)
+
+
+def cases(results: Results, columns: Sequence[str], **conditions: Any) -> list[Case]:
+    """Return a case for each combination of ``columns`` among the values that meet conditions."""
+    frame = results.where(method=CONTRASTIVE, **conditions)[list(columns)].drop_duplicates()
+    return [(results, {**conditions, **row}) for row in frame.to_dict("records")]
+
+
+def tally(listed: Sequence[Case], control: str, comparisons: int | None = None) -> Tally:
+    """Compare with a control in every case.
+
+    Parameters
+    ----------
+    listed : sequence of Case
+    control : method that the loss is compared with
+    comparisons : int, optional
+        Intervals that hold together (default: one for each case and control).
+    """
+    number = len(CONTROLS) * len(listed) if comparisons is None else comparisons
+    return Tally(
+        [
+            paired_ratio(
+                results.values(method=CONTRASTIVE, **where),
+                results.values(method=control, **where),
+                comparisons=number,
+            )
+            for results, where in listed
+        ]
+    )
+
+
+def mean_ratio(listed: Sequence[Case], control: str, comparisons: int) -> Interval:
+    """Geometric mean of the ratio to a control over all cases, paired over seeds."""
+    first, second = (
+        np.mean([np.log(r.values(method=m, **where)) for r, where in listed], axis=0)
+        for m in (CONTRASTIVE, control)
+    )
+    return paired_difference(first, second, comparisons=comparisons).exp()
+
+
+def kind_ratios(record: Results) -> dict[tuple[str, str], Interval | None]:
+    """Return the mean ratio of each kind of sampling of an image record to each control.
+
+    Returns
+    -------
+    dict, (kind, control) -> Interval; None if a distance is not finite. All hold together.
+    """
+    kinds = [str(kind) for kind in record.labels("kind", measure="Frechet distance")]
+    ratios: dict[tuple[str, str], Interval | None] = {}
+    for kind in kinds:
+        listed = cases(record, ("sampler", "budget"), measure="Frechet distance", kind=kind)
+        for control in CONTROLS:
+            methods = [CONTRASTIVE, control]
+            found = record.where(measure="Frechet distance", kind=kind, method=methods)["value"]
+            finite = bool(np.isfinite(found).all())
+            comparisons = len(CONTROLS) * len(kinds)
+            ratios[kind, control] = mean_ratio(listed, control, comparisons) if finite else None
+    return ratios
+
+
+def entropy_differences(results: Results, comparisons: int) -> dict[tuple[float, str], Interval]:
+    """Cross entropy with the loss less that of each control, (t, control) -> Interval in nats."""
+    return {
+        (t, control): paired_difference(
+            results.values(measure="cross entropy", t=t, method=CONTRASTIVE),
+            results.values(measure="cross entropy", t=t, method=control),
+            comparisons=comparisons,
+        )
+        for t in results.labels("t", measure="cross entropy")
+        for control in CONTROLS
+    }
+
+
+def point_cases(sequential: Results, parallel: Results) -> tuple[list[Case], list[Case]]:
+    """Return the cases of ``SequentialSamples`` and of ``ParallelSamples``."""
+    return (
+        cases(sequential, ("data", "sampler", "budget"), measure="distance"),
+        cases(parallel, ("data", "form", "iteration"), measure="distance"),
+    )
+
+
+def good_after(parallel: Results, form: str, method: str) -> int:
+    """Return the first depth at which the mean distance on the spirals is within twice the last."""
+    where = {"measure": "distance", "data": "spirals", "form": form, "method": method}
+    mean = parallel.grid("iteration", "seed", **where).mean(1)
+    depths = parallel.labels("iteration", **where)
+    return int(depths[int((mean <= 2 * mean[-1]).argmax())])
+
+
+def within(accuracy: Results, nats: float) -> dict[float, int]:
+    """Return for each noise the fewest levels whose median error is below; 0 if there are none."""
+    found = {}
+    for t in accuracy.labels("t", measure="error"):
+        rows = accuracy.where(measure="error", t=t)
+        enough = rows.loc[rows["value"] < nats, "points"]
+        found[float(t)] = int(enough.min()) if len(enough) else 0
+    return found
+
+
+def kind_name(kind: str) -> str:
+    """Return a kind of sampling as it is called on the page."""
+    return kind if kind == SEQUENTIAL else f"Picard, {kind}"
