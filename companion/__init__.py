@@ -16,20 +16,22 @@ from typing import Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "checkpoint",
     "checks",
+    "claims",
     "data",
     "denoisers",
     "experiments",
+    "images",
     "metrics",
     "networks",
     "noise",
     "objectives",
     "oracles",
     "plotting",
+    "profiles",
     "progress",
+    "records",
     "samplers",
-    "stack",
     "statistics",
     "training",
 ]

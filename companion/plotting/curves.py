@@ -40,7 +40,8 @@ def with_band(
     x : (X,) where the values are
     mean : (X,) numbers; or, without ``low`` and ``high``, intervals
         Intervals are X objects with ``mean``, ``low`` and ``high`` (``statistics.Interval``), or a
-        pandas table with these columns (``Results.summary``).
+        pandas table with these columns (``Results.summary``). Or (R, X) numbers, a row for each of
+        R seeds: their means and 95 % t-intervals are drawn.
     low, high : (X,) numbers, optional
         Ends of the band. Where they are not finite there is no band.
     band : float
@@ -59,6 +60,8 @@ def with_band(
     parts: list[Any] = [mean, low, high]
     if low is None and hasattr(mean, "columns"):
         parts = [mean[name] for name in names]
+    elif low is None and getattr(mean, "ndim", 0) == 2:
+        parts = list(_over_runs(array(mean)))
     elif low is None:
         parts = [[getattr(interval, name) for interval in mean] for name in names]
     x = array(x)
@@ -207,6 +210,15 @@ def _looks(conditions: list[Any]) -> dict[Any, dict[str, Any]]:
         else {"color": PALETTE[next(free)], "marker": "o", "label": str(name)}
         for name in conditions
     }
+
+
+def _over_runs(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means over rows, and the ends of their 95 % t-intervals."""
+    from scipy.stats import t
+
+    count, middle = len(runs), runs.mean(0)
+    half = t.isf(0.025, count - 1) * runs.std(0, ddof=1) / np.sqrt(count)
+    return middle, middle - half, middle + half
 
 
 def _interval(

@@ -20,10 +20,10 @@ from companion.denoisers import Denoiser
 from companion.noise import (
     check_sigmas,
     ddpm_alphas_cumprod,
-    interpolate,
     log_linear,
     sigmas_from_alphas_cumprod,
 )
+from companion.noise.schedules import interpolate
 from companion.samplers.sequential import Callback, Step, check_state
 
 __all__ = ["GradientEstimationScheduler", "from_scheduler"]

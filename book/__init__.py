@@ -1,1 +1,0 @@
-"""How the book is built, one file a job; ``python -m book`` runs each. The Makefile says when."""
