@@ -11,21 +11,14 @@ import numpy as np
 import pytest
 import torch
 from diffusers import (
-    DDIMScheduler,
-    DDPMPipeline,
-    DDPMScheduler,
     DEISMultistepScheduler,
-    DPMSolverMultistepScheduler,
-    UNet2DModel,
-    UniPCMultistepScheduler,
 )
 
 from companion import data, samplers
-from companion.denoisers import Counted, epsilon, from_diffusers
-from companion.networks import seeded as with_seed
-from companion.noise import corrupt, karras, log_linear
+from companion.denoisers import epsilon
+from companion.noise import corrupt, log_linear
 from companion.oracles import Empirical, GaussianMixture, Sphere, bessel_ratio
-from companion.samplers.diffusers_scheduler import GradientEstimationScheduler, from_scheduler
+from companion.samplers.diffusers_scheduler import from_scheduler
 
 # Said by diffusers' own code, at each of its steps.
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
@@ -116,7 +109,7 @@ def test_bessel_ratio():
 
 def test_bad_spheres():
     for dim, ambient in ((0, 2), (2, 2), (3, 1)):
-        with pytest.raises(ValueError, match="dim, ambient: got"):
+        with pytest.raises(ValueError, match="(dim|ambient).*: got"):
             Sphere(dim, ambient)
     with pytest.raises(ValueError, match="radius: got 0"):
         Sphere(1, radius=0)
@@ -381,136 +374,6 @@ def test_with_this_gamma_it_is_deis(flow):
     deis = from_scheduler(DEISMultistepScheduler, solver_order=2)
     theirs = deis(law.denoiser, x, sigmas)
     assert (ours - theirs).abs().max() < 1e-4
-
-
-# --- diffusers' schedulers as samplers ---
-
-PEERS = {
-    "DPM-Solver++": (DPMSolverMultistepScheduler, {}),
-    "UniPC": (UniPCMultistepScheduler, {}),
-    "UniPC 3": (UniPCMultistepScheduler, {"solver_order": 3}),
-    "DEIS": (DEISMultistepScheduler, {}),
-    "DEIS 3": (DEISMultistepScheduler, {"solver_order": 3}),
-}
-
-
-@pytest.mark.parametrize("schedule", [log_linear, karras])
-@pytest.mark.parametrize("end", [True, False])
-def test_their_ddim_is_ours(schedule, end):
-    law = GaussianMixture([[-1.0, 0.0], [1.0, 0.5]], 0.1)
-    sigmas = schedule(15, 80.0, 0.002, final_zero=end)
-    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 2e-5)):
-        x = 80 * randn(100, 2).to(dtype)
-        ours = samplers.ddim(law.denoiser, x, sigmas)
-        theirs = from_scheduler(DDIMScheduler)(law.denoiser, x, sigmas)
-        assert theirs.dtype == dtype
-        assert (ours - theirs).abs().max() < tolerance
-
-
-@pytest.mark.parametrize("name", PEERS)
-def test_peers_converge_to_the_same_flow_with_one_evaluation_a_step(flow, name):
-    law, x, end = flow
-    scheduler, config = PEERS[name]
-    sampler = from_scheduler(scheduler, **config)
-    errors = []
-    for steps in (20, 80):
-        counted = Counted(law.denoiser)
-        visited: list = []
-        sigmas = log_linear(steps, 20.0, 0.02, final_zero=False)
-        out = sampler(counted, x, sigmas, callback=visited.append)
-        assert counted.calls == steps
-        assert [step.sigma for step in visited] == sigmas[:-1].tolist()
-        errors.append((out - end).norm(dim=1).median().item())
-    assert errors[1] < errors[0] / 8 and errors[1] < 3e-4
-    to_zero = sampler(law.denoiser, x, log_linear(20, 20.0, 0.02))
-    assert to_zero.isfinite().all() and to_zero.abs().max() < 3
-
-
-# --- gradient estimation inside diffusers ---
-
-
-def tiny_unet():
-    def make():
-        return UNet2DModel(
-            sample_size=8,
-            in_channels=1,
-            out_channels=1,
-            block_out_channels=(8, 16),
-            layers_per_block=1,
-            down_block_types=("DownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "UpBlock2D"),
-            norm_num_groups=8,
-        )
-
-    return with_seed(make, 0).eval()
-
-
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
-def test_scheduler_in_a_pipeline_is_our_sampler(tmp_path, prediction):
-    """A model saved to disk, sampled by a pipeline of diffusers and by this module."""
-    old = DDPMScheduler(prediction_type=prediction)
-    DDPMPipeline(tiny_unet(), old).save_pretrained(tmp_path)
-    pipe = DDPMPipeline.from_pretrained(tmp_path, local_files_only=True)
-    pipe.set_progress_bar_config(disable=True)
-    pipe.scheduler = GradientEstimationScheduler.from_config(
-        pipe.scheduler.config, gamma=1.8, sigma_max=30.0
-    )
-    assert pipe.scheduler.config.prediction_type == prediction
-    images = pipe(4, seeded(3), num_inference_steps=7, output_type="pt").images
-
-    denoiser = from_diffusers(pipe.unet, old.alphas_cumprod, prediction)
-    sigmas = log_linear(7, 30.0, float(denoiser.log_sigmas[0].exp()))
-    x = torch.randn(4, 1, 8, 8, generator=seeded(3)) * math.sqrt(1 + 30.0**2)
-    ours = samplers.gradient_estimation(denoiser, x, sigmas, gamma=1.8)
-    # Timesteps agree to 1e-4, and this network of random weights is sensitive to them.
-    assert (images - (ours / 2 + 0.5).clamp(0, 1)).abs().mean() < 1e-3
-    again = pipe(4, seeded(3), num_inference_steps=7, output_type="pt").images
-    assert torch.equal(images, again)
-
-
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
-def test_scheduler_steps_are_those_of_our_sampler(prediction):
-    law, sigmas = data.mixture("ring"), log_linear(9, 30.0, 0.02)
-    scheduler = GradientEstimationScheduler(prediction_type=prediction)
-    for _ in range(2):  # a second run starts afresh
-        x = 30 * randn(50, 2, seed=11)
-        ours = samplers.gradient_estimation(law.denoiser, x, sigmas)
-        scheduler.set_timesteps(sigmas=sigmas)
-        z = x / math.sqrt(1 + 30.0**2)
-        for t, sigma in zip(scheduler.timesteps, sigmas.tolist()):
-            scale = math.sqrt(1 + sigma**2)
-            clean = law.denoiser(scale * scheduler.scale_model_input(z, t), sigma)
-            eps = (scale * z - clean) / sigma
-            velocity = (eps - sigma * clean) / scale
-            said = {"epsilon": eps, "v_prediction": velocity, "sample": clean}[prediction]
-            z = scheduler.step(said, t, z).prev_sample
-        assert torch.allclose(z, ours, atol=1e-8)
-
-
-def test_scheduler_settings_are_saved_and_checked(tmp_path):
-    made = GradientEstimationScheduler(gamma=2.2, beta_schedule="scaled_linear")
-    made.save_pretrained(tmp_path)
-    assert GradientEstimationScheduler.from_pretrained(tmp_path).config.gamma == 2.2
-    theirs = DDIMScheduler(beta_schedule="scaled_linear").alphas_cumprod
-    assert torch.allclose(made.alphas_cumprod.float(), theirs, rtol=1e-4)
-    made.set_timesteps(10)
-    assert len(made.timesteps) == 10 and made.sigmas[0] <= 40 and made.sigmas[-1] == 0
-    assert (made.timesteps.diff() < 0).all() and len(made) == 1000
-    made.set_timesteps(sigmas=[5.0, 1.0, 0.1])
-    assert made.sigmas == [5.0, 1.0, 0.1]
-    with pytest.raises(ValueError, match="trained are up to"):
-        made.set_timesteps(sigmas=[5000.0, 1.0])
-    with pytest.raises(ValueError, match="num_inference_steps"):
-        made.set_timesteps()
-    with pytest.raises(ValueError, match="beta_schedule: got 'laplace'"):
-        GradientEstimationScheduler(beta_schedule="laplace")
-    with pytest.raises(ValueError, match="prediction_type: got 'flow'"):
-        GradientEstimationScheduler(prediction_type="flow")
-
-
-def test_the_samplers_do_not_load_diffusers():
-    code = "import sys, companion.samplers; sys.exit('diffusers' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_the_benchmark_runs():

@@ -1,51 +1,86 @@
-"""Gradient estimation inside diffusers' pipelines, and diffusers' schedulers as samplers here.
+"""Gradient estimation as a scheduler inside diffusers' pipelines.
 
 Needs diffusers; ``import companion.samplers`` does not load this file.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from diffusers import ConfigMixin, SchedulerMixin
+from diffusers import ConfigMixin, DDPMScheduler, SchedulerMixin
 from diffusers.configuration_utils import register_to_config
-from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, SchedulerOutput
+from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
+from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from torch import Tensor
 
-from companion.denoisers import Denoiser
-from companion.noise import (
-    check_sigmas,
-    ddpm_alphas_cumprod,
-    log_linear,
-    sigmas_from_alphas_cumprod,
-)
+from companion import checks
+from companion.noise import check_sigmas, log_linear
 from companion.noise.schedules import interpolate
-from companion.samplers.sequential import Callback, Step, check_state
+from companion.samplers.diffusers_peers import from_scheduler
 
 __all__ = ["GradientEstimationScheduler", "from_scheduler"]
+
+SPACINGS = ("log_linear", "leading", "linspace", "trailing")
+BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2", "laplace", "sigmoid")
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+
+_HONOURED = ("clip_sample", "clip_sample_range", "thresholding", "dynamic_thresholding_ratio",
+    "sample_max_value", "timestep_spacing", "steps_offset", "set_alpha_to_one")  # fmt: skip
+"""Settings that are taken over by ``from_config`` even where they are their class's defaults."""
+
+_NEUTRAL = {
+    "use_karras_sigmas": (False, None),
+    "use_exponential_sigmas": (False, None),
+    "use_beta_sigmas": (False, None),
+    "use_flow_sigmas": (False, None),
+    "use_lu_lambdas": (False, None),
+    "final_sigmas_type": ("zero", None),
+    "interpolation_type": ("linear", None),
+    "timestep_type": ("discrete", None),
+    "variance_type": ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", None),
+}
+"""Settings of other schedulers that are not supported, each with what it may be."""
 
 
 class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
     """Gradient estimation (eq-gradient-estimation) as a scheduler for diffusers' pipelines.
 
-    ``pipe.scheduler = GradientEstimationScheduler.from_config(pipe.scheduler.config)``. The state
-    that ``step`` takes and returns is variance-preserving, as with diffusers' DDIM. Noise levels
-    are log-linear between ``sigma_max`` and ``sigma_min``, then 0; timesteps are fractional.
+    ``pipe.scheduler = GradientEstimationScheduler.from_config(pipe.scheduler.config,
+    timestep_spacing="log_linear")``. The state that ``step`` takes and returns is
+    variance-preserving, as with diffusers' DDIM. Start and mask of img2img and inpainting
+    pipelines work as with diffusers' own schedulers.
 
     Parameters
     ----------
-    num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas
+    num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas,
+    rescale_betas_zero_snr
         The schedule that the network was trained with, as in diffusers.
     prediction_type : {"epsilon", "v_prediction", "sample"}
         What the network predicts (default "epsilon").
     gamma : float
         Weight of the present direction (default 2, the paper's choice; 1 is DDIM).
+    timestep_spacing : {"log_linear", "leading", "linspace", "trailing"}
+        How the levels are chosen: log-linear in the noise level, as in the paper (default), with
+        fractional timesteps; or as diffusers' DDIM chooses them.
     sigma_max, sigma_min : float, optional
-        Largest and smallest positive level (default: at most 40, and the smallest trained level).
+        Largest and smallest positive level of "log_linear" (default: at most 40, and the smallest
+        trained level).
+    steps_offset : int
+        Added to the timesteps of "leading" (default 0).
+    set_alpha_to_one : bool
+        Whether the last level is 0 (default), or the smallest trained one.
+    clip_sample, clip_sample_range, thresholding, dynamic_thresholding_ratio, sample_max_value
+        Whether and how the predicted clean sample is clipped, as in diffusers' DDPM: the direction
+        is that of the clipped prediction. Default: not at all.
+
+    Raises
+    ------
+    ValueError
+        If a setting is none of these, or cannot be honoured; ``from_config`` names it.
     """
 
     config: Any  # the arguments below, as ConfigMixin keeps them
@@ -65,136 +100,298 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
         gamma: float = 2.0,
         sigma_max: float | None = None,
         sigma_min: float | None = None,
+        timestep_spacing: str = "log_linear",
+        steps_offset: int = 0,
+        set_alpha_to_one: bool = True,
+        rescale_betas_zero_snr: bool = False,
+        clip_sample: bool = False,
+        clip_sample_range: float = 1.0,
+        thresholding: bool = False,
+        dynamic_thresholding_ratio: float = 0.995,
+        sample_max_value: float = 1.0,
     ):
-        allowed = ("epsilon", "v_prediction", "sample")
-        if prediction_type not in allowed:
-            raise ValueError(f"prediction_type: got {prediction_type!r}; allowed are {allowed}")
-        power = {"linear": 1.0, "scaled_linear": 0.5}.get(beta_schedule)
-        if trained_betas is not None:
-            self.alphas_cumprod = (1 - torch.tensor(trained_betas, dtype=torch.float64)).cumprod(0)
-        elif power == 1.0:
-            self.alphas_cumprod = ddpm_alphas_cumprod(num_train_timesteps, beta_start, beta_end)
-        elif power is not None:
-            ends = (beta_start**power, beta_end**power, num_train_timesteps)
-            betas = torch.linspace(*ends, dtype=torch.float64) ** (1 / power)
-            self.alphas_cumprod = (1 - betas).cumprod(0)
-        else:
+        checks.choice("prediction_type", prediction_type, PREDICTIONS)
+        checks.choice("timestep_spacing", timestep_spacing, SPACINGS)
+        checks.choice("beta_schedule", beta_schedule, BETAS)
+        if timestep_spacing != "log_linear" and (sigma_max is not None or sigma_min is not None):
             raise ValueError(
-                f"beta_schedule: got {beta_schedule!r}; allowed are 'linear' and 'scaled_linear', "
-                "or give trained_betas"
+                f"timestep_spacing: got {timestep_spacing!r} with sigma_max or sigma_min; allowed "
+                "with them is 'log_linear'"
             )
-        self.timesteps = torch.arange(num_train_timesteps - 1, -1, -1)
+        train: Any = DDPMScheduler(
+            num_train_timesteps=num_train_timesteps,
+            beta_start=beta_start,
+            beta_end=beta_end,
+            beta_schedule=beta_schedule,
+            trained_betas=trained_betas,
+            rescale_betas_zero_snr=rescale_betas_zero_snr,
+            thresholding=thresholding,
+            dynamic_thresholding_ratio=dynamic_thresholding_ratio,
+            sample_max_value=sample_max_value,
+        )
+        self.alphas_cumprod = (1 - train.betas.double()).cumprod(0)
+        self._train = train
+        self._levels = ((1 - self.alphas_cumprod) / self.alphas_cumprod).sqrt()
+        self.timesteps = torch.arange(len(self._levels) - 1, -1, -1)
+        self.num_inference_steps: int | None = None
         self.sigmas: list[float] = []
+        self._begin: int | None = None
+        self._index: int | None = None
+
+    @classmethod
+    def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any):
+        """Make one with the settings of another scheduler.
+
+        Raises
+        ------
+        ValueError
+            If a setting changes what the other one does and is not supported here. Give another
+            value for it, such as ``use_karras_sigmas=False``, to go on without it.
+        """
+        if isinstance(config, Mapping):
+            given = {**config, **kwargs}
+            name = given.get("_class_name", cls.__name__)
+            if "beta_schedule" not in config and "trained_betas" not in config:
+                raise ValueError(
+                    f"config: got no beta_schedule, only {', '.join(config)}; allowed is the "
+                    "config of a variance-preserving scheduler"
+                )
+            if name not in (cls.__name__, *cls._compatibles):
+                raise ValueError(
+                    f"config: got one of {name}; allowed are those of {', '.join(cls._compatibles)}"
+                )
+            for key, allowed in _NEUTRAL.items():
+                if given.get(key) not in allowed:
+                    raise ValueError(
+                        f"{key}: got {given[key]!r}, which is not supported; from_config(..., "
+                        f"{key}={allowed[0]!r}) goes on without it"
+                    )
+            kwargs = {k: v for k, v in kwargs.items() if k not in _NEUTRAL}
+            for key in _HONOURED:  # diffusers forgets settings that were defaults of their class
+                if key in config:
+                    kwargs.setdefault(key, config[key])
+        return super().from_config(config, return_unused_kwargs, **kwargs)
+
+    # --- levels
 
     def set_timesteps(
         self,
         num_inference_steps: int | None = None,
         device: Any = None,
         sigmas: Tensor | Sequence[float] | None = None,
+        timesteps: Tensor | Sequence[float] | None = None,
     ) -> None:
-        """Choose the levels to visit: so many log-linear ones, or ``sigmas`` with its last 0."""
-        train = sigmas_from_alphas_cumprod(self.alphas_cumprod)
-        if sigmas is None:
-            if num_inference_steps is None:
-                raise ValueError("num_inference_steps: allowed is a number, or give sigmas")
-            high = self.config.sigma_max or min(40.0, float(train[-1]))
-            sigmas = log_linear(num_inference_steps, high, self.config.sigma_min or float(train[0]))
-        self.sigmas = check_sigmas(sigmas)
-        levels = torch.tensor(self.sigmas[:-1], dtype=torch.float64)
-        if levels[0] > train[-1] * 1.001:
-            raise ValueError(f"sigmas: got {self.sigmas[0]:g}; trained are up to {train[-1]:g}")
-        self.timesteps = interpolate(levels.log(), train.log()).float().to(device)
+        """Choose the levels to visit, and start afresh.
+
+        Parameters
+        ----------
+        num_inference_steps : int, optional
+            So many, spaced as ``timestep_spacing`` says.
+        device : device of ``timesteps``, optional
+        sigmas : decreasing noise levels, optional
+            These, the last one being where the last step ends.
+        timesteps : decreasing training timesteps, optional
+            Those of these, fractions allowed.
+        """
+        if [num_inference_steps, sigmas, timesteps].count(None) != 2:
+            raise ValueError(
+                "num_inference_steps, sigmas, timesteps: allowed is exactly one of the three"
+            )
+        grid = self._levels[self._levels.isfinite()]
+        if timesteps is None and sigmas is None:
+            steps = checks.whole("num_inference_steps", num_inference_steps, 1)
+            if self.config.timestep_spacing == "log_linear":
+                high = self.config.sigma_max or min(40.0, float(grid[-1]))
+                sigmas = log_linear(steps, high, self.config.sigma_min or float(grid[0]))
+                if not self.config.set_alpha_to_one:
+                    sigmas = log_linear(steps + 1, high, float(grid[0]), final_zero=False)
+            else:
+                timesteps = self._spaced(steps)
+        if timesteps is not None:
+            times = torch.as_tensor(timesteps, dtype=torch.float64, device="cpu")
+            last = len(self._levels) - 1
+            if times.ndim != 1 or (times.diff() >= 0).any() or times[0] > last or times[-1] < 0:
+                raise ValueError(
+                    f"timesteps: got {times.tolist()}; allowed are decreasing ones of {last} to 0"
+                )
+            end = 0.0 if self.config.set_alpha_to_one else float(grid[0])
+            self.sigmas = [*self._level(times).tolist(), end]
+            self.timesteps = times.float().to(device)
+            if self.sigmas[0] == math.inf and self.config.prediction_type == "epsilon":
+                raise ValueError(
+                    "prediction_type: got 'epsilon' for a first level without any signal (zero "
+                    "terminal SNR); allowed there are 'v_prediction' and 'sample'"
+                )
+        elif sigmas is not None:
+            self.sigmas = check_sigmas(sigmas)
+            levels = torch.tensor(self.sigmas[:-1], dtype=torch.float64)
+            if levels[0] > grid[-1] * 1.001:
+                raise ValueError(f"sigmas: got {self.sigmas[0]:g}; trained are up to {grid[-1]:g}")
+            self.timesteps = interpolate(levels.log(), grid.log()).float().to(device)
         self.num_inference_steps = len(self.timesteps)
-        self._index = 0
+        self._begin = self._index = None
         self._before: Tensor | None = None
 
-    def scale_model_input(self, sample: Tensor, *_: Any) -> Tensor:
+    def _spaced(self, steps: int) -> list[float]:
+        """Timesteps as diffusers' DDIM chooses them."""
+        total, spacing = len(self._levels), self.config.timestep_spacing
+        if steps > total:
+            raise ValueError(f"num_inference_steps: got {steps}; allowed are 1 to {total}")
+        if spacing == "linspace":
+            return np.linspace(0, total - 1, steps).round()[::-1].tolist()
+        if spacing == "leading":
+            times = (np.arange(steps) * (total // steps))[::-1] + self.config.steps_offset
+            return np.minimum(times, total - 1).tolist()
+        return (np.round(np.arange(total, 0, -total / steps)) - 1).tolist()
+
+    def _level(self, timesteps: Tensor) -> Tensor:
+        """Noise levels of training timesteps (...), log-linear between whole ones."""
+        low = timesteps.floor().long()
+        high = (low + 1).clamp_max(len(self._levels) - 1)
+        below, above = self._levels[low], self._levels[high]
+        between = torch.lerp(below.log(), above.log(), timesteps - low).exp()
+        return torch.where(timesteps == low, below, between)
+
+    # --- position
+
+    @property
+    def step_index(self) -> int | None:
+        """Index of the next step; None before the first one."""
+        return self._index
+
+    @property
+    def begin_index(self) -> int | None:
+        """Index of the first step, if ``set_begin_index`` said so."""
+        return self._begin
+
+    def set_begin_index(self, begin_index: int = 0) -> None:
+        """Say at which of ``timesteps`` the first step is, as img2img pipelines do."""
+        self._require_timesteps()
+        self._begin = checks.whole("begin_index", begin_index, 0, len(self.timesteps) - 1)
+
+    def index_for_timestep(self, timestep: Tensor | float) -> int:
+        """Index of a timestep in ``timesteps``.
+
+        Raises
+        ------
+        ValueError
+            If it is none of them.
+        """
+        self._require_timesteps()
+        at = (self.timesteps.double().cpu() - float(timestep)).abs() < 1e-3
+        if not at.any():
+            raise ValueError(
+                f"timestep: got {float(timestep):g}; allowed are those of timesteps, "
+                f"{self.timesteps[0]:g} to {self.timesteps[-1]:g}"
+            )
+        return int(at.nonzero()[0])
+
+    def _require_timesteps(self) -> None:
+        if self.num_inference_steps is None:
+            raise ValueError("no timesteps are set: call set_timesteps first")
+
+    def _position(self, timestep: Tensor | float) -> int:
+        """Index of this step: where ``timestep`` is at the first one, then one after the other."""
+        self._require_timesteps()
+        index = self._begin if self._index is None else self._index
+        if index is None:
+            return self.index_for_timestep(timestep)
+        if index >= len(self.timesteps):
+            raise ValueError(
+                f"timestep: got {float(timestep):g} after the last step; set_timesteps starts anew"
+            )
+        expected = float(self.timesteps[index])
+        if abs(expected - float(timestep)) > 1e-3:
+            raise ValueError(
+                f"timestep: got {float(timestep):g}; allowed is the next one, {expected:g} "
+                "(set_timesteps starts anew)"
+            )
+        return index
+
+    # --- the step
+
+    def scale_model_input(self, sample: Tensor, timestep: Any = None) -> Tensor:
         """Return ``sample``: the network is fed the state as it is."""
         return sample
 
     def step(
         self,
         model_output: Tensor,
-        timestep: Any,
+        timestep: Tensor | float,
         sample: Tensor,
+        generator: torch.Generator | None = None,
         return_dict: bool = True,
-        **_: Any,
-    ) -> SchedulerOutput | tuple[Tensor]:
-        """One step down from the variance-preserving state ``sample``; levels go in order."""
-        sigma, below = self.sigmas[self._index], self.sigmas[self._index + 1]
-        scale = math.sqrt(1 + sigma**2)
-        kind, eps = self.config.prediction_type, model_output
-        if kind == "v_prediction":
-            eps = (model_output + sigma * sample) / scale
-        elif kind == "sample":
-            eps = (scale * sample - model_output) / sigma
-        gamma = self.config.gamma
-        direction = eps if self._before is None else torch.lerp(self._before, eps, gamma)
-        x = scale * sample + (below - sigma) * direction
-        self._index, self._before = self._index + 1, eps
-        previous = x / math.sqrt(1 + below**2)
-        return SchedulerOutput(prev_sample=previous) if return_dict else (previous,)
+    ) -> DDIMSchedulerOutput | tuple[Tensor, Tensor]:
+        """One step down from the variance-preserving state ``sample``.
+
+        Parameters
+        ----------
+        model_output : (B, *shape), what the network answered
+        timestep : one of ``timesteps``
+            The first may be any of them; then they go in order.
+        sample : (B, *shape), the state
+        generator : not used: the step has no randomness
+        return_dict : bool
+
+        Returns
+        -------
+        DDIMSchedulerOutput with ``prev_sample`` and ``pred_original_sample``, or both as a tuple
+
+        Raises
+        ------
+        ValueError
+            If ``timestep`` is not the next one, or not on the schedule, or the last was done.
+        """
+        if model_output.shape != sample.shape:
+            raise ValueError(
+                f"model_output: got shape {tuple(model_output.shape)}; allowed is that of sample, "
+                f"{tuple(sample.shape)}"
+            )
+        index = self._position(timestep)
+        sigma, below = self.sigmas[index], self.sigmas[index + 1]
+        precise = torch.promote_types(sample.dtype, torch.float32)
+        z, output = sample.to(precise), model_output.to(precise)
+        clean, eps = self._predictions(output, z, sigma)
+        if self._before is None:
+            x = clean + below * eps
+        else:
+            direction = torch.lerp(self._before, eps, self.config.gamma)
+            x = clean + sigma * eps + (below - sigma) * direction
+        self._index, self._before = index + 1, eps
+        previous = (x / math.sqrt(1 + below**2)).to(sample.dtype)
+        clean = clean.to(sample.dtype)
+        if not return_dict:
+            return previous, clean
+        return DDIMSchedulerOutput(prev_sample=previous, pred_original_sample=clean)
+
+    def _predictions(self, output: Tensor, z: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+        """Clean sample and noise that the network sees in the state ``z``."""
+        signal = 1 / math.sqrt(1 + sigma**2)
+        share = 1.0 if sigma == math.inf else sigma * signal
+        kind = self.config.prediction_type
+        if kind == "epsilon":
+            clean, eps = (z - share * output) / signal, output
+        elif kind == "v_prediction":
+            clean, eps = signal * z - share * output, signal * output + share * z
+        else:
+            clean, eps = output, (z - signal * output) / share
+        if self.config.thresholding:
+            clean = self._train._threshold_sample(clean)
+        elif self.config.clip_sample:
+            clean = clean.clamp(-self.config.clip_sample_range, self.config.clip_sample_range)
+        else:
+            return clean, eps
+        return clean, (z - signal * clean) / share
+
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Return the variance-preserving state of clean samples at training timesteps (B,)."""
+        times = torch.as_tensor(timesteps).detach().cpu().double().flatten()
+        variance = 1 / (1 + self._level(times) ** -2)
+        shape = (-1, *[1] * (original_samples.ndim - 1))
+        signal, share = (
+            v.sqrt().to(original_samples).reshape(shape) for v in (1 - variance, variance)
+        )
+        return signal * original_samples + share * noise
 
     def __len__(self) -> int:
-        return self.config.num_train_timesteps
-
-
-def from_scheduler(scheduler: type, **config: Any) -> Callable[..., Tensor]:
-    """Make a sampler of this module's signature from a class of diffusers' schedulers.
-
-    The scheduler takes exactly the levels that it is given, not the nearest of a trained grid, and
-    exactly one evaluation a level. Where the last level is 0, the last step is the denoiser's
-    answer, which is what these schedulers do there themselves, if they know the level 0 at all.
-
-    Parameters
-    ----------
-    scheduler : class, such as ``DDIMScheduler``, ``DPMSolverMultistepScheduler``,
-        ``UniPCMultistepScheduler`` or ``DEISMultistepScheduler``
-    **config : settings for its constructor, such as ``solver_order=3``
-
-    Returns
-    -------
-    sampler(denoiser, x, sigmas, *, callback=None), as ``samplers.ddim``
-    """
-    known = {"prediction_type": "sample", "timestep_spacing": "trailing", **config}
-    if "clip_sample" in inspect.signature(scheduler).parameters:  # on by default in DDIM's
-        known.setdefault("clip_sample", False)
-
-    @torch.no_grad()
-    def sampler(
-        denoiser: Denoiser, x: Tensor, sigmas: Tensor, *, callback: Callback | None = None
-    ) -> Tensor:
-        check_state(x)
-        levels = check_sigmas(sigmas)
-        steps = len(levels) - 1
-        stepper = _at_levels(scheduler, levels, known)
-        z = x / math.sqrt(1 + levels[0] ** 2)
-        for i, t in enumerate(stepper.timesteps):
-            x = z * math.sqrt(1 + levels[i] ** 2)
-            denoised = denoiser(x, levels[i])
-            if callback is not None:
-                callback(Step(i, levels[i], x, denoised))
-            if i == steps - 1 and levels[-1] == 0:
-                return denoised
-            z = stepper.step(denoised, t, z, return_dict=False)[0]
-        return z * math.sqrt(1 + levels[-1] ** 2)
-
-    return sampler
-
-
-def _at_levels(scheduler: type, levels: list[float], config: dict[str, Any]) -> Any:
-    """A scheduler whose training schedule is ``levels``, so that it visits each of them once."""
-    steps = len(levels) - 1
-    visited = torch.tensor(levels[:-1], dtype=torch.float64)
-    alphas_cumprod = (1 / (1 + visited**2)).flip(0)
-    betas = 1 - alphas_cumprod / torch.cat([alphas_cumprod.new_ones(1), alphas_cumprod[:-1]])
-    made = scheduler(num_train_timesteps=steps, trained_betas=betas.tolist(), **config)
-    made.set_timesteps(steps)
-    # The constructor and set_timesteps round to float32: hand over the levels themselves.
-    made.alphas_cumprod = alphas_cumprod
-    made.final_alpha_cumprod = torch.tensor(1 / (1 + levels[-1] ** 2), dtype=torch.float64)
-    if hasattr(made, "sigmas"):
-        made.sigmas = torch.tensor(levels)
-    if hasattr(made, "set_begin_index"):
-        made.set_begin_index(0)
-    return made
+        return len(self._levels)
