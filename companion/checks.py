@@ -52,7 +52,7 @@ def whole(name: str, value: Any, at_least: int = 1, at_most: int | None = None) 
     except TypeError:
         if not isinstance(value, numbers.Real) or not float(value).is_integer():
             raise error from None
-        plain = int(value)
+        plain = int(float(value))
     if plain < at_least or (at_most is not None and plain > at_most):
         raise error
     return plain

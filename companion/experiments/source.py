@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -27,8 +28,8 @@ NOT_COUNTED = {
 def code_hash(module: str) -> str:
     """Hash a module of this package with all modules of the package that it imports.
 
-    Comments, white space, docstrings and modules that only store or show do not count. Values do
-    not either: they belong into the settings.
+    Comments, white space, docstrings, imports for annotations only (``if TYPE_CHECKING``) and
+    modules that only store or show do not count.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def _read(path: Path, module: str, changed: int) -> tuple[str, frozenset[str]]:
 
 def _imports(tree: ast.AST, package: str) -> set[str]:
     names = set()
-    for node in ast.walk(tree):
+    for node in _executed(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -106,6 +107,18 @@ def _imports(tree: ast.AST, package: str) -> set[str]:
         for name in names
         if _path(name) and not any(name == n or name.startswith(f"{n}.") for n in NOT_COUNTED)
     }
+
+
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
+    """Go through a syntax tree, but for what only type checkers read."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
 
 
 def _canonical(node: object) -> str:
