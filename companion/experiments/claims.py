@@ -114,7 +114,7 @@ class Claim:
     quote: str = ""
     source: str = ""
     effect: float | None = None
-    interval: tuple[float, float] | None = None
+    interval: Interval | tuple[float, float] | None = None
     seeds: int | None = None
     data: str | None = None
     provenance: str = "live"
@@ -182,7 +182,7 @@ class Claim:
         """Effect and interval as text, or an empty text."""
         if self.interval is None:
             return "" if self.effect is None else f"{self.effect:.3g}"
-        low, high = self.interval
+        low, high = self.interval  # type: ignore[misc]  # a pair since __post_init__
         mean = (low + high) / 2 if self.effect is None else self.effect
         return str(Interval(mean, low, high, self.seeds or 0))
 
@@ -190,8 +190,9 @@ class Claim:
         facts = [self.measured, f"{self.seeds} seeds" if self.seeds else "", self.data or ""]
         if self.verdict != "not tested":
             facts.append(self.provenance)
-        found = f"{self.evidence} ({'; '.join(filter(None, facts))})".removesuffix("()")
-        return f"[{self.verdict}] “{self.quote}” ({self.source})\n    {found}".rstrip()
+        evidence = f"{self.evidence} ({'; '.join(filter(None, facts))})".removesuffix("()")
+        lines = [f"[{self.verdict}] “{self.quote}” ({self.source})", self.answer, evidence.strip()]
+        return "\n    ".join(filter(None, lines))
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
         return Claims([self])._repr_mimebundle_()
@@ -207,13 +208,13 @@ class Claims(Sequence):
 
     def __init__(self, claims: Iterable[Claim]):
         self._claims = tuple(claims)
-        seen: set[str] = set()
+        ids: set[str] = set()
         for claim in self._claims:
             if not isinstance(claim, Claim):
                 raise TypeError(f"claims: got {type(claim).__name__}; allowed are Claim objects")
-            if claim.id in seen:
+            if claim.id in ids:
                 raise ValueError(f"claims: the id {claim.id!r} is there twice")
-            seen.add(claim.id)
+            ids.add(claim.id)
 
     def __len__(self) -> int:
         return len(self._claims)
@@ -255,12 +256,13 @@ def _row(claim: Claim) -> str:
         f'<a href="#{text["figure"]}">figure</a>' if claim.figure else "",
     ]
     small = 'style="font-size:.85em;opacity:.8"'
+    answer = f"<strong>{text['answer']}</strong><br>" if claim.answer else ""
     return (
         f'<tr id="claim-{claim.id}"><td {left}>“{text["quote"]}”'
         f"<br><span {small}>{text['source']}</span></td>"
         f'<td {left}><span style="border-left:.45em solid {VERDICTS[claim.verdict]};'
         f'padding-left:.45em;white-space:nowrap">{claim.verdict}</span></td>'
-        f"<td {left}>{text['evidence']}<br><span {small}>{' · '.join(filter(None, facts))}</span>"
+        f"<td {left}>{answer}{text['evidence']}<br><span {small}>{' · '.join(filter(None, facts))}</span>"
         "</td></tr>"
     )
 
@@ -283,7 +285,7 @@ def read(notebooks: Iterable[str | Path]) -> list[Claim]:
     ValueError
         If a file is not a notebook, a claim in it is not valid, or one id has two contents.
     """
-    found: dict[str, Claim] = {}
+    known: dict[str, Claim] = {}
     for path in map(Path, notebooks):
         try:
             cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
@@ -296,9 +298,9 @@ def read(notebooks: Iterable[str | Path]) -> list[Claim]:
                     claim = replace(Claim(**entry), chapter=path.stem)
                 except (TypeError, ValueError) as error:
                     raise ValueError(f"{path} has a claim that is not valid: {error}") from error
-                if found.setdefault(claim.id, claim) != claim:
+                if known.setdefault(claim.id, claim) != claim:
                     raise ValueError(
                         f"{path}: the claim {claim.id!r} differs from the one of the same id in "
-                        f"{found[claim.id].chapter}"
+                        f"{known[claim.id].chapter}"
                     )
-    return list(found.values())
+    return list(known.values())

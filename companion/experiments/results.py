@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -183,7 +183,7 @@ class Results:
         full = pd.MultiIndex.from_product(labels, names=list(dims))
         return frame.reindex(full).to_numpy().reshape([len(part) for part in labels])
 
-    def labels(self, dim: str, **conditions: Any) -> list[Hashable]:
+    def labels(self, dim: str, **conditions: Any) -> list[Any]:
         """Return the different entries of a column among the rows that meet all conditions."""
         return list(self.where(**conditions)[dim].drop_duplicates())
 
