@@ -74,7 +74,7 @@ def catalogue() -> dict[str, dict[str, str]]:
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence that somebody asserted, and what was found.
+    """One sentence that somebody asserted, and what was measured.
 
     Parameters
     ----------
@@ -262,7 +262,8 @@ def _row(claim: Claim) -> str:
         f"<br><span {small}>{text['source']}</span></td>"
         f'<td {left}><span style="border-left:.45em solid {VERDICTS[claim.verdict]};'
         f'padding-left:.45em;white-space:nowrap">{claim.verdict}</span></td>'
-        f"<td {left}>{answer}{text['evidence']}<br><span {small}>{' · '.join(filter(None, facts))}</span>"
+        f"<td {left}>{answer}{text['evidence']}"
+        f"<br><span {small}>{' · '.join(filter(None, facts))}</span>"
         "</td></tr>"
     )
 
