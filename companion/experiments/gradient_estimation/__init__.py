@@ -1,0 +1,1 @@
+"""Experiments of chapter 4: denoising as projection (Permenter and Yuan 2024)."""
