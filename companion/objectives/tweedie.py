@@ -16,29 +16,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from companion import checks
 from companion.denoisers import Denoiser
 from companion.noise import Generator, LogNormal, LogUniform, SigmaDistribution, expand, randn_like
 from companion.objectives.denoising import WEIGHTS, Objective
 
 __all__ = ["AmbientTweedie", "Consistency", "Sum", "Sure", "reverse_steps"]
 
-GRADIENTS = ("lower", "upper", "both", "all")
-
 
 def _check_settings(objective: Any, at_least_zero: bool = False) -> None:
-    s = objective.sigma_data_noise
-    if not ((s >= 0 if at_least_zero else s > 0) and s < math.inf):
-        allowed = "of at least 0" if at_least_zero else "above 0"
-        raise ValueError(f"sigma_data_noise: got {s!r}; allowed is a finite number {allowed}")
-    if objective.weight not in WEIGHTS:
-        raise ValueError(f"weight: got {objective.weight!r}; allowed are {sorted(WEIGHTS)}")
-    if not 0 < objective.sigma_data < math.inf:
-        raise ValueError(f"sigma_data: got {objective.sigma_data!r}; allowed is a number above 0")
-
-
-def _whole(name: str, value: Any, at_least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise ValueError(f"{name}: got {value!r}; allowed is a whole number of at least {at_least}")
+    bound = {"at_least": 0.0} if at_least_zero else {"above": 0.0}
+    checks.number("sigma_data_noise", objective.sigma_data_noise, **bound)
+    checks.choice("weight", objective.weight, WEIGHTS)
+    checks.number("sigma_data", objective.sigma_data, above=0)
 
 
 @dataclass(frozen=True)
@@ -56,7 +46,7 @@ class AmbientTweedie:
     sigma_data_noise : float, at least 0
         ``s_n``, the standard deviation of the noise in the data; at 0 this is
         ``DenoisingScoreMatching``.
-    added : law of ``t``, the noise that is added (default ``LogNormal()``: EDM's)
+    added : distribution of ``t``, the noise that is added (default ``LogNormal()``: EDM's)
         It decides how much is learned near the data's own level: ``t = s_n / 3`` is already
         ``sigma = 1.05 s_n``.
     weight : {"edm", "epsilon", "data"}
@@ -116,8 +106,7 @@ class Sure:
 
     def __post_init__(self):
         _check_settings(self)
-        if not 0 < self.step < math.inf:
-            raise ValueError(f"step: got {self.step!r}; allowed is a number above 0")
+        checks.number("step", self.step, above=0)
 
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
         """Loss of each sample of the noisy ``batch`` (B, *shape), (B,); two evaluations each."""
@@ -154,9 +143,9 @@ def reverse_steps(
 ) -> Tensor:
     """Go from ``x`` at level ``sigma`` to level ``below`` by ancestral steps (eq-tw-step).
 
-    The step of ``samplers.ddpm``, with levels of its own for each row, and differentiable:
+    The step of ``samplers.ddpm``, with a level of its own for each sample, and differentiable:
     ``x' = D + r (x - D) + s' sqrt(1 - r) z`` with ``r = s'^2 / s^2``, through levels at equal
-    ratios. Rows whose levels are equal stay as they are.
+    ratios. Samples whose two levels are equal stay as they are.
 
     Parameters
     ----------
@@ -174,7 +163,7 @@ def reverse_steps(
     -------
     (B, *shape) tensor, the state at ``below``.
     """
-    _whole("steps", steps, 1)
+    checks.whole("steps", steps)
     if z is not None and steps > 1:
         raise ValueError(f"z: allowed for one step only; got steps={steps}")
     ratio = (below / sigma) ** (1 / steps)
@@ -190,11 +179,6 @@ def reverse_steps(
     return x
 
 
-def _gradient(wanted: bool) -> torch.set_grad_enabled:
-    """Keep gradients in this block only if they are wanted, and were before."""
-    return torch.set_grad_enabled(wanted and torch.is_grad_enabled())
-
-
 @dataclass(frozen=True)
 class Consistency:
     """The denoiser is a martingale along its own reverse process (eq-tw-consistency).
@@ -202,42 +186,28 @@ class Consistency:
     ``D(x_s, s) = E[D(x_s', s') | x_s]`` for ``s' < s``, with ``x_s'`` from the model's own reverse
     step. The squared defect of this mean needs two independent draws:
     ``w <D(x_s'^(1), s') - D(x_s, s), D(x_s'^(2), s') - D(x_s, s)> / d``, which may be negative.
-    Source: Daras et al. 2023 and 2024.
+    Only ``D(x_s', s')`` learns, so that what is known at ``s_n`` flows down. Source: Daras et al.
+    2023 and 2024 (the official code's ``with_grad`` off).
 
     The points: ``y`` is brought to the upper level ``s`` by fresh noise if ``s >= s_n``, else by
-    ``walk`` reverse steps from ``s_n``. The identity holds at every point, so these steps may be
-    long; the step from ``s`` to ``s' = ratio s`` may not, as it is exact for small steps only.
+    one reverse step from ``s_n``. The identity holds at every point, so this step may be long; the
+    step from ``s`` to ``s' = ratio s`` may not, as it is exact for small steps only.
 
     Parameters
     ----------
     sigma_data_noise : float, above 0
         ``s_n``, the standard deviation of the noise in the data.
-    sigmas : law of the upper level ``s``
-        Default: ``LogUniform(s_n / 20, s_n)``. A law above ``s_n`` is the official code's.
-    ratio : float in (0, 1), or a law of such numbers
+    sigmas : distribution of the upper level ``s``
+        Default: ``LogUniform(s_n / 20, s_n)``.
+    ratio : float in (0, 1)
         ``s' / s`` (default 0.7). With small ratios the reverse step itself is wrong.
-    steps : int, at least 1
-        Reverse steps from ``s`` to ``s'`` (default 1).
-    walk : int, at least 1
-        Reverse steps from ``s_n`` to an upper level below it (default 1).
-    gradient : {"lower", "upper", "both", "all"}
-        What learns. "lower" (default): ``D(x_s', s')`` only, so that what is known at ``s_n`` flows
-        down (the official code's ``with_grad`` off); "upper": ``D(x_s, s)`` only; "both" of these;
-        "all": both and through the drawn points (``with_grad`` on).
-    draws : {2, 1}
-        Two independent draws (default), or one squared: cheaper, and biased by the conditional
-        variance of ``D(x_s', s')``.
-    antithetic : bool, optional
-        Make each draw the mean over ``z`` and ``-z``, which removes most of its variance, and of
-        the bias of a single draw, for one more evaluation a draw. Default: yes with ``steps=1``;
-        not possible with more.
+    antithetic : bool
+        Make each draw the mean over ``z`` and ``-z`` (default), which removes most of its variance
+        for one more evaluation a draw.
     every : int, at least 1
         Use every so-many-th sample of a batch only (default 1: all of them), because a sample costs
         ``evaluations`` where the ambient loss costs one; its loss stands for its neighbours too.
     weight, sigma_data : as in ``DenoisingScoreMatching``, at the level ``s'``
-    teacher : Denoiser, optional
-        Used in place of the trained one for the walk, for ``D(x_s, s)`` and for the reverse steps,
-        and never trained: a slow copy, say. In a stack it must have as many runs as it meets.
 
     Raises
     ------
@@ -247,65 +217,46 @@ class Consistency:
 
     sigma_data_noise: float
     sigmas: SigmaDistribution | None = None
-    ratio: float | SigmaDistribution = 0.7
-    steps: int = 1
-    walk: int = 1
-    gradient: str = "lower"
-    draws: int = 2
-    antithetic: bool | None = None
+    ratio: float = 0.7
+    antithetic: bool = True
     every: int = 1
     weight: str = "edm"
     sigma_data: float = 0.5
-    teacher: Denoiser | None = None
 
     def __post_init__(self):
         _check_settings(self)
+        checks.number("ratio", self.ratio, above=0, below=1)
+        checks.whole("every", self.every)
         if self.sigmas is None:
-            law = LogUniform(self.sigma_data_noise / 20, self.sigma_data_noise)
-            object.__setattr__(self, "sigmas", law)
-        low, high = (self.ratio,) * 2 if isinstance(self.ratio, float) else self.ratio.range
-        if not 0 < low <= high < 1:
-            raise ValueError(f"ratio: got {self.ratio!r}; allowed are numbers between 0 and 1")
-        _whole("steps", self.steps, 1)
-        _whole("walk", self.walk, 1)
-        _whole("every", self.every, 1)
-        if self.gradient not in GRADIENTS:
-            raise ValueError(f"gradient: got {self.gradient!r}; allowed are {GRADIENTS}")
-        if self.draws not in (1, 2):
-            raise ValueError(f"draws: got {self.draws!r}; allowed are 1 and 2")
-        if self.antithetic is None:
-            object.__setattr__(self, "antithetic", self.steps == 1)
-        if self.antithetic and self.steps > 1:
-            raise ValueError(f"antithetic: allowed with steps=1 only; got steps={self.steps}")
-        if self.teacher is not None and self.gradient != "lower":
-            raise ValueError(f"teacher: allowed with gradient='lower'; got {self.gradient!r}")
+            levels = LogUniform(self.sigma_data_noise / 20, self.sigma_data_noise)
+            object.__setattr__(self, "sigmas", levels)
 
     @property
     def evaluations(self) -> int:
-        """Network evaluations for each sample that is used, the teacher's included."""
-        below = self.sigmas.range[0] < self.sigma_data_noise  # type: ignore[union-attr]
-        draw = 2 if self.antithetic else self.steps
-        return (self.walk if below else 0) + 1 + self.draws * draw
+        """Network evaluations for each sample that is used."""
+        return self._to_points() + 1 + 2 * (2 if self.antithetic else 1)
 
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
         """Loss of each sample of the noisy ``batch`` (B, *shape), (B,)."""
-        batch = self._used(batch, generator)
-        teacher = denoiser if self.teacher is None else self.teacher
-        x, s = self.points(teacher, batch, generator)
-        below = s * self._ratio(s, generator)
-        with _gradient(self.gradient != "lower"):
-            upper = teacher(x, s)
+        x, s = self.points(denoiser, self.used(batch, generator), generator)
+        below = self.ratio * s
+        with torch.no_grad():
+            upper = denoiser(x, s)
         defects = []
-        for _ in range(self.draws):
-            drawn = self._draw(teacher, x, s, below, upper, generator)
-            with _gradient(self.gradient != "upper"):
-                lower = torch.stack([denoiser(point, below) for point in drawn]).mean(0)
-            defects.append(lower - upper)
-        inner = (defects[0] * defects[-1]).flatten(1).mean(1)
+        for _ in range(2):
+            z = randn_like(x, generator)
+            drawn = []
+            for noise in (z, -z) if self.antithetic else (z,):
+                with torch.no_grad():
+                    point = reverse_steps(denoiser, x, s, below, denoised=upper, z=noise)
+                drawn.append(denoiser(point, below))
+            defects.append(torch.stack(drawn).mean(0) - upper)
+        inner = (defects[0] * defects[1]).flatten(1).mean(1)
         loss = WEIGHTS[self.weight](below, self.sigma_data) * inner
         return loss.repeat_interleave(self.every)
 
-    def _used(self, batch: Tensor, generator: Generator) -> Tensor:
+    def used(self, batch: Tensor, generator: Generator = None) -> Tensor:
+        """Return the samples of a batch that are used, each ``every``-th."""
         runs = len(generator) if isinstance(generator, Sequence) else 1
         if len(batch) % (runs * self.every):
             raise ValueError(
@@ -314,41 +265,38 @@ class Consistency:
             )
         return batch[:: self.every]
 
-    def _draw(
-        self, teacher: Denoiser, x: Tensor, s: Tensor, below: Tensor, upper: Tensor, generator
-    ) -> list[Tensor]:
-        """One draw of the lower state: one point, or two of opposite noise."""
-        noises: list[Tensor | None] = [None]
-        if self.antithetic:
-            z = randn_like(x, generator)
-            noises = [z, -z]
-        with _gradient(self.gradient == "all"):
-            return [
-                reverse_steps(
-                    teacher, x, s, below, steps=self.steps, generator=generator, denoised=upper, z=z
-                )
-                for z in noises
-            ]
-
-    def _ratio(self, s: Tensor, generator: Generator) -> Tensor | float:
-        if isinstance(self.ratio, float):
-            return self.ratio
-        return self.ratio.sample(len(s), generator=generator, device=s.device, dtype=s.dtype)
-
     @torch.no_grad()
     def points(
-        self, denoiser: Denoiser, batch: Tensor, generator: Generator = None
+        self, denoiser: Denoiser, batch: Tensor, generator: Generator = None, steps: int = 1
     ) -> tuple[Tensor, Tensor]:
-        """Draw upper levels and states at them: (B, *shape) and (B,), without gradients."""
+        """Draw upper levels and states at them, without gradients.
+
+        Parameters
+        ----------
+        denoiser : Denoiser
+            Of the way from ``s_n`` down.
+        batch : (B, *shape) tensor, the noisy data
+        generator : source of levels and noise (default: torch's global generator)
+        steps : int
+            Reverse steps on that way (default 1).
+
+        Returns
+        -------
+        x, s : (B, *shape) and (B,) tensors
+        """
         s = self.sigmas.sample(  # type: ignore[union-attr]
             len(batch), generator=generator, device=batch.device, dtype=batch.dtype
         )
         top = s.clamp_min(self.sigma_data_noise)
         added = (top.square() - self.sigma_data_noise**2).clamp_min(0).sqrt()
         x = batch + expand(added, batch) * randn_like(batch, generator)
-        if self.sigmas.range[0] < self.sigma_data_noise:  # type: ignore[union-attr]
-            x = reverse_steps(denoiser, x, top, s, steps=self.walk, generator=generator)
+        if self._to_points():
+            x = reverse_steps(denoiser, x, top, s, steps=steps, generator=generator)
         return x, s
+
+    def _to_points(self) -> int:
+        """Evaluations on the way down to the points: none if all levels are above."""
+        return int(self.sigmas.range[0] < self.sigma_data_noise)  # type: ignore[union-attr]
 
 
 @dataclass(frozen=True)
