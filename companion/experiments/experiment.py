@@ -70,6 +70,10 @@ class Experiment:
         """Measure. Everything random comes from ``session.generator``."""
         raise NotImplementedError(f"{type(self).__name__} does not define run(session)")
 
+    def possible(self) -> bool:
+        """Whether this machine has what it needs beside data, such as a model; prints why not."""
+        return True
+
     @classmethod
     def name(cls) -> str:
         """Name on the command line: the chapter's module and the class, ``tweedie.image_race``."""

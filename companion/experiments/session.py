@@ -182,6 +182,7 @@ class Session:
             versions.append(dataclasses.replace(planned, data=f"{name}-jpeg"))  # type: ignore[call-arg]
         if live:
             here = [v for v in versions if _available(getattr(v, "data", None))][:1]
+            here = [v for v in here if v.possible()]
             if here:
                 return Records({title(here[0]): self._recorded(here[0], ending)})
         shown = Records()
