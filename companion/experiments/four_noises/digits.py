@@ -1,0 +1,290 @@
+"""Samples of digits: every way to train with every sampler, on all digits and on a few."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from companion import data, metrics
+from companion.experiments.experiment import Experiment
+from companion.experiments.four_noises.digit_networks import (
+    LOW,
+    CleanDigitNetworks,
+    DigitSettings,
+    NoisyDigitNetworks,
+    digit_network,
+    stacks,
+)
+from companion.experiments.four_noises.gaussian import gaussian, perturbed, width_after
+from companion.experiments.four_noises.sampling import (
+    SAMPLERS,
+    chosen_schedules,
+    draw,
+    measure_all,
+    options_of,
+    schedule,
+    try_schedules,
+)
+from companion.experiments.four_noises.stages import unpack
+from companion.experiments.results import Results, tidy
+
+if TYPE_CHECKING:
+    from companion.experiments.session import Session
+
+__all__ = [
+    "CleanDigitSamples",
+    "DigitSchedules",
+    "NoisyDigitSamples",
+    "PredictedWidths",
+    "SmallTrainingSet",
+    "principal_widths",
+]
+
+AXES = 20
+"""Principal directions whose widths are compared."""
+FEW = ("denoising", "perturbed", "ambient low")
+"""Ways to train that promise something on a small training set."""
+
+
+def principal_widths(images: Tensor, number: int = AXES) -> tuple[Tensor, Tensor]:
+    """Return the largest standard deviations (number,) and their directions (number, pixels)."""
+    flat = images.flatten(1)
+    parts = torch.linalg.svd(flat - flat.mean(0), full_matrices=False)
+    return parts.S[:number] / math.sqrt(len(flat) - 1), parts.Vh[:number]
+
+
+class DigitMeasures:
+    """What is measured on samples of digits of all seeds.
+
+    Parameters
+    ----------
+    seed : int
+        Of the classifier.
+    steps : int
+        Of its training.
+    seeds : int
+        Seeds whose samples are given together.
+    """
+
+    def __init__(self, seed: int, steps: int, seeds: int):
+        self.digits, labels = data.images("digits", "train")
+        test, test_labels = data.images("digits", "test")
+        self.classifier = metrics.FeatureClassifier.train(
+            torch.cat([self.digits, test]), torch.cat([labels, test_labels]), seed=seed,
+            data="digits", steps=steps,
+        )  # fmt: skip
+        self.real = self.classifier.features(self.digits)
+        self.seeds, (self.widths, self.directions) = seeds, principal_widths(self.digits)
+
+    def frechet(self, x: Tensor) -> Tensor:
+        """Frechet distance to the digits in the classifier's features, (seeds,)."""
+        parts = x.view(self.seeds, -1, *x.shape[1:])
+        features = [self.classifier.features(part) for part in parts]
+        return torch.tensor([float(metrics.frechet_distance(f, self.real)) for f in features])
+
+    def log_width(self, x: Tensor) -> Tensor:
+        """Mean log width over the principal directions of the digits, (seeds,)."""
+        flat = self.digits.flatten(1)
+        centred = x.view(self.seeds, -1, flat.shape[1]) - flat.mean(0)
+        return (centred @ self.directions.T).std(1).div(self.widths).log().mean(1)
+
+
+def _start(session: Session, number: int, samples: int) -> Tensor:
+    """Return the same noise for every training and sampler."""
+    return torch.randn((samples, 1, 8, 8), generator=session.generator(number))
+
+
+@dataclass(frozen=True)
+class DigitSchedules(Experiment):
+    """Both schedules with every sampler, on plainly trained networks, so that one is chosen.
+
+    Parameters
+    ----------
+    budgets : tuple of int
+        Network evaluations one after the other.
+    samples : int
+        For each seed.
+    classifier_steps : int
+        Of the classifier whose features measure samples.
+    """
+
+    budgets: tuple[int, ...] = (5, 10, 20)
+    samples: int = 256
+    classifier_steps: int = 400
+
+    sizes = {"smoke": {"samples": 16, "classifier_steps": 5}}
+    needs = (CleanDigitNetworks,)
+    seconds = 8
+
+    def run(self, session: Session) -> Results:
+        """Frechet distance by sampler, budget, schedule and seed."""
+        trained = session.run(CleanDigitNetworks)
+        seeds = trained.settings["seeds"]
+        measures = DigitMeasures(session.seed, self.classifier_steps, seeds)
+        z = _start(session, 6, seeds * self.samples)
+        return try_schedules(
+            stacks(trained)["denoising"], z, self.budgets, LOW, measures.frechet,
+            partial(session.generator, 7),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CleanDigitSamples(Experiment):
+    """Frechet distance and widths of samples of networks on clean digits, for every sampler.
+
+    Parameters
+    ----------
+    budgets, samples, classifier_steps : as of ``DigitSchedules``
+    """
+
+    budgets: tuple[int, ...] = (5, 10, 20)
+    samples: int = 256
+    classifier_steps: int = 400
+
+    sizes = {"smoke": {"samples": 16, "classifier_steps": 5}}
+    needs = (CleanDigitNetworks, DigitSchedules)
+    seconds = 12
+
+    def run(self, session: Session) -> Results:
+        """Distances and log widths by training, sampler, budget and seed."""
+        return _samples(self, session, session.run(CleanDigitNetworks))
+
+
+@dataclass(frozen=True)
+class NoisyDigitSamples(Experiment):
+    """Frechet distance and widths of samples of networks on noisy digits, without Picard iteration.
+
+    Parameters
+    ----------
+    budgets, samples, classifier_steps : as of ``DigitSchedules``
+    """
+
+    budgets: tuple[int, ...] = (5, 10, 20)
+    samples: int = 256
+    classifier_steps: int = 400
+
+    sizes = {"smoke": {"samples": 16, "classifier_steps": 5}}
+    needs = (NoisyDigitNetworks, DigitSchedules)
+    seconds = 8
+
+    def run(self, session: Session) -> Results:
+        """Distances and log widths by training, sampler, budget and seed."""
+        return _samples(self, session, session.run(NoisyDigitNetworks), without=("picard",))
+
+
+def _samples(
+    sizes: CleanDigitSamples | NoisyDigitSamples,
+    session: Session,
+    trained: Results,
+    without: tuple[str, ...] = (),
+) -> Results:
+    """Sample from all networks with every sampler, and measure."""
+    seeds = trained.settings["seeds"]
+    schedules = session.run(DigitSchedules(sizes.budgets, sizes.samples, sizes.classifier_steps))
+    measures = DigitMeasures(session.seed, sizes.classifier_steps, seeds)
+    tables = measure_all(
+        stacks(trained), _start(session, 5, seeds * sizes.samples), chosen_schedules(schedules),
+        LOW, {"distance": measures.frechet, "log width": measures.log_width},
+        partial(session.generator, 7), without,
+    )  # fmt: skip
+    facts = {"labels": trained.facts["labels"], "classifier": measures.classifier.describe()}
+    return Results(tables, facts=facts)
+
+
+@dataclass(frozen=True)
+class PredictedWidths(Experiment):
+    """Log width that eq-fn-steps and eq-fn-perturbed say, for Gaussians as wide as the digits.
+
+    Parameters
+    ----------
+    budgets : tuple of int
+        Network evaluations one after the other.
+    samples, classifier_steps : as of ``DigitSchedules``, which chooses the schedules
+    """
+
+    budgets: tuple[int, ...] = (5, 10, 20)
+    samples: int = 256
+    classifier_steps: int = 400
+
+    sizes = {"smoke": {"samples": 16, "classifier_steps": 5}}
+    needs = (DigitSchedules,)
+    seconds = 1
+
+    def run(self, session: Session) -> Results:
+        """Log width by training, sampler and budget; nothing is trained or fitted."""
+        tried = session.run(DigitSchedules(self.budgets, self.samples, self.classifier_steps))
+        schedules = chosen_schedules(tried)
+        widths = principal_widths(data.images("digits", "train")[0])[0].double()
+        linear = {"denoising": gaussian(widths), "perturbed": perturbed(gaussian(widths))}
+        found = [
+            [
+                [
+                    width_after(
+                        sampler, denoiser, widths,
+                        schedule(sampler, n, LOW, schedules[sampler, n]).double(),
+                        **options_of(sampler, n),
+                    ).mean().item()
+                    for n in self.budgets
+                ]
+                for sampler in SAMPLERS
+            ]
+            for denoiser in linear.values()
+        ]  # fmt: skip
+        dims = {"training": linear, "sampler": SAMPLERS, "budget": self.budgets}
+        return Results(tidy(found, dims, measure="log width"))
+
+
+@dataclass(frozen=True)
+class SmallTrainingSet(DigitSettings, Experiment):
+    """A training set of a few digits: distance to all digits, and copies, with DDIM.
+
+    Parameters
+    ----------
+    digits : int
+        Training images.
+    budget : int
+        Steps of DDIM.
+    samples : int
+        For each seed.
+    classifier_steps : int
+        Of the classifier whose features measure samples.
+    Others as of ``DigitSettings``.
+    """
+
+    digits: int = 128
+    budget: int = 20
+    samples: int = 256
+    classifier_steps: int = 400
+
+    sizes = {
+        "smoke": {
+            "steps": 12, "second_steps": 15, "seeds": 2, "samples": 16, "classifier_steps": 5,
+        }
+    }  # fmt: skip
+    needs = (DigitSchedules,)
+    seconds = 25
+
+    def run(self, session: Session) -> Results:
+        """Frechet distance and share of copies by training and seed."""
+        shared = session.run(DigitSchedules).settings["budgets"]
+        budgets = tuple(shared) if self.budget in shared else (self.budget,)
+        tried = session.run(DigitSchedules(budgets, self.samples, self.classifier_steps))
+        kind = chosen_schedules(tried)["ddim", self.budget]
+        few, ways = data.images("digits", "train")[0][: self.digits], self.ways()
+        measures = DigitMeasures(session.seed, self.classifier_steps, self.seeds)
+        z = _start(session, 5, self.seeds * self.samples)
+        tables = []
+        for name, weights in self.weights(session, FEW, few).items():
+            stack = unpack(partial(digit_network, width=self.width), weights)
+            x = draw("ddim", stack, z, self.budget, LOW, kind)
+            copies = [metrics.copies(part, few) for part in x.view(self.seeds, -1, *few.shape[1:])]
+            found = {"distance": measures.frechet(x), "copies": torch.tensor(copies)}
+            for measure, values in found.items():
+                dims = {"seed": range(self.seeds)}
+                tables.append(tidy(values, dims, measure=measure, training=name))
+        return Results(tables, facts={"labels": {name: ways[name].label for name in FEW}})

@@ -1,0 +1,131 @@
+"""Networks on the spirals: every way to train, with every sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from companion import data, denoisers, metrics, networks, noise
+from companion.experiments.experiment import Experiment
+from companion.experiments.four_noises.sampling import chosen_schedules, measure_all, try_schedules
+from companion.experiments.four_noises.stages import (
+    CLEAN,
+    NOISY,
+    StageSettings,
+    train,
+    two_stages,
+    unpack,
+)
+from companion.experiments.results import Results
+
+if TYPE_CHECKING:
+    from companion.experiments.session import Session
+
+__all__ = ["PointNetworks", "PointSamples"]
+
+DATA_STD, LOW = 1.0, 0.01
+LEVELS = noise.LogNormal(-1.2, 1.6)
+
+
+def cloud(session: Session) -> Tensor:
+    """Return 4,000 points of the spirals, (4000, 2)."""
+    return data.mixture("spirals").sample(4000, session.generator(3)).float()
+
+
+def point_network(number: int, width: int) -> nn.Module:
+    """Return a small denoiser with first weights of its own."""
+    make = partial(networks.MLP, (2,), width=width)
+    return denoisers.Preconditioned(networks.seeded(make, number), DATA_STD)
+
+
+@dataclass(frozen=True)
+class PointNetworks(StageSettings, Experiment):
+    """Networks on the spirals, trained in all ways that are compared.
+
+    Parameters
+    ----------
+    As of ``StageSettings``.
+    """
+
+    sizes = {"smoke": {"steps": 20, "second_steps": 15, "seeds": 2}}
+    seconds = 40
+
+    def run(self, session: Session) -> Results:
+        """Weights of all networks by way to train, and its labels."""
+        listed = two_stages(
+            LEVELS, DATA_STD, self.data_noise, self.contrast, self.batch, self.contrast_weight,
+            self.consistency_weight,
+        )  # fmt: skip
+        seeds = range(100 * session.seed, 100 * session.seed + self.seeds)
+        make = partial(point_network, width=self.width)
+        weights = train(make, listed, cloud(session), self, seeds)
+        return Results(pd.DataFrame(), weights, {"labels": {k: w.label for k, w in listed.items()}})
+
+
+def sliced(target: Tensor, seeds: int, projections: int) -> Callable[[Tensor], Tensor]:
+    """Return the sliced Wasserstein distance of samples of all seeds to points, (seeds,)."""
+
+    def distance(x: Tensor) -> Tensor:
+        measure = partial(metrics.sliced_wasserstein, projections=projections)
+        return torch.tensor([float(measure(part, target)) for part in x.view(seeds, -1, 2)])
+
+    return distance
+
+
+@dataclass(frozen=True)
+class PointSamples(Experiment):
+    """Sliced Wasserstein distance of samples of the spirals, for every training and sampler.
+
+    Each sampler takes the better of two schedules, chosen with the plainly trained networks on
+    noise of its own.
+
+    Parameters
+    ----------
+    budgets : tuple of int
+        Network evaluations one after the other.
+    samples : int
+        For each seed.
+    projections : int
+        Of the distance.
+    """
+
+    budgets: tuple[int, ...] = (5, 10, 20)
+    samples: int = 256
+    projections: int = 32
+
+    sizes = {"smoke": {"samples": 16, "projections": 4}}
+    needs = (PointNetworks,)
+    seconds = 15
+
+    def run(self, session: Session) -> Results:
+        """Distances by training, sampler, budget and seed; those of both schedules."""
+        trained = session.run(PointNetworks)
+        seeds, width = trained.settings["seeds"], trained.settings["width"]
+        make = partial(point_network, width=width)
+        clean, noisy = (
+            {name: unpack(make, trained.tensor(name)) for name in names} for names in (CLEAN, NOISY)
+        )
+        distance = sliced(cloud(session)[:1000], seeds, self.projections)
+
+        def start(number: int) -> Tensor:
+            shape = (seeds * self.samples, 2)
+            return torch.randn(shape, generator=session.generator(number))
+
+        def fresh() -> torch.Generator:
+            return session.generator(7)
+
+        tried = try_schedules(clean["denoising"], start(6), self.budgets, LOW, distance, fresh)
+        schedules, z = chosen_schedules(tried), start(5)
+        measures = {"distance": distance}
+        tables = measure_all(clean, z, schedules, LOW, measures, fresh)
+        tables += measure_all(noisy, z, schedules, LOW, measures, fresh, without=["picard"])
+        return Results(
+            [*tables, tried.table.assign(measure="distance of a schedule")],
+            facts={"labels": trained.facts["labels"]},
+        )
