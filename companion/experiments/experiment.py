@@ -136,7 +136,7 @@ def registry() -> dict[str, type[Experiment]]:
         listed = [
             cls for cls in _subclasses(Experiment) if f"{cls.__module__}.".startswith(f"{package}.")
         ]
-        known |= {cls.name(): cls for cls in listed if dataclasses.is_dataclass(cls)}
+        known |= {cls.name(): cls for cls in listed if cls.run is not Experiment.run}
     return known
 
 
