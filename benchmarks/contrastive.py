@@ -31,6 +31,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from companion import data, denoisers, networks, noise, objectives, samplers, training
+from companion.experiments.noise_classifier.ablations import AblatedContrast
 
 LEVELS = noise.LogLogistic(0.0, 3.0, 3.0)
 
@@ -66,7 +67,7 @@ def loop(net: Any, batch: Tensor, points: int) -> float:
 
 def batched(net: Any, batch: Tensor, points: int) -> float:
     """All samples, terms and points in one call."""
-    goal = objectives.ContrastiveDiffusion(
+    goal = AblatedContrast(
         contrast=LEVELS, levels=LEVELS, points=points,
         shared=False, stratified=False, antithetic=False, both=False,
     )  # fmt: skip

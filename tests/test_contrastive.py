@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from companion import data, denoisers, metrics, networks, noise, objectives, training
+from companion.experiments.noise_classifier.ablations import AblatedContrast
 
 RING = data.mixture("ring")
 WIDE = noise.LogUniform(0.002, 80.0)
@@ -60,9 +61,7 @@ def test_the_ratio_is_unbiased(setting, preserving):
     """eq-nc-ratio: every way of drawing has the exact ratio as its mean."""
     t = 0.3
     y, exact = classes(t, 60, shrink=(1 + t * t) ** -0.5 if preserving else 1.0)
-    goal = objectives.ContrastiveDiffusion(
-        **{"points": 32, "levels": WIDE, "preserving": preserving, **setting}
-    )
+    goal = AblatedContrast(**{"points": 32, "levels": WIDE, "preserving": preserving, **setting})
     repeats = 16
     y, exact = y.repeat(repeats, 1), exact.repeat(repeats)
     found = goal.ratio(RING.denoiser, y, torch.full_like(exact, t), seeded(1))
@@ -77,7 +76,7 @@ def test_preserving_noise_in_the_papers_own_notation():
     n, points, zeta = 40, 6, 2.0
     t = noise.sigma_from_log_snr(zeta)
     x = RING.sample(n, seeded(), dtype=torch.float64)
-    goal = objectives.ContrastiveDiffusion(
+    goal = AblatedContrast(
         points=points, levels=WIDE, preserving=True, antithetic=False, stratified=False
     )
     ours = goal.ratio(RING.denoiser, x, torch.full((n,), t, dtype=x.dtype), seeded(1))
@@ -115,7 +114,7 @@ def test_the_loss_is_the_cross_entropy_of_the_best_classifier():
     softplus = torch.nn.functional.softplus
     exact = (softplus(-ratio[:20000]).mean() + softplus(ratio[20000:]).mean()).item()
     assert found == pytest.approx(exact, abs=0.06)
-    coin = objectives.ContrastiveDiffusion(contrast=noise.Discrete((t,)), points=64, both=False)
+    coin = AblatedContrast(contrast=noise.Discrete((t,)), points=64, both=False)
     assert coin(RING.denoiser, x, seeded(1)).mean().item() == pytest.approx(exact, abs=0.1)
     for factor in (0.8, 1.25):
         assert goal(scaled(factor), x, seeded(1)).mean() > found
@@ -125,7 +124,7 @@ def test_few_points_with_draws_of_their_own_move_the_minimum():
     """The estimate's variance is paid for: a larger noise estimate than the exact one wins."""
     x = RING.sample(1000, seeded())
     kw = {"shared": False, "stratified": False, "antithetic": False}
-    official = objectives.ContrastiveDiffusion(points=8, **kw)
+    official = AblatedContrast(points=8, **kw)
     ours = objectives.ContrastiveDiffusion(points=8)
     exact, larger = (official(scaled(f), x, seeded(1)).mean() for f in (1.0, 1.15))
     assert larger < exact
@@ -136,9 +135,7 @@ def test_few_points_with_draws_of_their_own_move_the_minimum():
 @pytest.mark.parametrize("shape", [(2,), (1, 4, 4)])
 @pytest.mark.parametrize("both, antithetic, shared", [(True, True, True), (False, False, False)])
 def test_cost_is_what_it_says_in_one_call(shape, both, antithetic, shared):
-    goal = objectives.ContrastiveDiffusion(
-        points=3, both=both, antithetic=antithetic, shared=shared, samples=5
-    )
+    goal = AblatedContrast(points=3, both=both, antithetic=antithetic, shared=shared, samples=5)
     asked = []
 
     def denoiser(x, sigma):
@@ -150,6 +147,24 @@ def test_cost_is_what_it_says_in_one_call(shape, both, antithetic, shared):
     assert asked == [((rows, *shape), (rows,))]
     assert goal.evaluations == 6 * (1 + both) * (1 + antithetic)
     assert loss.shape == (8,) and (loss[:5] > 0).all() and (loss[5:] == 0).all()
+
+
+def test_with_no_choice_undone_the_ablation_is_the_loss_itself():
+    """Draw by draw: what is measured with the one holds for the other."""
+    kw = {"points": 5, "samples": 20, "sigma_data": 0.7}
+    plain, ablated = objectives.ContrastiveDiffusion(**kw), AblatedContrast(**kw)
+    assert plain.evaluations == ablated.evaluations
+    x = RING.sample(32, seeded())
+    pair = [goal(RING.denoiser, x, seeded(1)) for goal in (plain, ablated)]
+    torch.testing.assert_close(*pair)
+    undone = [
+        AblatedContrast(**kw, **{name: value})(RING.denoiser, x, seeded(1))
+        for name, value in (
+            ("shared", False), ("stratified", False), ("antithetic", False), ("both", False),
+            ("preserving", True),
+        )
+    ]  # fmt: skip
+    assert all((loss - pair[0]).abs().max() > 1e-3 for loss in undone)
 
 
 def test_few_samples_count_more():
@@ -172,7 +187,7 @@ def test_a_stacked_run_equals_the_same_run_alone():
             ),
             (1.0, 0.1),
         ),
-        objectives.ContrastiveDiffusion(points=3, preserving=True, both=False),
+        AblatedContrast(points=3, preserving=True, both=False),
     ]
     x = RING.sample(200, seeded())
     kw = {"steps": 12, "batch_size": 16, "device": "cpu"}
@@ -190,7 +205,7 @@ def test_a_stacked_run_equals_the_same_run_alone():
 def test_gradients_are_finite_in_every_precision(dtype, shared):
     net = network().to(dtype)
     torch.nn.init.normal_(net.network.output.weight, std=0.1)
-    goal = objectives.ContrastiveDiffusion(points=4, shared=shared)
+    goal = AblatedContrast(points=4, shared=shared)
     x = 30 * RING.sample(32, seeded()).to(dtype)  # far off, where the ratio is large
     loss = goal(net, x, seeded(1))
     loss.mean().backward()

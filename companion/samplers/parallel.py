@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from companion import checks
 from companion.denoisers import Denoiser
 from companion.noise import Generator, check_sigmas, randn_like
 from companion.samplers.sequential import check_state
@@ -82,54 +82,37 @@ def picard(
     Returns
     -------
     State at ``sigmas[-1]``, (B, *shape). A window of W levels costs W evaluations an iteration.
+
+    Raises
+    ------
+    ValueError
+        If the window, the number of iterations or the tolerance is not as above.
     """
     check_state(x)
     levels = check_sigmas(sigmas)
     steps = len(levels) - 1
-    window = steps if window is None else window
-    limit = steps if max_iterations is None else max_iterations
-    for name, value in (("window", window), ("max_iterations", limit)):
-        if value < 1:
-            raise ValueError(f"{name}: got {value!r}; allowed is a whole number of at least 1")
-    if not tolerance >= 0:
-        raise ValueError(f"tolerance: got {tolerance!r}; allowed is a number of at least 0")
+    window = steps if window is None else checks.whole("window", window)
+    limit = steps if max_iterations is None else checks.whole("max_iterations", max_iterations)
+    checks.number("tolerance", tolerance, at_least=0)
 
-    batch, per_level = len(x), [1] * x.ndim
+    batch, one = len(x), [1] * x.ndim
     level = torch.tensor(levels, dtype=torch.float64)
-    ratio = level[1:] / level[:-1]
-    kept = ratio**2 if stochastic else ratio
-    share = kept.to(x).view(-1, *per_level)
+    kept = (level[1:] / level[:-1]) ** (2 if stochastic else 1)
+    noise = _ddpm_noise(x, level, generator) if stochastic else x.new_zeros(steps, *one)
     scale = (1 + level[1:] ** 2).rsqrt().to(x)
     level = level.to(x)
-    noise = None
-    if stochastic:
-        stds = (level[1:-1] * (1 - ratio[:-1] ** 2).sqrt().to(x)).tolist()
-        drawn = [randn_like(x, generator).mul_(std) for std in stds]
-        drawn += [torch.zeros_like(x) if levels[-1] == 0 else randn_like(x, generator)]
-        if levels[-1] > 0:
-            drawn[-1].mul_(levels[-1] * math.sqrt(1 - float(ratio[-1]) ** 2))
-        noise = torch.stack(drawn)
-
-    states = x.unsqueeze(0).repeat(steps + 1, *per_level)
+    states = x.unsqueeze(0).repeat(steps + 1, *one)
+    move = _semilinear if semilinear else _plain
     start = evaluations = iteration = 0
     while start < steps and iteration < limit:
         stop = min(start + window, steps)
         width = stop - start
         here = states[start:stop]
-        # All levels of a sample side by side: the rows of each run of a stack stay together.
-        rows = here.transpose(0, 1).reshape(batch * width, *x.shape[1:])
-        denoised = denoiser(rows, level[start:stop].repeat(batch))
+        # All levels of a sample side by side: the samples of each run of a stack stay together.
+        flat = here.transpose(0, 1).reshape(batch * width, *x.shape[1:])
+        denoised = denoiser(flat, level[start:stop].repeat(batch))
         denoised = denoised.view(batch, width, *x.shape[1:]).transpose(0, 1)
-        if semilinear:
-            if noise is not None:
-                denoised = denoised + noise[start:stop] / (1 - share[start:stop])
-            parts = _unrolled(kept[start:stop]).to(x)
-            new = torch.tensordot(parts, torch.cat([states[start : start + 1], denoised]), 1)
-        else:
-            moves = (share[start:stop] - 1) * (here - denoised)
-            if noise is not None:
-                moves = moves + noise[start:stop]
-            new = states[start] + moves.cumsum(0)
+        new = move(here, denoised, kept[start:stop], noise[start:stop])
         change = (new - states[start + 1 : stop + 1]).flatten(2).square().mean(-1).sqrt()
         change = change.amax(1) * scale[start:stop]
         states[start + 1 : stop + 1] = new
@@ -142,6 +125,30 @@ def picard(
         if callback is not None:
             callback(PicardIteration(iteration, evaluations, start, states.clone(), change))
     return states[-1]
+
+
+def _plain(here: Tensor, denoised: Tensor, kept: Tensor, noise: Tensor) -> Tensor:
+    """Sum the steps from the first of the states ``here`` (W, B, *shape): eq-nc-picard."""
+    share = kept.to(here).view(-1, *[1] * (here.ndim - 1))
+    return here[0] + ((share - 1) * (here - denoised) + noise).cumsum(0)
+
+
+def _semilinear(here: Tensor, denoised: Tensor, kept: Tensor, noise: Tensor) -> Tensor:
+    """Sum with the linear part of the steps unrolled: eq-nc-semilinear."""
+    share = kept.to(here).view(-1, *[1] * (here.ndim - 1))
+    parts = _unrolled(kept).to(here)
+    return torch.tensordot(parts, torch.cat([here[:1], denoised + noise / (1 - share)]), 1)
+
+
+def _ddpm_noise(x: Tensor, level: Tensor, generator: Generator) -> Tensor:
+    """Noise that ``ddpm`` adds in each step, (N, B, *shape), in the order of its draws."""
+    stds = level[1:].to(x) * (1 - (level[1:] / level[:-1]) ** 2).sqrt().to(x)
+    return torch.stack(
+        [
+            randn_like(x, generator).mul_(std) if to > 0 else torch.zeros_like(x)
+            for std, to in zip(stds.tolist(), level[1:].tolist())
+        ]
+    )
 
 
 def _unrolled(kept: Tensor) -> Tensor:

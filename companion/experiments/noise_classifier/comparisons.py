@@ -1,4 +1,4 @@
-"""The contrastive loss against its controls: paired comparisons of results, for rules and tables."""
+"""The contrastive loss against its controls, paired over seeds: for rules and for tables."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from companion.experiments.noise_classifier.continuations import CONTRASTIVE, CONTROLS
+from companion.experiments.noise_classifier.continuations import BEFORE, CONTRASTIVE, CONTROLS
 from companion.experiments.noise_classifier.images import SEQUENTIAL
+from companion.experiments.noise_classifier.regions import OFF_REGION, TRAINED_REGION
 from companion.experiments.results import Results
 from companion.statistics import Interval, paired_difference, paired_ratio
 
 __all__ = [
     "Case",
     "Tally",
+    "all_cases",
+    "best_accuracy",
     "cases",
+    "counts",
     "entropy_differences",
     "good_after",
     "kind_name",
@@ -25,6 +29,7 @@ __all__ = [
     "point_cases",
     "tally",
     "within",
+    "worse_off",
 ]
 
 Case = tuple[Results, dict[str, Any]]
@@ -133,6 +138,30 @@ def point_cases(sequential: Results, parallel: Results) -> tuple[list[Case], lis
     )
 
 
+def worse_off(errors: Results) -> dict[str, float]:
+    """Error with more noise than admitted over that of the training distribution, by data."""
+    times = {}
+    for name in errors.labels("data"):
+        off, trained = (
+            errors.values(measure="error", data=name, region=region, method=BEFORE)
+            for region in (OFF_REGION, TRAINED_REGION)
+        )
+        times[str(name)] = float((off / trained).mean())
+    return times
+
+
+def all_cases(sequential: Results, parallel: Results, digits: Results) -> list[list[Case]]:
+    """Return the settings in which samples are compared, by experiment."""
+    on_digits = cases(digits, ("kind", "sampler", "budget"), measure="Frechet distance")
+    return [*point_cases(sequential, parallel), on_digits]
+
+
+def counts(listed: list[list[Case]], control: str) -> tuple[int, int]:
+    """Settings that are better and worse than a control; intervals hold for each experiment."""
+    tallies = [tally(kind, control) for kind in listed]
+    return sum(t.better for t in tallies), sum(t.worse for t in tallies)
+
+
 def good_after(parallel: Results, form: str, method: str) -> int:
     """Return the first depth at which the mean distance on the spirals is within twice the last."""
     where = {"measure": "distance", "data": "spirals", "form": form, "method": method}
@@ -149,6 +178,16 @@ def within(accuracy: Results, nats: float) -> dict[float, int]:
         enough = rows.loc[rows["value"] < nats, "points"]
         found[float(t)] = int(enough.min()) if len(enough) else 0
     return found
+
+
+def best_accuracy(accuracy: Results) -> dict[str, Any]:
+    """Effect and data of a claim: median error with the most levels, at the middle noise."""
+    noises = accuracy.labels("t", measure="error")
+    t, most = noises[len(noises) // 2], max(accuracy.labels("points", measure="error"))
+    return {
+        "effect": accuracy.value(measure="error", t=t, points=most),
+        "data": f"ring, nats, t = {t:g}, {4 * int(most)} evaluations",
+    }
 
 
 def kind_name(kind: str) -> str:

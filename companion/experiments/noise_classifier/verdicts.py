@@ -6,19 +6,20 @@ from collections.abc import Mapping
 
 from companion.experiments.claims import Claim, Claims
 from companion.experiments.noise_classifier.comparisons import (
-    Case,
+    all_cases,
+    best_accuracy,
     cases,
+    counts,
     entropy_differences,
     good_after,
     kind_name,
     kind_ratios,
     mean_ratio,
-    point_cases,
     tally,
     within,
+    worse_off,
 )
 from companion.experiments.noise_classifier.continuations import (
-    BEFORE,
     CONTRASTIVE,
     CONTROLS,
     SAME_COST,
@@ -157,7 +158,7 @@ def objective(errors: Results, later: Results) -> Claim:
     verdict = grade(cost.better == len(off), steps.better > steps.worse)
     answers = {
         "supported": "Yes: smaller errors off the distribution, also at equal network evaluations.",
-        "supported in part": "Here and there against equal steps; at equal evaluations not throughout.",
+        "supported in part": "Here and there against equal steps; not throughout at equal cost.",
         "not supported": "No: plain denoising for as many steps does as well.",
     }
     where = {"measure": "error", "data": "spirals", "region": OFF_REGION}
@@ -188,7 +189,7 @@ def ratio(accuracy: Results, classifier: Results) -> Claim:
     verdict = grade(all(levels.values()) and abs(area - best) < AREA, any(levels.values()))
     answers = {
         "supported": "Yes: an exact denoiser gives the ratio as closely as one pays for.",
-        "supported in part": "In part: not everywhere with the evaluations that were tried.",
+        "supported in part": "In part: not everywhere, or not as well as the Bayes classifier.",
         "not supported": "Not shown: no noise was within a tenth of a nat.",
     }
     listed = ", ".join(
@@ -202,7 +203,7 @@ def ratio(accuracy: Results, classifier: Results) -> Claim:
         f"{area:.3f}, of the Bayes classifier {best:.3f}; calibration error {off:.3f}. The terms "
         f"at noised points ask for levels below their noise.",
         answer=answers[verdict],
-        **_best_accuracy(accuracy),
+        **best_accuracy(accuracy),
         figure="fig-nc-ratio",
     )
 
@@ -219,7 +220,7 @@ def samplers(sequential: Results, parallel: Results, digits: Results, images: To
     answers = {
         "supported": "Yes: at equal cost most samples are better, and none is worse.",
         "supported in part": "In part: more settings get better than worse, against both controls.",
-        "not supported": "No: plain denoising of equal steps or evaluations samples at least as well.",
+        "not supported": "No: plain denoising of equal steps or evaluations is at least as good.",
     }
     depth = {
         (name, form): int(
@@ -315,7 +316,7 @@ def density(accuracy: Results, errors: Results) -> Claim:
         "table above). For a trained one only where it was trained: off the distribution its error "
         f"is {worse_off(errors)['spirals']:.0f} times as large on the spirals.",
         answer=answers[verdict],
-        **_best_accuracy(accuracy),
+        **best_accuracy(accuracy),
         figure="fig-nc-ratio",
     )
 
@@ -359,30 +360,6 @@ def consistently(sequential: Results, parallel: Results, digits: Results) -> Cla
 # --- what several rules need ---------------------------------------------------------------------
 
 
-def worse_off(errors: Results) -> dict[str, float]:
-    """Error with more noise than admitted over that of the training distribution, by data."""
-    times = {}
-    for name in errors.labels("data"):
-        off, trained = (
-            errors.values(measure="error", data=name, region=region, method=BEFORE)
-            for region in (OFF_REGION, TRAINED_REGION)
-        )
-        times[str(name)] = float((off / trained).mean())
-    return times
-
-
-def all_cases(sequential: Results, parallel: Results, digits: Results) -> list[list[Case]]:
-    """Return the settings in which samples are compared, by experiment."""
-    on_digits = cases(digits, ("kind", "sampler", "budget"), measure="Frechet distance")
-    return [*point_cases(sequential, parallel), on_digits]
-
-
-def counts(listed: list[list[Case]], control: str) -> tuple[int, int]:
-    """Settings that are better and worse than a control; intervals hold for each experiment."""
-    tallies = [tally(kind, control) for kind in listed]
-    return sum(t.better for t in tallies), sum(t.worse for t in tallies)
-
-
 def images_in_words(images: Told) -> str:
     """Mean ratios of all image records."""
     lines = []
@@ -413,16 +390,6 @@ def _differences(found: dict[tuple[float, str], Interval]) -> str:
         for t in noises
     ]
     return "; ".join(parts) + "."
-
-
-def _best_accuracy(accuracy: Results) -> dict:
-    """Effect and data of a claim: the median error with the most levels at the middle noise."""
-    noises = accuracy.labels("t", measure="error")
-    t, most = noises[len(noises) // 2], max(accuracy.labels("points", measure="error"))
-    return {
-        "effect": accuracy.value(measure="error", t=t, points=most),
-        "data": f"ring, nats, t = {t:g}, {4 * int(most)} evaluations",
-    }
 
 
 def _seeds(results: Results) -> int:
