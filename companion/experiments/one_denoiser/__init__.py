@@ -1,0 +1,22 @@
+"""Experiments of chapter 0: denoisers trained on data whose best denoiser is known, and sampled."""
+
+from companion.experiments.one_denoiser import figures, tables
+from companion.experiments.one_denoiser.digits import DigitNetworks, DigitSamples, HeldOut
+from companion.experiments.one_denoiser.points import (
+    Budgets,
+    ExcessError,
+    Likelihood,
+    PointNetworks,
+)
+
+__all__ = [
+    "Budgets",
+    "DigitNetworks",
+    "DigitSamples",
+    "ExcessError",
+    "HeldOut",
+    "Likelihood",
+    "PointNetworks",
+    "figures",
+    "tables",
+]
