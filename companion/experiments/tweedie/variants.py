@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,7 +63,7 @@ class FineTuning:
         self.sets = plan.noisy(session, plan.clean_sets(session))
         self.shared = plan.training()
         start = session.run(plan.like(AmbientNetworks))
-        self.start = unpack(lambda: self.shared.denoiser(0), start.tensor("weights"))
+        self.start = unpack(partial(self.shared.denoiser, 0), start.tensor("weights"))
 
     def __call__(
         self,
