@@ -17,6 +17,7 @@ from companion.experiments.noise_classifier.continuations import (
     SAME_COST,
     SAME_STEPS,
     cost_factor,
+    with_controls,
 )
 from companion.experiments.noise_classifier.digits import (
     DigitNetworks,
@@ -78,5 +79,6 @@ __all__ = [
     "official_loss",
     "tables",
     "verdicts",
+    "with_controls",
     "within",
 ]

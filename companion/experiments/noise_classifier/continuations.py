@@ -21,12 +21,12 @@ __all__ = [
     "SHORT",
     "TRAINED",
     "Goals",
-    "continuations",
     "continue_training",
     "cost_factor",
     "gather",
     "pack",
     "unpack",
+    "with_controls",
 ]
 
 BATCH = 128
@@ -57,7 +57,7 @@ def cost_factor(loss: objectives.ContrastiveDiffusion, batch: int = BATCH) -> fl
     return (batch + loss.evaluations * (loss.samples or batch)) / batch
 
 
-def continuations(
+def with_controls(
     denoising: Any,
     contrastive: objectives.ContrastiveDiffusion,
     steps: int,

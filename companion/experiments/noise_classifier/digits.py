@@ -19,11 +19,11 @@ from companion.experiments.noise_classifier.continuations import (
     SAME_COST,
     SAME_STEPS,
     TRAINED,
-    continuations,
     continue_training,
     gather,
     pack,
     unpack,
+    with_controls,
 )
 from companion.experiments.noise_classifier.loss import InParts, around_digits, best_scale, scan
 from companion.experiments.noise_classifier.picard import (
@@ -110,12 +110,12 @@ class DigitScan(Experiment):
 
     def run(self, session: Session) -> Results:
         """Scale error of the least loss."""
-        law, scales = around_digits(self.centres), torch.linspace(-0.3, 0.3, self.scales)
+        mixture, scales = around_digits(self.centres), torch.linspace(-0.3, 0.3, self.scales)
         columns = []
         for r in range(self.seeds):
-            x = law.sample(self.samples, session.generator(120 + r))
+            x = mixture.sample(self.samples, session.generator(120 + r))
             losses = scan(
-                contrastive(None), InParts(law.denoiser), x, scales,
+                contrastive(None), InParts(mixture.denoiser), x, scales,
                 lambda r=r: session.generator(122 + r),
             )  # fmt: skip
             columns.append(losses)
@@ -176,7 +176,7 @@ class DigitNetworks(Experiment):
         schedule = noise.log_linear(20, SIGMA_MAX, SIGMA_MIN)
         found = []
         for weight in self.weights:
-            goals = continuations(DENOISING, contrastive(), self.tune_steps, weight / 32)
+            goals = with_controls(DENOISING, contrastive(), self.tune_steps, weight / 32)
             nets = continue_training(
                 spare, {CONTRASTIVE: goals[CONTRASTIVE]}, [digits] * self.spare,
                 later[self.seeds :], lr=1e-3,
@@ -187,7 +187,7 @@ class DigitNetworks(Experiment):
             )  # fmt: skip
             found.append(float(quality.by_run(x).mean()))
         chosen = self.weights[min(range(len(found)), key=lambda i: found[i])]
-        goals = continuations(DENOISING, contrastive(), self.tune_steps, chosen / 32)
+        goals = with_controls(DENOISING, contrastive(), self.tune_steps, chosen / 32)
         stacks = {BEFORE: before} | continue_training(
             before, goals, [digits] * self.seeds, later[: self.seeds], lr=1e-3
         )

@@ -17,8 +17,8 @@ from companion.experiments.noise_classifier.continuations import (
     CONTRASTIVE,
     SAME_COST,
     SAME_STEPS,
-    continuations,
     cost_factor,
+    with_controls,
 )
 from companion.experiments.noise_classifier.picard import (
     FORMS,
@@ -119,7 +119,7 @@ class ImageContrast(ImageExperiment):
             sigma_data=setting.data_std,
         )
         weight = 2 * self.weight / math.prod(setting.shape)
-        goals = continuations(plain, loss, self.tune_steps, weight, self.batch)
+        goals = with_controls(plain, loss, self.tune_steps, weight, self.batch)
         tables: list = []
         arrays: dict[str, Tensor] = {}
         for seed in range(session.seed, session.seed + self.seeds):

@@ -241,9 +241,9 @@ class Signal(Experiment):
             "around digits, 64 dimensions": (around_digits(self.centres), 0.75, self.digits),
         }
         curvature = torch.empty(len(measured), self.contrasts)
-        for i, (law, data_std, samples) in enumerate(measured.values()):
-            denoiser = Scaled(InParts(law.denoiser))
-            x = law.sample(samples, session.generator(30))
+        for i, (mixture, data_std, samples) in enumerate(measured.values()):
+            denoiser = Scaled(InParts(mixture.denoiser))
+            x = mixture.sample(samples, session.generator(30))
             for j, t in enumerate(contrasts.tolist()):
                 loss = objectives.ContrastiveDiffusion(
                     contrast=noise.Discrete((t,)), points=16, sigma_data=data_std, levels=LEVELS

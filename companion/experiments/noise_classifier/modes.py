@@ -15,8 +15,8 @@ from companion.experiments.noise_classifier.continuations import (
     BEFORE,
     CONTRASTIVE,
     SAME_COST,
-    continuations,
     continue_training,
+    with_controls,
 )
 from companion.experiments.noise_classifier.picard import SIGMA_MAX, SIGMA_MIN, iterate
 from companion.experiments.noise_classifier.points import DENOISING, noise_errors, point_network
@@ -59,7 +59,7 @@ class ModeMap(Experiment):
             batch_size=BATCH, lr=3e-3, seed=seeds, device="cpu",
         ).denoiser  # fmt: skip
         loss = objectives.ContrastiveDiffusion(points=16, samples=4)
-        goals = continuations(DENOISING, loss, self.tune_steps, 0.1)
+        goals = with_controls(DENOISING, loss, self.tune_steps, 0.1)
         stacks = {BEFORE: before} | continue_training(
             before, goals, [samples] * self.seeds, [s + 500 for s in seeds], lr=1e-3
         )

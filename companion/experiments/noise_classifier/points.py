@@ -21,11 +21,11 @@ from companion.experiments.noise_classifier.continuations import (
     OFFICIAL,
     SAME_COST,
     SAME_STEPS,
-    continuations,
     continue_training,
     gather,
     pack,
     unpack,
+    with_controls,
 )
 from companion.experiments.noise_classifier.picard import SIGMA_MAX, SIGMA_MIN
 from companion.experiments.noise_classifier.ratio import LEVELS
@@ -67,8 +67,10 @@ def distributions(session: Session) -> dict[str, oracles.GaussianMixture]:
 
 def training_sets(session: Session) -> dict[str, Tensor]:
     """Return 20,000 samples of each distribution."""
-    laws = distributions(session)
-    return {name: law.sample(20_000, session.generator(62)) for name, law in laws.items()}
+    mixtures = distributions(session)
+    return {
+        name: mixture.sample(20_000, session.generator(62)) for name, mixture in mixtures.items()
+    }
 
 
 def point_network(number: int, dim: int = 2, width: int = 64) -> nn.Module:
@@ -81,28 +83,28 @@ def point_network(number: int, dim: int = 2, width: int = 64) -> nn.Module:
 
 
 @torch.no_grad()
-def noise_errors(stack: Any, law: Any, x: Tensor, sigma: Tensor) -> Tensor:
+def noise_errors(stack: Any, mixture: Any, x: Tensor, sigma: Tensor) -> Tensor:
     """``|eps_hat - exact|`` at the same points (n, dim) for every run of a stack, (R, n)."""
-    exact, runs = law.denoiser(x, sigma), len(stack)
+    exact, runs = mixture.denoiser(x, sigma), len(stack)
     answer = stack(x.repeat(runs, 1), sigma.repeat(runs)).view(runs, *x.shape)
     return ((answer - exact) / sigma[:, None]).norm(dim=2)
 
 
-def rms(stack: Any, law: Any, where: Points) -> Tensor:
+def rms(stack: Any, mixture: Any, where: Points) -> Tensor:
     """Root mean square error of the noise estimate for each run, (R,)."""
-    return noise_errors(stack, law, *where).square().mean(1).sqrt()
+    return noise_errors(stack, mixture, *where).square().mean(1).sqrt()
 
 
-def on_distribution(session: Session, law: Any, n: int, number: int) -> Points:
+def on_distribution(session: Session, mixture: Any, n: int, number: int) -> Points:
     """Points as training has them, at levels spread evenly."""
     level = torch.logspace(math.log10(SIGMA_MIN), math.log10(SIGMA_MAX), n)
-    x = law.sample(n, session.generator(number))
+    x = mixture.sample(n, session.generator(number))
     return noise.corrupt(x, level, generator=session.generator(number + 1)), level
 
 
-def off_distribution(session: Session, law: Any, n: int, number: int) -> Points:
+def off_distribution(session: Session, mixture: Any, n: int, number: int) -> Points:
     """Points with more noise than they admit: by t, from 0.05 to 5."""
-    x, level = on_distribution(session, law, n, number)
+    x, level = on_distribution(session, mixture, n, number)
     t = noise.LogUniform(0.05, 5.0).sample(n, generator=session.generator(number + 2))
     return noise.corrupt(x, t, generator=session.generator(number + 3)), level
 
@@ -151,19 +153,19 @@ class PointNetworks(Experiment):
 
     def run(self, session: Session) -> Results:
         """Weights of all networks; the settings tried, with their errors, and those chosen."""
-        laws, sets = distributions(session), training_sets(session)
+        mixtures, sets = distributions(session), training_sets(session)
         number = self.seeds + self.spare
         seeds = [1000 * session.seed + r for r in range(number)]
         base = training.fit(
-            [point_network(s) for _ in laws for s in seeds], DENOISING,
-            [sets[name] for name in laws for _ in seeds], steps=self.steps, batch_size=BATCH,
-            lr=3e-3, seed=seeds * len(laws), device="cpu",
+            [point_network(s) for _ in mixtures for s in seeds], DENOISING,
+            [sets[name] for name in mixtures for _ in seeds], steps=self.steps, batch_size=BATCH,
+            lr=3e-3, seed=seeds * len(mixtures), device="cpu",
         ).denoiser  # fmt: skip
         spare = gather(base, range(self.seeds, number))
-        tried = self._search(session, spare, laws[DATA[0]], sets[DATA[0]])
+        tried = self._search(session, spare, mixtures[DATA[0]], sets[DATA[0]])
         chosen = {method: min(found, key=lambda s: found[s]) for method, found in tried.items()}
         rate, weight, reach = chosen[CONTRASTIVE]
-        goals = continuations(DENOISING, contrastive(reach), self.tune_steps, weight)
+        goals = with_controls(DENOISING, contrastive(reach), self.tune_steps, weight)
         goals[OFFICIAL] = (official_objective(), self.tune_steps)
         arrays = {}
         for k, name in enumerate(DATA):
@@ -187,15 +189,15 @@ class PointNetworks(Experiment):
         return Results(tables, arrays, {"chosen": settings, "official weight": official_weight()})
 
     def _search(
-        self, session: Session, spare: Any, law: Any, samples: Tensor
+        self, session: Session, spare: Any, mixture: Any, samples: Tensor
     ) -> dict[str, dict[tuple[float, float, float], float]]:
         """Errors off the distribution: method -> (rate, weight, largest contrast) -> logarithm."""
         tried: dict[str, dict] = {SAME_STEPS: {}, SAME_COST: {}, CONTRASTIVE: {}}
-        where = off_distribution(session, law, 400, 63)
+        where = off_distribution(session, mixture, 400, 63)
         for rate in self.rates:
             for weight in self.weights:
                 for reach in self.reaches:
-                    goals = continuations(DENOISING, contrastive(reach), self.search_steps, weight)
+                    goals = with_controls(DENOISING, contrastive(reach), self.search_steps, weight)
                     if (weight, reach) != (self.weights[0], self.reaches[0]):
                         goals = {CONTRASTIVE: goals[CONTRASTIVE]}  # the controls have neither
                     nets = continue_training(
@@ -203,7 +205,7 @@ class PointNetworks(Experiment):
                         lr=rate,
                     )  # fmt: skip
                     for method, stack in nets.items():
-                        error = float(rms(stack, law, where).log().mean())
+                        error = float(rms(stack, mixture, where).log().mean())
                         tried[method][rate, weight, reach] = error
         return tried
 

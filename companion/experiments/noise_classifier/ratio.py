@@ -35,12 +35,14 @@ RANGE: dict[str, Any] = {"sigma_min": 0.01, "sigma_max": 20.0}
 LEVELS = noise.LogUniform(**RANGE)
 
 
-def labelled(session: Session, law: Any, t: float, n: int, number: int) -> tuple[Tensor, Tensor]:
+def labelled(
+    session: Session, mixture: Any, t: float, n: int, number: int
+) -> tuple[Tensor, Tensor]:
     """Draw n clean points, then n with noise ``t``.
 
     Parameters
     ----------
-    law : GaussianMixture
+    mixture : GaussianMixture
         Distribution of the clean points.
     number : int
         Of the session's generator for the points; the next one draws the noise.
@@ -49,9 +51,9 @@ def labelled(session: Session, law: Any, t: float, n: int, number: int) -> tuple
     -------
     Points (2n, dim) and their exact log-likelihood ratio (2n,), float64.
     """
-    x = law.sample(2 * n, session.generator(number))
-    x[n:] += t * torch.randn(n, law.dim, generator=session.generator(number + 1))
-    return x, law.log_prob(x.double()) - law.log_prob(x.double(), t)
+    x = mixture.sample(2 * n, session.generator(number))
+    x[n:] += t * torch.randn(n, mixture.dim, generator=session.generator(number + 1))
+    return x, mixture.log_prob(x.double()) - mixture.log_prob(x.double(), t)
 
 
 def auc(ratio: Tensor, clean: Tensor) -> float:

@@ -15,8 +15,8 @@ from companion.experiments.noise_classifier.continuations import (
     BATCH,
     BEFORE,
     CONTRASTIVE,
-    continuations,
     continue_training,
+    with_controls,
 )
 from companion.experiments.noise_classifier.picard import (
     FORMS,
@@ -55,16 +55,16 @@ __all__ = [
 TRAINED_REGION, OFF_REGION = "as trained", "more noise than admitted"
 
 
-def visited(session: Session, law: Any, sigmas: Tensor, form: str, n: int) -> list[Points]:
+def visited(session: Session, mixture: Any, sigmas: Tensor, form: str, n: int) -> list[Points]:
     """What each Picard iteration of DDIM evaluates, run with the exact denoiser."""
     x = SIGMA_MAX * torch.randn(n, 2, generator=session.generator(80))
-    iterations = iterate(law.denoiser, x, sigmas, "DDIM", form, session.generator(81))
+    iterations = iterate(mixture.denoiser, x, sigmas, "DDIM", form, session.generator(81))
     states = [x.expand(len(sigmas) - 1, n, 2), *(step.x[:-1] for step in iterations)]
     level = sigmas[:-1].repeat_interleave(n)
     return [(s.reshape(-1, 2), level) for s in states]
 
 
-def regions(session: Session, law: Any, steps: int, n: int, starts: int) -> dict[str, Points]:
+def regions(session: Session, mixture: Any, steps: int, n: int, starts: int) -> dict[str, Points]:
     """Return the points at which networks are compared, the same for all of them.
 
     Parameters
@@ -75,13 +75,13 @@ def regions(session: Session, law: Any, steps: int, n: int, starts: int) -> dict
         Points on the training distribution, and as many with more noise than they admit.
     """
     sigmas = noise.log_linear(steps, SIGMA_MAX, SIGMA_MIN)
-    plain = visited(session, law, sigmas, "plain", starts)
+    plain = visited(session, mixture, sigmas, "plain", starts)
     return {
-        TRAINED_REGION: on_distribution(session, law, n, 82),
-        OFF_REGION: off_distribution(session, law, n, 86),
+        TRAINED_REGION: on_distribution(session, mixture, n, 82),
+        OFF_REGION: off_distribution(session, mixture, n, 86),
         "Picard, iteration 2": plain[1],
         "Picard, iteration 6": plain[min(5, len(plain) - 1)],
-        "semilinear, iteration 2": visited(session, law, sigmas, "semilinear", starts)[1],
+        "semilinear, iteration 2": visited(session, mixture, sigmas, "semilinear", starts)[1],
     }
 
 
@@ -113,13 +113,13 @@ class Visits(Experiment):
     def run(self, session: Session) -> Results:
         """Share of states off the distribution, and the error of the noise estimate at all."""
         nets, _ = point_networks(session, (BEFORE,))
-        net, law = nets["spirals"][BEFORE][0], distributions(session)["spirals"]
+        net, mixture = nets["spirals"][BEFORE][0], distributions(session)["spirals"]
         sigmas = noise.log_linear(self.steps, SIGMA_MAX, SIGMA_MIN)
         bounds = []
         for level in sigmas[:-1].tolist():
-            x = law.sample(self.threshold, session.generator(70))
+            x = mixture.sample(self.threshold, session.generator(70))
             x = noise.corrupt(x, level, generator=session.generator(71))
-            bounds.append((-law.log_prob(x, level)).quantile(0.999))
+            bounds.append((-mixture.log_prob(x, level)).quantile(0.999))
         bound = torch.stack(bounds)
         tables = []
 
@@ -127,8 +127,8 @@ class Visits(Experiment):
             repeated = states.shape[1]
             level = sigmas[: len(states)].repeat_interleave(repeated)
             x = states.reshape(-1, 2)
-            beyond = -law.log_prob(x, level) > bound[: len(states)].repeat_interleave(repeated)
-            wrong = (net(x, level) - law.denoiser(x, level)) / level[:, None]
+            beyond = -mixture.log_prob(x, level) > bound[: len(states)].repeat_interleave(repeated)
+            wrong = (net(x, level) - mixture.denoiser(x, level)) / level[:, None]
             values = [beyond.double().mean(), wrong.square().sum(1).mean().sqrt()]
             where = {"kind": kind, "by": by, "iteration": iteration}
             tables.append(tidy(values, {"measure": ["share off", "error"]}, **where))
@@ -141,7 +141,7 @@ class Visits(Experiment):
                 steps: list[samplers.Step] = []
                 sampler(net, start, sigmas, callback=steps.append, **options)
                 note(torch.stack([step.x for step in steps]), "sequential", by)
-            x = law.sample(self.starts, session.generator(73))
+            x = mixture.sample(self.starts, session.generator(73))
             noised = [
                 noise.corrupt(x, float(s), generator=session.generator(74)) for s in sigmas[:-1]
             ]
@@ -190,11 +190,11 @@ class RegionErrors(Experiment):
         """Root mean square error of the noise estimate, by data, region, method and seed."""
         nets, _ = point_networks(session)
         tables = []
-        for name, law in distributions(session).items():
-            places = regions(session, law, self.steps, self.points, self.starts)
+        for name, mixture in distributions(session).items():
+            places = regions(session, mixture, self.steps, self.points, self.starts)
             errors = torch.stack(
                 [
-                    torch.stack([rms(nets[name][m], law, p) for m in METHODS])
+                    torch.stack([rms(nets[name][m], mixture, p) for m in METHODS])
                     for p in places.values()
                 ]
             )
@@ -235,22 +235,22 @@ class LaterErrors(Experiment):
         before, chosen = nets["spirals"][BEFORE], results.facts["chosen"]
         runs = len(before)
         seeds = [1000 * session.seed + r for r in range(runs)]
-        law, samples = distributions(session)["spirals"], training_sets(session)["spirals"]
+        mixture, samples = distributions(session)["spirals"], training_sets(session)["spirals"]
         longer = training.fit(
             [before[r] for r in range(runs)], DENOISING, samples, steps=self.more,
             batch_size=BATCH, lr=2e-3, seed=seeds, device="cpu",
         ).denoiser  # fmt: skip
         stacks = {BEFORE: longer}
         loss, weight = contrastive(chosen[CONTRASTIVE]["reach"]), chosen[CONTRASTIVE]["weight"]
-        for method, goal in continuations(DENOISING, loss, self.tune_steps, weight).items():
+        for method, goal in with_controls(DENOISING, loss, self.tune_steps, weight).items():
             stacks |= continue_training(
                 longer, {method: goal}, [samples] * runs, [s + 1300 for s in seeds],
                 lr=chosen[method]["rate"] / 2,
             )  # fmt: skip
-        places = regions(session, law, self.steps, self.points, self.starts)
+        places = regions(session, mixture, self.steps, self.points, self.starts)
         errors = torch.stack(
             [
-                torch.stack([rms(s, law, where) for s in stacks.values()])
+                torch.stack([rms(s, mixture, where) for s in stacks.values()])
                 for where in places.values()
             ]
         )

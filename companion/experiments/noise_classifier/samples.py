@@ -77,15 +77,15 @@ class ParallelSamples(Experiment):
         """Distances by depth, iterations until the tolerance, and times on the spirals."""
         nets, _ = point_networks(session, TRAINED)
         runs = len(nets["spirals"][TRAINED[0]])
-        laws = distributions(session)
+        mixtures = distributions(session)
         sigmas = noise.log_linear(self.steps, SIGMA_MAX, SIGMA_MIN)
         z = SIGMA_MAX * torch.randn(runs * self.samples, 2, generator=session.generator(91))
         tables = []
         for name in DATA:
-            truth = laws[name].sample(2000, session.generator(90))
+            truth = mixtures[name].sample(2000, session.generator(90))
             methods: dict[str, Any] = dict(nets[name])
             if name == "spirals":
-                methods[EXACT] = laws[name].denoiser
+                methods[EXACT] = mixtures[name].denoiser
             for form in FORMS:
                 for method, denoiser in methods.items():
                     steps = iterate(denoiser, z, sigmas, "DDPM", form, session.generator(92))
@@ -153,8 +153,8 @@ class SequentialSamples(Experiment):
         runs = len(nets["spirals"][TRAINED[0]])
         x = SIGMA_MAX * torch.randn(runs * self.samples, 2, generator=session.generator(91))
         tables = []
-        for name, law in distributions(session).items():
-            truth = law.sample(2000, session.generator(90))
+        for name, mixture in distributions(session).items():
+            truth = mixture.sample(2000, session.generator(90))
             found = torch.empty(len(SAMPLERS), len(self.budgets), len(TRAINED), runs)
             for i, sampler in enumerate(SAMPLERS):
                 for j, budget in enumerate(self.budgets):
