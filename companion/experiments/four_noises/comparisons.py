@@ -1,0 +1,260 @@
+"""Do gains add up? Gains, interactions and widths from results, for rules, tables and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from companion.experiments.four_noises.gaussian import gaussian, perturbed, width_after
+from companion.experiments.four_noises.sampling import (
+    SAMPLERS,
+    chosen_schedules,
+    options_of,
+    schedule,
+)
+from companion.experiments.results import Results
+from companion.statistics import Interval, interaction, mean_interval, paired_difference
+
+__all__ = [
+    "READINGS",
+    "Widths",
+    "averaged",
+    "best_pair",
+    "budgets",
+    "cells",
+    "factor",
+    "gain",
+    "image_gain",
+    "image_interaction",
+    "image_logs",
+    "image_widths",
+    "interactions",
+    "labels",
+    "logs",
+    "pair_gains",
+    "reading",
+    "shown_budget",
+    "widths",
+]
+
+NEITHER = ("denoising", "ddim")
+"""Training and sampler that changes are compared with."""
+READINGS = ("add up", "help each other", "cancel")
+
+Cell = tuple[str, str, int]
+"""Training, sampler and budget."""
+
+
+def labels(pairs: Results, data: str) -> dict[str, str]:
+    """Return the ways to train that were measured on data, with their labels."""
+    return {str(k): str(v) for k, v in pairs.facts["labels"][data].items()}
+
+
+def budgets(results: Results) -> list[int]:
+    """Return the budgets, from the smallest up."""
+    return sorted(int(str(n)) for n in results.labels("budget", measure="distance"))
+
+
+def shown_budget(results: Results) -> int:
+    """Return the budget in the middle, which tables show."""
+    listed = budgets(results)
+    return listed[len(listed) // 2]
+
+
+# --- on points and digits ------------------------------------------------------------------------
+
+
+def logs(pairs: Results, data: str, training: str, sampler: str, budget: int) -> np.ndarray:
+    """Log distance for each seed."""
+    where = {"data": data, "training": training, "sampler": sampler, "budget": budget}
+    return np.log(pairs.values(measure="distance", **where))
+
+
+def gain(
+    pairs: Results,
+    data: str,
+    pair: tuple[str, str],
+    budget: int,
+    against: tuple[str, str] = NEITHER,
+    comparisons: int = 1,
+) -> Interval:
+    """Log distance of a training and sampler less that of others; below 0 is better."""
+    first, second = (logs(pairs, data, *one, budget) for one in (pair, against))
+    return paired_difference(first, second, comparisons=comparisons)
+
+
+def cells(pairs: Results, data: str) -> list[Cell]:
+    """Return all trainings, samplers and budgets that were run, without the references."""
+    table = pairs.where(measure="distance", data=data)
+    there = table[["training", "sampler", "budget"]].drop_duplicates()
+    run = {(t, s, int(n)) for t, s, n in there.itertuples(index=False)}
+    return [
+        (training, sampler, n)
+        for training in labels(pairs, data)
+        for sampler in SAMPLERS
+        for n in budgets(pairs)
+        if training != NEITHER[0] and sampler != NEITHER[1] and (training, sampler, n) in run
+    ]
+
+
+def interactions(pairs: Results) -> dict[tuple[str, str, str, int], Interval]:
+    """Return eq-fn-interaction for (data, training, sampler, budget); all hold together."""
+    keys = [(str(data), *cell) for data in pairs.labels("data") for cell in cells(pairs, str(data))]
+    plain, ddim = NEITHER
+    return {
+        (data, training, sampler, n): interaction(
+            logs(pairs, data, training, sampler, n),
+            logs(pairs, data, plain, sampler, n),
+            logs(pairs, data, training, ddim, n),
+            logs(pairs, data, plain, ddim, n),
+            comparisons=len(keys),
+        )
+        for data, training, sampler, n in keys
+    }
+
+
+def reading(interval: Interval) -> str:
+    """Return in words what an interaction says."""
+    return "help each other" if interval.high < 0 else "cancel" if interval.low > 0 else "add up"
+
+
+def factor(interval: Interval) -> str:
+    """Return an interval of logarithms as factors, as text."""
+    factors = interval.exp()
+    return f"{factors:.2f}" if factors.high < 1e3 else f"{factors:.1g}"
+
+
+def pair_gains(pairs: Results) -> dict[tuple[str, str, int], Interval]:
+    """Both objectives over the better of them, for (data, sampler, budget); all hold together."""
+    places = [
+        (str(d), s, n) for d in pairs.labels("data") for s in SAMPLERS for n in budgets(pairs)
+    ]
+    found = {}
+    for data, sampler, n in places:
+        halves = [logs(pairs, data, t, sampler, n) for t in ("perturbed", "contrastive")]
+        found[data, sampler, n] = paired_difference(
+            logs(pairs, data, "both", sampler, n),
+            min(halves, key=lambda values: float(values.mean())),
+            comparisons=len(places),
+        )
+    return found
+
+
+def best_pair(
+    pairs: Results, options: list[tuple[str, str]], budget: int, data: str = "digits"
+) -> tuple[str, str]:
+    """Return the training and sampler of the smallest mean log distance."""
+    return min(options, key=lambda o: float(logs(pairs, data, o[0], o[1], budget).mean()))
+
+
+# --- widths --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Calculated and measured log widths of plain training (first) and input perturbation.
+
+    Attributes
+    ----------
+    places : list of (sampler, budget), C of them
+    calculated : (2, C)
+    measured : (2, C, seeds)
+    """
+
+    places: list[tuple[str, int]]
+    calculated: np.ndarray
+    measured: np.ndarray
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the measured log width over trainings, samplers and budgets."""
+        return float(self.measured.mean(-1).std(ddof=1))
+
+    @property
+    def miss(self) -> float:
+        """Root mean square difference of calculation and measurement."""
+        return float(np.sqrt(np.square(self.measured.mean(-1) - self.calculated).mean()))
+
+    @property
+    def calculated_shift(self) -> np.ndarray:
+        """What input perturbation should add to the log width, (C,)."""
+        return self.calculated[1] - self.calculated[0]
+
+    @property
+    def shifts(self) -> list[Interval]:
+        """What it adds, for each place."""
+        return [paired_difference(b, a) for a, b in zip(*self.measured)]
+
+    @property
+    def shift_miss(self) -> float:
+        """Largest difference of the two."""
+        added = np.array([interval.mean for interval in self.shifts])
+        return float(np.abs(added - self.calculated_shift).max())
+
+
+TRAININGS = ("denoising", "perturbed")
+
+
+def widths(pairs: Results, predicted: Results) -> Widths:
+    """Return the widths of the digits, from ``AllPairs`` and ``PredictedWidths``."""
+    places = [(s, n) for s in SAMPLERS for n in budgets(pairs)]
+    where = [[{"training": t, "sampler": s, "budget": n} for s, n in places] for t in TRAININGS]
+    measured = [
+        [pairs.values(measure="log width", data="digits", **one) for one in row] for row in where
+    ]
+    calculated = [[predicted.value(measure="log width", **one) for one in row] for row in where]
+    return Widths(places, np.array(calculated), np.array(measured))
+
+
+def image_widths(record: Results) -> Widths | None:
+    """Return the widths of a record, where all of a place are finite; None if there are none."""
+    wide = record.tensor("widths").double()
+    linear = (gaussian(wide), perturbed(gaussian(wide)))
+    low, places, calculated, measured = record.settings["low"], [], [], []
+    for (sampler, n), kind in chosen_schedules(record, "distance of a schedule").items():
+        rows = [image_logs(record, t, sampler, n, "log width") for t in TRAININGS]
+        if not np.isfinite(rows).all():
+            continue
+        sigmas = schedule(sampler, n, low, kind).double()
+        both = [width_after(sampler, d, wide, sigmas, **options_of(sampler, n)) for d in linear]
+        places.append((sampler, n))
+        calculated.append(torch.stack(both).mean(1).tolist())
+        measured.append(rows)
+    if not places:
+        return None
+    return Widths(places, np.array(calculated).T, np.array(measured).swapaxes(0, 1))
+
+
+# --- on images -----------------------------------------------------------------------------------
+
+
+def image_logs(
+    record: Results, training: str, sampler: str, budget: int, measure: str = "distance"
+) -> np.ndarray:
+    """Log distance (or log width) of a record for each seed; NaN where there is none."""
+    where = {"training": training, "sampler": sampler, "budget": budget}
+    try:
+        values = record.values(measure=measure, **where)
+    except KeyError:
+        return np.full(record.settings["seeds"], np.nan)
+    return values if measure == "log width" else np.log(values)
+
+
+def image_gain(record: Results, training: str, sampler: str, budget: int) -> np.ndarray:
+    """Log distance over that of plain training with the same sampler, for each seed."""
+    plain = image_logs(record, NEITHER[0], sampler, budget)
+    return image_logs(record, training, sampler, budget) - plain
+
+
+def image_interaction(record: Results, training: str, sampler: str, budget: int) -> np.ndarray:
+    """Log interaction of a training and a sampler for each seed."""
+    ddim = image_gain(record, training, NEITHER[1], budget)
+    return image_gain(record, training, sampler, budget) - ddim
+
+
+def averaged(values: list[np.ndarray]) -> str:
+    """Mean over cells for each seed, then a factor with its interval over seeds."""
+    finite = [v for v in values if np.isfinite(v).all()]
+    return factor(mean_interval(np.mean(finite, axis=0))) if finite else "not measured"

@@ -1,0 +1,156 @@
+"""Figures of chapter 5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from companion import plotting
+from companion.experiments.four_noises.comparisons import (
+    budgets,
+    interactions,
+    labels,
+    shown_budget,
+    widths,
+)
+from companion.experiments.four_noises.gaussian import DENOISERS
+from companion.experiments.four_noises.sampling import SAMPLERS
+from companion.experiments.results import Results
+from companion.statistics import Interval, mean_interval
+
+__all__ = ["all_pairs", "interaction_forest", "predicted_widths", "widths_of_gaussian"]
+
+Place = tuple[Any, Any]
+
+
+def widths_of_gaussian(gaussian: Results) -> Figure:
+    """Log width against steps, and against gamma, from ``GaussianWidths``."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    steps = gaussian.labels("steps", measure="log width")
+    for sampler in gaussian.labels("sampler", measure="log width"):
+        look = plotting.method(str(sampler))
+        for denoiser, line in zip(DENOISERS, ("-", "--")):
+            where = {"measure": "log width", "sampler": sampler, "denoiser": denoiser}
+            left.plot(steps, gaussian.grid("steps", **where), line, **look)
+            look["label"] = None
+    left.axhline(0, color="black", linewidth=0.8)
+    left.set(xscale="log", xlabel="steps", ylabel="log width of samples over data")
+    ticks = [5, 10, 20, 50, 100]
+    left.set_xticks(ticks, list(map(str, ticks)))
+    left.minorticks_off()
+    left.legend()
+    colors = ("blue", "orange", "green", "vermillion")
+    balanced = gaussian.labels("steps", measure="log width by gamma")
+    for n, color in zip(balanced, map(plotting.PALETTE.get, colors)):
+        table = gaussian.where(measure="log width by gamma", steps=n)
+        right.plot(table["gamma"], table["value"].abs(), color=color, label=f"{n} steps")
+        best = gaussian.where(measure="at the balance", steps=n)
+        right.plot(best["gamma"], best["value"].abs(), "o", color=color)
+    right.set(xlabel=r"$\gamma$ in training", ylabel="|log width|, DDIM")
+    right.legend()
+    return _closed(figure)
+
+
+def predicted_widths(pairs: Results, predicted: Results) -> Figure:
+    """Measured against calculated log widths, and the shift by input perturbation."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
+    found, listed = widths(pairs, predicted), budgets(pairs)
+    measured = found.measured.mean(-1)
+    for j, sampler in enumerate(SAMPLERS):
+        look = plotting.method(sampler) | {"linestyle": ""}
+        mine = [i for i, (name, _) in enumerate(found.places) if name == sampler]
+        left.plot(found.calculated[0, mine], measured[0, mine], **look)
+        look["label"] = None
+        left.plot(found.calculated[1, mine], measured[1, mine], markerfacecolor="none", **look)
+        for i in mine:
+            at = listed.index(found.places[i][1]) * (len(SAMPLERS) + 1) + j
+            _bar(right, found.shifts[i], at, upright=True, capsize=3, **look)
+            right.plot([at], [found.calculated_shift[i]], "x", color="black")
+    ends = [found.calculated.min(), found.calculated.max()]
+    left.plot(ends, ends, color="grey", linewidth=0.8)
+    left.set(xlabel="calculated log width", ylabel="measured log width")
+    left.legend(fontsize="small")
+    middle = [k * (len(SAMPLERS) + 1) + 2 for k in range(len(listed))]
+    right.set_xticks(middle, [f"{n} evaluations" for n in listed])
+    right.axhline(0, color="grey", linewidth=0.8)
+    right.set(ylabel="added log width", ylim=(min(0.0, right.get_ylim()[0]), None))
+    return _closed(figure)
+
+
+def all_pairs(pairs: Results, data: str = "digits") -> Figure:
+    """Distance of every way to train (rows) and sample (markers), a panel for each budget."""
+    listed = budgets(pairs)
+    figure, grid = plt.subplots(
+        1, len(listed), figsize=(10, 5.4), sharey=True, sharex=True, squeeze=False
+    )
+    for n, ax in zip(listed, grid[0]):
+        table = pairs.where(measure="distance", data=data, budget=n)
+        groups = table.groupby(["training", "sampler"], sort=False)["value"]
+        _rows(ax, {k: mean_interval(v) for k, v in groups}, SAMPLERS, labels(pairs, data), 0.14)
+        ax.set(title=f"{n} evaluations", xlabel="Fréchet distance", xscale="log")
+        ticks = [20, 30, 50, 100]
+        ax.set_xticks(ticks, list(map(str, ticks)))
+        ax.minorticks_off()
+    handles = grid[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=5, fontsize="small")
+    return _closed(figure)
+
+
+def interaction_forest(pairs: Results, data: str = "digits") -> Figure:
+    """Interactions as factors at the middle budget: a row a training, an interval a sampler."""
+    figure, ax = plt.subplots(figsize=(8, 4.6))
+    n, names = shown_budget(pairs), labels(pairs, data)
+    found = {
+        (training, sampler): interval.exp()
+        for (where, training, sampler, budget), interval in interactions(pairs).items()
+        if where == data and budget == n
+    }
+    del names["denoising"]
+    _rows(ax, found, SAMPLERS[1:], names, 0.17)
+    ax.axvline(1, color="black", linewidth=0.8)
+    ax.set(xscale="log", xlabel="← help each other      interaction      cancel →")
+    ticks = [0.7, 0.8, 1, 1.25, 1.5, 2]
+    ax.set_xticks(ticks, [f"{v:g}" for v in ticks])
+    ax.minorticks_off()
+    ax.legend(fontsize="small")
+    return _closed(figure)
+
+
+def _rows(
+    ax: Axes,
+    found: Mapping[Place, Interval],
+    samplers: tuple[str, ...],
+    names: Mapping[str, str],
+    apart: float,
+) -> None:
+    """Draw an interval for each training (a row, from the top) and sampler (a marker)."""
+    for j, sampler in enumerate(samplers):
+        look = plotting.method(sampler) | {"linestyle": ""}
+        for i, training in enumerate(names):
+            if (training, sampler) not in found:
+                continue
+            at = i + apart * (j - (len(samplers) - 1) / 2)
+            _bar(ax, found[training, sampler], at, markersize=5, **look)
+            look["label"] = None
+    ax.set_yticks(range(len(names)), list(names.values()))
+    ax.set_ylim(len(names) - 0.5, -0.5)
+
+
+def _bar(ax: Axes, interval: Interval, at: float, *, upright: bool = False, **look: Any) -> None:
+    """Draw an interval as a marker with bars."""
+    mean = interval.mean
+    bars = [[mean - interval.low], [interval.high - mean]]
+    if upright:
+        ax.errorbar([at], [mean], yerr=bars, **look)
+    else:
+        ax.errorbar([mean], [at], xerr=bars, **look)
+
+
+def _closed(figure: Figure) -> Figure:
+    """Return a figure that is shown once, where it stands at the end of a cell."""
+    plt.close(figure)
+    return figure

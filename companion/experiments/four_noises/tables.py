@@ -1,0 +1,251 @@
+"""Tables of chapter 5, for ``plotting.table``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from companion import plotting
+from companion.experiments.four_noises.comparisons import (
+    READINGS,
+    best_pair,
+    budgets,
+    cells,
+    factor,
+    gain,
+    image_logs,
+    image_widths,
+    interactions,
+    labels,
+    reading,
+    shown_budget,
+)
+from companion.experiments.four_noises.sampling import PICARD_LEVELS, SAMPLERS
+from companion.experiments.four_noises.stages import CLEAN
+from companion.experiments.results import Results
+from companion.statistics import Interval, mean_interval, paired_difference
+
+__all__ = [
+    "guide",
+    "image_distances",
+    "image_factors",
+    "image_readings",
+    "image_shifts",
+    "interaction_table",
+    "readings",
+    "small_training_set",
+]
+
+ON_NOISY = ("naive high", "ambient high", "consistent high")
+"""Ways to train on data with the higher noise."""
+ARROWS = {"help each other": " ↓", "cancel": " ↑", "add up": ""}
+
+Records = Mapping[str, Results]
+"""Records by their titles; ``session.records(ImagePairs).there()``."""
+OfCell = Callable[[Results, str, str, int], np.ndarray]
+
+
+def _sampler(name: str) -> str:
+    return plotting.method(name)["label"]
+
+
+def _marked(interval: Interval) -> str:
+    """A factor with an arrow down below 1 and up above 1, where its interval excludes 1."""
+    return factor(interval) + ARROWS[reading(interval)]
+
+
+# --- points and digits ---------------------------------------------------------------------------
+
+
+def interaction_table(pairs: Results, data: str) -> pd.DataFrame:
+    """Interactions as factors at the middle budget, with arrows where they exclude 1."""
+    n, found = shown_budget(pairs), interactions(pairs)
+    rows = {
+        label: {
+            _sampler(s): _marked(found[data, training, s, n])
+            if (data, training, s, n) in found
+            else "not run"
+            for s in SAMPLERS[1:]
+        }
+        for training, label in labels(pairs, data).items()
+        if training != "denoising"
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns=f"{data}, N = {n}")
+
+
+def readings(pairs: Results) -> pd.DataFrame:
+    """How many pairs of training and sampler add up, help each other and cancel."""
+    found = interactions(pairs)
+    rows = {}
+    for data in map(str, pairs.labels("data")):
+        words = [reading(found[(data, *cell)]) for cell in cells(pairs, data)]
+        rows[data] = {"pairs": len(words)} | {word: words.count(word) for word in READINGS}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def small_training_set(few: Results) -> pd.DataFrame:
+    """Distances and copies with a small training set."""
+    digits, budget = few.settings["digits"], few.settings["budget"]
+    rows = {
+        label: {
+            "Fréchet distance": f"{_mean(few, 'distance', training):.1f}",
+            "over plain training": "1" if training == "denoising" else factor(_few(few, training)),
+            "copies": f"{_mean(few, 'copies', training):.1%}",
+        }
+        for training, label in few.facts["labels"].items()
+    }
+    head = f"{digits} digits, DDIM with {budget} steps"
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns=head)
+
+
+def _mean(few: Results, measure: str, training: str) -> Interval:
+    return mean_interval(few.values(measure=measure, training=training))
+
+
+def _few(few: Results, training: str) -> Interval:
+    """Log distance over that of plain training; those of all ways hold together."""
+    first, plain = (
+        np.log(few.values(measure="distance", training=t)) for t in (training, "denoising")
+    )
+    return paired_difference(first, plain, comparisons=len(few.facts["labels"]) - 1)
+
+
+# --- what to do ----------------------------------------------------------------------------------
+
+
+def guide(pairs: Results, few: Results) -> pd.DataFrame:
+    """What did best on digits in each situation, against the obvious choice.
+
+    Intervals of a line hold together over all that it was picked from, on both sides.
+    """
+    one_by_one = [s for s in SAMPLERS if s != "picard"]
+    clean = [(t, s) for t in CLEAN for s in one_by_one]
+    noisy = [(t, s) for t in ON_NOISY for s in one_by_one]
+    parallel = [(t, "picard") for t in CLEAN]
+    listed = budgets(pairs)
+    rows = [
+        *([f"{n} evaluations", *_advice(pairs, clean, [("denoising", "ddim")], n), "nothing"]
+          for n in listed),
+        *([f"noisy data, {n} evaluations", *_advice(pairs, noisy, [("naive high", "ddim")], n),
+           "the data's noise level must be known"] for n in listed),
+        *([f"in parallel, {n} rounds", *_advice(pairs, parallel, clean, n),
+           f"{PICARD_LEVELS} evaluations a round instead of one"]
+          for n in listed if n < PICARD_LEVELS),
+        _few_advice(few),
+    ]  # fmt: skip
+    head = ["if you have", "best here", "instead of", "distance over that", "it costs"]
+    return pd.DataFrame(rows, columns=head)
+
+
+def _advice(
+    pairs: Results, options: list[tuple[str, str]], rivals: list[tuple[str, str]], n: int
+) -> list[str]:
+    """Best of the options, best rival, and the distance of the one over that of the other."""
+    best, against = best_pair(pairs, options, n), best_pair(pairs, rivals, n)
+    got = gain(pairs, "digits", best, n, against, comparisons=len(options) * len(rivals))
+    names = labels(pairs, "digits")
+    told = [f"{names[training]}; {_sampler(sampler)}" for training, sampler in (best, against)]
+    return [*told, "the same" if best == against else _difference(got)]
+
+
+def _difference(interval: Interval) -> str:
+    told = factor(interval)
+    if not interval.excludes(0.0):
+        told += ", no difference seen"
+    return told + ", worse" * interval.above(0.0)
+
+
+def _few_advice(few: Results) -> list[str]:
+    names = few.facts["labels"]
+    best = min(names, key=lambda t: np.log(few.values(measure="distance", training=t)).mean())
+    return [
+        f"{few.settings['digits']} training images", names[best], names["denoising"],
+        "the same" if best == "denoising" else _difference(_few(few, best)),
+        f"copies among samples: {_mean(few, 'copies', best).mean:.1%}",
+    ]  # fmt: skip
+
+
+# --- records of images ---------------------------------------------------------------------------
+
+
+def image_factors(records: Records, of: OfCell, samplers: Sequence[str] = SAMPLERS) -> pd.DataFrame:
+    """Factors over seeds at the middle budget of each record.
+
+    Parameters
+    ----------
+    records : title -> Results
+    of : ``image_gain`` or ``image_interaction``
+    samplers : columns
+    """
+    rows = []
+    for title, record in records.items():
+        n = shown_budget(record)
+        for training, label in record.facts["labels"].items():
+            if training == "denoising":
+                continue
+            values = {s: of(record, training, s, n) for s in samplers}
+            told = {
+                _sampler(s): _marked(mean_interval(v)) if np.isfinite(v).all() else "–"
+                for s, v in values.items()
+            }
+            rows.append({"images": title, "N": n, "training": label, **told})
+    return _or_none(rows)
+
+
+def image_readings(records: Records, of: OfCell) -> pd.DataFrame:
+    """How many pairs of training and sampler add up, help each other and cancel in records."""
+    rows = []
+    for title, record in records.items():
+        found = [
+            of(record, training, s, n)
+            for training in record.facts["labels"]
+            for s in SAMPLERS[1:]
+            for n in budgets(record)
+            if training != "denoising"
+        ]
+        words = [reading(mean_interval(v)) for v in found if np.isfinite(v).all()]
+        counts = {word: words.count(word) for word in READINGS}
+        chance = f"{0.05 * len(words):.1f}"
+        line = {"images": title, "pairs": len(words), **counts, "by chance not adding up": chance}
+        rows.append(line)
+    return _or_none(rows)
+
+
+def image_distances(records: Records) -> pd.DataFrame:
+    """Mean distance with its interval over seeds, of each training, sampler and budget."""
+    rows = []
+    for title, record in records.items():
+        for training, label in record.facts["labels"].items():
+            for s in SAMPLERS:
+                values = {n: np.exp(image_logs(record, training, s, n)) for n in budgets(record)}
+                told = {
+                    f"N = {n}": f"{mean_interval(v):.2f}" if np.isfinite(v).all() else "–"
+                    for n, v in values.items()
+                }
+                if set(told.values()) != {"–"}:
+                    rows.append(
+                        {"images": title, "training": label, "sampler": _sampler(s), **told}
+                    )
+        rows.append({"images": title, "training": f"training images: {record.facts['floor']:.2f}"})
+    return _or_none(rows)
+
+
+def image_shifts(records: Records) -> pd.DataFrame:
+    """What input perturbation adds to the log width, and what it should add."""
+    rows = []
+    for title, record in records.items():
+        found = image_widths(record)
+        if found is None:
+            continue
+        for i, (sampler, n) in enumerate(found.places):
+            line = {"images": title, "sampler": _sampler(sampler), "N": n}
+            line |= {"added log width": f"{found.shifts[i]:.3f}"}
+            rows.append(line | {"calculated": f"{found.calculated_shift[i]:.3f}"})
+    return _or_none(rows)
+
+
+def _or_none(rows: Iterable[dict]) -> pd.DataFrame:
+    listed = list(rows)
+    return pd.DataFrame(listed) if listed else pd.DataFrame({"images": ["There is no record yet."]})
