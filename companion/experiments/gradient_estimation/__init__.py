@@ -1,1 +1,62 @@
 """Experiments of chapter 4: denoising as projection (Permenter and Yuan 2024)."""
+
+from companion.experiments.gradient_estimation import figures, tables
+from companion.experiments.gradient_estimation.comparisons import against, best_gamma, tally
+from companion.experiments.gradient_estimation.cost import StepCost
+from companion.experiments.gradient_estimation.descent import (
+    Descents,
+    DigitPaths,
+    StepIdentity,
+    along_paths,
+    guaranteed_fall,
+)
+from companion.experiments.gradient_estimation.gamma import (
+    FourSchedules,
+    GammaSweep,
+    NearestToFlow,
+    NearestToGradient,
+)
+from companion.experiments.gradient_estimation.geometry import Reach, TangentShare
+from companion.experiments.gradient_estimation.ideal import IdealDenoiser
+from companion.experiments.gradient_estimation.images import ImageRace
+from companion.experiments.gradient_estimation.methods import official, variants
+from companion.experiments.gradient_estimation.order import Order, Paths
+from companion.experiments.gradient_estimation.pretrained import PretrainedRace, save_tiny_model
+from companion.experiments.gradient_estimation.problems import DigitNetworks, PointNetworks
+from companion.experiments.gradient_estimation.race import PeersConverge, Race, SettingsTried
+from companion.experiments.gradient_estimation.verdicts import lemma, verdicts
+
+__all__ = [
+    "Descents",
+    "DigitNetworks",
+    "DigitPaths",
+    "FourSchedules",
+    "GammaSweep",
+    "IdealDenoiser",
+    "ImageRace",
+    "NearestToFlow",
+    "NearestToGradient",
+    "Order",
+    "Paths",
+    "PeersConverge",
+    "PointNetworks",
+    "PretrainedRace",
+    "Race",
+    "Reach",
+    "SettingsTried",
+    "StepCost",
+    "StepIdentity",
+    "TangentShare",
+    "against",
+    "along_paths",
+    "best_gamma",
+    "figures",
+    "guaranteed_fall",
+    "lemma",
+    "official",
+    "save_tiny_model",
+    "tables",
+    "tally",
+    "variants",
+    "verdicts",
+]
