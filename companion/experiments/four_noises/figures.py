@@ -1,4 +1,4 @@
-"""Figures of chapter 5."""
+"""Figures of chapter 5: from results to a figure, a function a figure."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def widths_of_gaussian(gaussian: Results) -> Figure:
         right.plot(best["gamma"], best["value"].abs(), "o", color=color)
     right.set(xlabel=r"$\gamma$ in training", ylabel="|log width|, DDIM")
     right.legend()
-    return _closed(figure)
+    return figure
 
 
 def predicted_widths(pairs: Results, predicted: Results) -> Figure:
@@ -78,7 +78,7 @@ def predicted_widths(pairs: Results, predicted: Results) -> Figure:
     right.set_xticks(middle, [f"{n} evaluations" for n in listed])
     right.axhline(0, color="grey", linewidth=0.8)
     right.set(ylabel="added log width", ylim=(min(0.0, right.get_ylim()[0]), None))
-    return _closed(figure)
+    return figure
 
 
 def all_pairs(pairs: Results, data: str = "digits") -> Figure:
@@ -97,7 +97,7 @@ def all_pairs(pairs: Results, data: str = "digits") -> Figure:
         ax.minorticks_off()
     handles = grid[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=5, fontsize="small")
-    return _closed(figure)
+    return figure
 
 
 def interaction_forest(pairs: Results, data: str = "digits") -> Figure:
@@ -117,7 +117,7 @@ def interaction_forest(pairs: Results, data: str = "digits") -> Figure:
     ax.set_xticks(ticks, [f"{v:g}" for v in ticks])
     ax.minorticks_off()
     ax.legend(fontsize="small")
-    return _closed(figure)
+    return figure
 
 
 def _rows(
@@ -148,9 +148,3 @@ def _bar(ax: Axes, interval: Interval, at: float, *, upright: bool = False, **lo
         ax.errorbar([at], [mean], yerr=bars, **look)
     else:
         ax.errorbar([mean], [at], xerr=bars, **look)
-
-
-def _closed(figure: Figure) -> Figure:
-    """Return a figure that is shown once, where it stands at the end of a cell."""
-    plt.close(figure)
-    return figure
