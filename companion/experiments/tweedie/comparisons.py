@@ -1,0 +1,176 @@
+"""Ambient with consistency against the others: paired ratios over seeds, for rules and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from companion.experiments.results import Results
+from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY, NAIVE, RIVALS, SURE
+from companion.experiments.tweedie.mismatch import ASSUMED
+from companion.experiments.tweedie.points import errors_of
+from companion.statistics import Interval, paired_ratio
+
+__all__ = [
+    "DIGIT_RIVALS",
+    "PEERS",
+    "SUMMARIES",
+    "digit_error_ratios",
+    "digit_frechet_ratios",
+    "error_ratio",
+    "image_ratio",
+    "image_values",
+    "memory_gap",
+    "mismatch_costs",
+    "mismatch_ratios",
+    "new_digit_ratio",
+    "race_ratios",
+    "sweep_ratios",
+]
+
+SUMMARIES = {"below": "below s_n, rms", "geometric": "below, geometric", "at": "at s_n"}
+"""Numbers that sum up errors by level (attributes of ``Errors``), and their names on the page."""
+
+PEERS = (AMBIENT, NAIVE)
+"""Methods that consistency is compared with under other noise."""
+
+DIGIT_RIVALS = (NAIVE, SURE, AMBIENT, CLEAN)
+
+
+def error_ratio(
+    results: Results, one: dict[str, Any], other: dict[str, Any], summary: str, comparisons: int = 1
+) -> Interval:
+    """Ratio of two methods' errors, paired over seeds.
+
+    Parameters
+    ----------
+    results : of an experiment on points
+    one, other : conditions that choose a method each
+    summary : attribute of ``Errors``
+    comparisons : int
+        Intervals that hold together (default 1).
+    """
+    first, second = (getattr(errors_of(results, **where), summary) for where in (one, other))
+    return paired_ratio(first, second, comparisons=comparisons)
+
+
+def race_ratios(race: Results) -> dict[tuple[str, str], Interval]:
+    """Error over that of each rival and of training on clean data, (method, summary) -> ratio."""
+    number = len(SUMMARIES) * (len(RIVALS) + 1)
+    return {
+        (name, summary): error_ratio(
+            race, {"method": CONSISTENCY}, {"method": name}, summary, number
+        )
+        for name in (*RIVALS, CLEAN)
+        for summary in SUMMARIES
+    }
+
+
+def sweep_ratios(sweep: Results) -> dict[tuple[float, int, str], Interval]:
+    """Error over that of ambient only, (noise, points, summary) -> ratio; all hold together."""
+    places = sweep.where(method=CONSISTENCY)[["noise", "points"]].drop_duplicates()
+    settings = [(float(s), int(n)) for s, n in places.itertuples(index=False)]
+    return {
+        (s_n, n, summary): error_ratio(
+            sweep, {"method": CONSISTENCY, "noise": s_n, "points": n},
+            {"method": AMBIENT, "noise": s_n, "points": n}, summary, 2 * len(settings),
+        )
+        for s_n, n in settings
+        for summary in ("below", "geometric")
+    }  # fmt: skip
+
+
+def mismatch_ratios(mismatch: Results) -> dict[tuple[str, str], Interval]:
+    """Geometric error below s_n over that of each peer, (kind of noise, peer) -> ratio."""
+    kinds = [str(kind) for kind in mismatch.labels("kind")]
+    return {
+        (kind, peer): error_ratio(
+            mismatch, {"kind": kind, "method": CONSISTENCY}, {"kind": kind, "method": peer},
+            "geometric", len(PEERS) * len(kinds),
+        )
+        for kind in kinds
+        for peer in PEERS
+    }  # fmt: skip
+
+
+def mismatch_costs(mismatch: Results) -> dict[str, Interval]:
+    """Error below s_n of consistency over what it is where all is as assumed, by kind."""
+    kinds = [str(kind) for kind in mismatch.labels("kind") if kind != ASSUMED]
+    return {
+        kind: error_ratio(
+            mismatch, {"kind": kind, "method": CONSISTENCY},
+            {"kind": ASSUMED, "method": CONSISTENCY}, "below", len(kinds),
+        )
+        for kind in kinds
+    }  # fmt: skip
+
+
+# --- digits --------------------------------------------------------------------------------------
+
+
+def digit_error_ratios(digits: Results) -> dict[str, Interval]:
+    """Error of consistency below s_n over that of each rival; all hold together."""
+    below = [float(v) for v in digits.labels("level", measure="error") if float(v) < 1]  # type: ignore[arg-type]
+
+    def error(method: str) -> np.ndarray:
+        grid = digits.grid("seed", "level", measure="error", method=method, level=below)
+        return np.sqrt((grid**2).mean(1))
+
+    return _over_rivals(error)
+
+
+def digit_frechet_ratios(digits: Results) -> dict[str, Interval]:
+    """Frechet distance of consistency over that of each rival; all hold together."""
+    return _over_rivals(lambda method: digits.values(measure="Frechet distance", method=method))
+
+
+def _over_rivals(values: Any) -> dict[str, Interval]:
+    number = len(DIGIT_RIVALS)
+    return {
+        name: paired_ratio(values(CONSISTENCY), values(name), comparisons=number)
+        for name in DIGIT_RIVALS
+    }
+
+
+def memory_gap(memory: Results, method: str) -> np.ndarray:
+    """How much nearer training digits come back than held-out ones, relative, by seed."""
+    where = {"measure": "distance", "method": method, "sigma": memory.settings["extreme"][0]}
+    return 1 - memory.values(images="train", **where) / memory.values(images="test", **where)
+
+
+def new_digit_ratio(memory: Results) -> Interval:
+    """Error on new digits at s_n, trained on noisy digits over trained on clean ones."""
+    noisy, clean = (
+        memory.values(measure="error on new digits", method=m) for m in (CONSISTENCY, CLEAN)
+    )
+    return paired_ratio(noisy, clean)
+
+
+# --- images --------------------------------------------------------------------------------------
+
+
+def image_values(record: Results, measure: str, method: str, s_n: float) -> np.ndarray:
+    """Frechet distance, or error at s_n / 2, for each seed; empty if it was not measured."""
+    level = {"level": 0.5} if measure == "error" else {}
+    there = record.labels("method", measure=measure)
+    if method not in there:
+        return np.array([])
+    return record.values(measure=measure, method=method, noise=s_n, **level)
+
+
+def image_ratio(record: Results, measure: str, other: str, s_n: float) -> str:
+    """Ratio of consistency to another method over seeds as text; empty without one."""
+    own, peer = (image_values(record, measure, m, s_n) for m in (CONSISTENCY, other))
+    if failed := failures(own):
+        return failed
+    if len(peer) != len(own) or not np.isfinite(peer).all():
+        return ""
+    return f"{paired_ratio(own, peer):.2f}"
+
+
+def failures(values: Sequence[float] | np.ndarray) -> str:
+    """Say how many of the seeds failed; empty if none did."""
+    failed = int((~np.isfinite(values)).sum())
+    return f"{failed} of {len(values)} failed" if failed else ""

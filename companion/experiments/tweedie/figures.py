@@ -1,0 +1,305 @@
+"""Figures of chapter 2, each from the results of an experiment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from companion import plotting
+from companion.experiments.results import Results
+from companion.experiments.tweedie.ablations import GRADIENTS
+from companion.experiments.tweedie.digits import IDEAL_CLEAN
+from companion.experiments.tweedie.exact import EXACT, GLUED
+from companion.experiments.tweedie.images import STOPPED
+from companion.experiments.tweedie.looks import LOOKS, label
+from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY, METHODS, NAIVE, SURE
+from companion.experiments.tweedie.mismatch import ASSUMED
+from companion.experiments.tweedie.points import DISTANCE, MODES, NOISE, errors_of
+from companion.experiments.tweedie.race import SWEPT
+from companion.objectives.denoising import WEIGHTS
+
+__all__ = [
+    "defects",
+    "digits",
+    "gaussian",
+    "gradients",
+    "images",
+    "memory",
+    "mismatch",
+    "race",
+    "samples",
+    "stop",
+    "sweep",
+    "weight",
+]
+
+COLOR = plotting.PALETTE
+
+
+def stop(stopping: Results) -> Figure:
+    """Draw clean points, noisy points, D of the noisy points, and samples down to no noise."""
+    figure, axes = plt.subplots(1, 4, figsize=(10, 2.7))
+    panels = {
+        "clean": ("clean $x_0$", "black"), "seen": ("seen $y$", "grey"),
+        "stopped": ("stopped $D(y, s_n)$", "orange"), "wanted": ("wanted", "vermillion"),
+    }  # fmt: skip
+    for ax, (name, (title, color)) in zip(axes, panels.items()):
+        plotting.scatter(ax, stopping.tensor(name), color=COLOR[color], limit=3)
+        ax.set_title(title)
+    return figure
+
+
+def weight(s_n: float = NOISE) -> Figure:
+    """Draw the weight of the error of D, and the noise of the target, against the noise level."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2))
+    t = torch.logspace(-1.5, 1.2, 200) * s_n
+    sigma = (t**2 + s_n**2).sqrt()
+    share, width = (t / sigma) ** 4, math.hypot(1.0, s_n)
+    curves = {
+        "edm": (WEIGHTS["edm"](t, width) * share, "green"),
+        "epsilon (official)": (WEIGHTS["epsilon"](t, width) * share, "blue"),
+        "data (official x0_pred)": (WEIGHTS["data"](t, width) * share, "orange"),
+        "SURE": (WEIGHTS["edm"](sigma, 1.0), "sky"),
+    }
+    for name, (values, color) in curves.items():
+        axes[0].plot(sigma / s_n, values / values.max(), color=COLOR[color], label=name)
+    axes[1].plot(sigma / s_n, sigma / t, color=COLOR["green"])
+    for ax in axes:
+        ax.axvline(1, color=COLOR["grey"], linestyle=":")
+        ax.set(xscale="log", xlabel="σ / $s_n$")
+    axes[0].set_ylabel("weight of the error of D")
+    axes[1].set(yscale="log", ylabel="noise of the target / $s_n$")
+    axes[0].legend(fontsize="small")
+    return figure
+
+
+def gaussian() -> Figure:
+    """Draw what consistency hands down for one Gaussian whose variance of y is mistaken."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.3))
+    lower, noises = torch.logspace(-1.5, 0, 100), torch.logspace(-1, 0.5, 100)
+    colors = {-0.1: "blue", -0.02: "sky", 0.0: "black", 0.02: "orange", 0.1: "vermillion"}
+    for mistake, color in colors.items():
+        believed = (1 + mistake) * (1 + 1**2) - 1**2  # variance of y, less that of the noise
+        a = believed / (believed + 1)
+        name = f"{mistake:+.0%}" if mistake else "exact"
+        look: Any = {"color": COLOR[color], "label": name}
+        axes[0].plot(lower, a / (lower**2 + (1 - lower**2) * a), **look)
+        axes[1].plot(noises, (1 + mistake) * (1 + noises**2) - noises**2, **look)
+    axes[0].axvline(1, color=COLOR["grey"], linestyle=":")
+    axes[0].set(xscale="log", xlabel="s / $s_n$", ylabel="slope a(s)")
+    axes[1].set(xscale="log", xlabel="$s_n$ / standard deviation of the data", ylim=(0, 2))
+    axes[1].set_ylabel("variance that is sampled")
+    axes[0].legend(title="variance of y", fontsize="small")
+    return figure
+
+
+def defects(found: Results) -> Figure:
+    """Draw the defect of exact denoisers against the ratio of levels."""
+    figure, ax = plt.subplots(figsize=(6.4, 3.4))
+    ratios = found.labels("ratio")
+    for level, color, marker in zip(
+        found.labels("level", denoiser=EXACT), ("sky", "blue", "purple"), "^os"
+    ):
+        line = found.grid("ratio", denoiser=EXACT, level=level)
+        look: Any = {"color": COLOR[color], "marker": marker}
+        ax.plot(ratios, line, label=f"exact, s = {level:g} $s_n$", **look)
+    look = {"color": COLOR["vermillion"], "linestyle": "--", "marker": "D"}
+    caught = found.grid("ratio", denoiser=GLUED)
+    ax.plot(ratios, caught, label="naive below $s_n$, s = $s_n$", **look)
+    ax.set(xlabel="s′ / s", ylabel="defect (root mean square)", yscale="log", ylim=(1e-4, None))
+    ax.legend(fontsize="small")
+    return figure
+
+
+def gradients(found: Results) -> Figure:
+    """Draw the error of the four gradients against the weight, and the held-out losses."""
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.5))
+    weights = [float(w) for w in found.labels("weight", gradient=GRADIENTS[0])]
+    for name, color, marker in zip(GRADIENTS, ("vermillion", "green", "blue", "purple"), "D^os"):
+        columns = [np.log10(errors_of(found, gradient=name, weight=w).geometric) for w in weights]
+        look: Any = {"color": COLOR[color], "marker": marker, "label": name}
+        plotting.with_band(axes[0], weights, np.stack(columns, 1), **look)
+    alone = np.log10(errors_of(found, gradient=AMBIENT).geometric).mean()
+    axes[0].axhline(alone, color="black", linestyle="--", label="ambient only")
+    axes[0].set(xscale="log", xlabel="weight λ", ylim=(-2.3, 0.3))
+    axes[0].set_ylabel("log₁₀ error below, geometric")
+    axes[0].legend(fontsize="small", ncols=2)
+    for loss, color, marker in (("ambient", "green", "^"), ("consistency", "vermillion", "D")):
+        where = {"measure": "held-out loss", "loss": loss}
+        change = [
+            found.value(gradient=GRADIENTS[0], weight=w, **where)
+            - found.value(gradient=AMBIENT, **where)
+            for w in weights
+        ]
+        axes[1].plot(weights, change, color=COLOR[color], marker=marker, label=f"{loss} loss")
+    axes[1].axhline(0, color="black", linewidth=0.8)
+    axes[1].axvline(found.facts["weight"], color=COLOR["grey"], linestyle=":")
+    axes[1].set(xscale="log", xlabel="weight λ", ylabel="held-out loss, change")
+    axes[1].legend(fontsize="small")
+    return figure
+
+
+def race(found: Results) -> Figure:
+    """Draw the error of every method by level, and over that of training on clean data."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.4))
+    ceiling = errors_of(found, method=CLEAN).values
+    for method in found.labels("method"):
+        errors = errors_of(found, method=method)
+        plotting.with_band(axes[0], errors.levels, errors.values, **LOOKS[str(method)])
+        if method != CLEAN:
+            over = errors.values / ceiling
+            plotting.with_band(axes[1], errors.levels, over, **LOOKS[str(method)])
+    for ax in axes:
+        ax.axvline(1, color=COLOR["grey"], linestyle=":")
+        ax.set(xscale="log", yscale="log", xlabel="σ / $s_n$")
+    axes[1].axhline(1, color="black", linewidth=0.8)
+    axes[1].set(ylim=(0.6, 30), ylabel="error over the ceiling's")
+    axes[0].set_ylabel("error of D")
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3, fontsize="small")
+    return figure
+
+
+def sweep(found: Results) -> Figure:
+    """Draw the error below s_n against the noise of the data and the number of data."""
+    figure, axes = plt.subplots(2, 2, figsize=(9, 5.6), sharey="row")
+    s_n, number = found.settings["noise"], found.settings["points"]
+    noises = sorted(float(s) for s in found.labels("noise", points=number))
+    counts = sorted(int(n) for n in found.labels("points", noise=s_n))
+    columns: Any = (
+        ([{"noise": s, "points": number} for s in noises], [s / DISTANCE for s in noises]),
+        ([{"noise": s_n, "points": n} for n in counts], counts),
+    )
+    for row, summary in enumerate(("below", "geometric")):
+        for column, (places, at) in enumerate(columns):
+            ax = axes[row, column]
+            for method in SWEPT:
+                values = [getattr(errors_of(found, method=method, **p), summary) for p in places]
+                plotting.with_band(ax, at, np.stack(values, 1), **LOOKS[method])
+            ax.set(xscale="log", yscale="log")
+            ax.minorticks_off()
+            ax.set_xticks(at, [f"{v:,}" if column else f"{v:.2g}" for v in at])
+    axes[0, 0].set_ylabel("error below, rms")
+    axes[1, 0].set_ylabel("error below, geometric")
+    axes[1, 0].set_xlabel("$s_n$ / distance of modes")
+    axes[1, 1].set_xlabel("number of data")
+    axes[0, 0].legend(fontsize="small")
+    return figure
+
+
+def samples(found: Results) -> Figure:
+    """Draw samples of the first seed, with circles at two standard deviations of the modes."""
+    figure, axes = plt.subplots(1, 6, figsize=(11, 2.2))
+    turn = torch.linspace(0, 2 * math.pi, 60)
+    titles = {
+        "real data": ("real data", "black"), CONSISTENCY: ("+ consistency", None),
+        AMBIENT: (label(AMBIENT), None), NAIVE: (label(NAIVE), None),
+        "stop at s_n, return x": ("stop, return x", "orange"),
+        "stop at s_n, return D": ("stop, return D", "orange"),
+    }  # fmt: skip
+    for ax, (name, (title, color)) in zip(axes, titles.items()):
+        shade = COLOR[color] if color else LOOKS[name]["color"]
+        plotting.scatter(ax, found.tensor(name), color=shade, limit=2.4)
+        for mean in MODES.means:
+            circle = mean[0] + 0.5 * turn.cos(), mean[1] + 0.5 * turn.sin()
+            ax.plot(*circle, color="black", linewidth=0.6)
+        ax.set_title(title, fontsize="small")
+    return figure
+
+
+def mismatch(found: Results) -> Figure:
+    """Draw the error by level under each kind of noise."""
+    kinds = [str(kind) for kind in found.labels("kind")]
+    rows = math.ceil(len(kinds) / 3)
+    figure, axes = plt.subplots(
+        rows, 3, figsize=(10, 2.7 * rows), sharex=True, sharey=True, squeeze=False
+    )
+    reference = errors_of(found, kind=ASSUMED, method=CONSISTENCY)
+    for ax, kind in zip(axes.flat, kinds):
+        mean = reference.values.mean(0)
+        ax.plot(reference.levels, mean, color=COLOR["grey"], linestyle="--", linewidth=1)
+        for method in SWEPT:
+            errors = errors_of(found, kind=kind, method=method)
+            plotting.with_band(ax, errors.levels, errors.values, **LOOKS[method])
+        ax.axvline(1, color=COLOR["grey"], linestyle=":")
+        ax.set(xscale="log", yscale="log", title=kind)
+    for ax in axes[-1]:
+        ax.set_xlabel("σ / $s_n$")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("error of D")
+    axes[0, 0].legend(fontsize="x-small")
+    return figure
+
+
+def digits(found: Results) -> Figure:
+    """Draw noisy digits as they were seen, and sampled digits of the first seed."""
+    names = ("seen", NAIVE, SURE, AMBIENT, CONSISTENCY, CLEAN)
+    return _grid({label(name): found.tensor(name) for name in names})
+
+
+def memory(found: Results) -> Figure:
+    """Draw training digits, the same in much noise, and what sampling downwards brings back."""
+    sigma = found.settings["extreme"][0]
+    pictures = {
+        "training": found.tensor("training"), f"σ = {sigma:g}": found.tensor("noisy") / 2,
+        "trained on clean": found.tensor(CLEAN), "trained on noisy": found.tensor(CONSISTENCY),
+        IDEAL_CLEAN: found.tensor(IDEAL_CLEAN),
+    }  # fmt: skip
+    return _grid(pictures)
+
+
+def _grid(rows: Mapping[str, torch.Tensor]) -> Figure:
+    shown = min(map(len, rows.values()))
+    stack = torch.stack([x[:shown].clamp(-1, 1) for x in rows.values()])
+    figure = plotting.image_grid(stack, row_labels=list(rows)).figure
+    assert isinstance(figure, Figure)
+    return figure
+
+
+def images(records: Mapping[str, Results]) -> Figure | None:
+    """Draw distances of samples and errors against the noise of the data, a row a record."""
+    if not records:
+        return None
+    figure, axes = plt.subplots(
+        len(records), 2, figsize=(9, 0.6 + 2.9 * len(records)), squeeze=False
+    )
+    for (title, record), (left, right) in zip(records.items(), axes):
+        noises = [float(s) for s in record.labels("noise")]
+        clean = {m: _by_noise(record, m, CLEAN) for m in ("Frechet distance", "error")}
+        for method in (*METHODS, STOPPED):
+            if method == CLEAN or method not in record.labels("method"):
+                continue
+            _points(left, noises, _by_noise(record, "Frechet distance", method), LOOKS[method])
+            if method != STOPPED:
+                over = _by_noise(record, "error", method) / clean["error"]
+                _points(right, noises, over, LOOKS[method])
+        for ax in (left, right):
+            ax.set_xticks(noises, [f"{s:g}" for s in noises])
+            ax.set_xlabel("$s_n$")
+        ceiling = np.exp(np.log(clean["Frechet distance"][0]).mean())
+        left.axhline(ceiling, color="black", linestyle="--", label=label(CLEAN))
+        left.axhline(record.facts["floor"], color="black", linestyle=":", label="training images")
+        right.axhline(1, color="black", linestyle="--")
+        left.set(title=title, yscale="log", ylabel="Fréchet distance")
+        right.set(title=title, ylabel="error at $s_n / 2$ over clean's")
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=4, fontsize="small")
+    return figure
+
+
+def _by_noise(record: Results, measure: str, method: str) -> np.ndarray:
+    """Values of a method by noise of the data and seed; errors are those at half that noise."""
+    level = {"level": 0.5} if measure == "error" else {}
+    return record.grid("noise", "seed", measure=measure, method=method, **level)
+
+
+def _points(ax: Any, at: list[float], values: np.ndarray, look: Mapping[str, Any]) -> None:
+    """A point for each seed, and a line through their geometric means."""
+    ax.plot(at, np.exp(np.log(values).mean(1)), color=look["color"], label=look["label"])
+    ax.plot(at, values, look["marker"], color=look["color"], markersize=4, linestyle="none")
