@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,9 @@ __all__ = [
     "cases",
     "counts",
     "entropy_differences",
+    "finite",
     "good_after",
+    "is_finite",
     "kind_name",
     "kind_ratios",
     "mean_ratio",
@@ -43,7 +46,8 @@ class Tally:
     Attributes
     ----------
     ratios : list of Interval
-        Of the loss to the control, for each case; all hold together at 95 %.
+        Of the loss to the control, for each case; all hold together at 95 %. Infinite where a
+        seed of the loss failed, not a number where one of the control did.
     """
 
     ratios: list[Interval]
@@ -78,10 +82,11 @@ def tally(listed: Sequence[Case], control: str, comparisons: int | None = None) 
     number = len(CONTROLS) * len(listed) if comparisons is None else comparisons
     return Tally(
         [
-            paired_ratio(
+            _compared(
+                paired_ratio,
                 results.values(method=CONTRASTIVE, **where),
                 results.values(method=control, **where),
-                comparisons=number,
+                number,
             )
             for results, where in listed
         ]
@@ -89,41 +94,68 @@ def tally(listed: Sequence[Case], control: str, comparisons: int | None = None) 
 
 
 def mean_ratio(listed: Sequence[Case], control: str, comparisons: int) -> Interval:
-    """Geometric mean of the ratio to a control over all cases, paired over seeds."""
+    """Geometric mean of the ratio to a control over all cases, paired over seeds.
+
+    Not finite where a seed failed, as in a ``Tally``.
+    """
     first, second = (
         np.mean([np.log(r.values(method=m, **where)) for r, where in listed], axis=0)
         for m in (CONTRASTIVE, control)
     )
-    return paired_difference(first, second, comparisons=comparisons).exp()
+    difference = _compared(paired_difference, first, second, comparisons)
+    return difference.exp() if is_finite(difference) else difference
 
 
-def kind_ratios(record: Results) -> dict[tuple[str, str], Interval | None]:
+def is_finite(interval: Interval) -> bool:
+    """Whether no seed failed in what an interval was made from."""
+    return math.isfinite(interval.mean)
+
+
+def finite(interval: Interval) -> Interval | None:
+    """Return an interval, or None if a seed failed in what it was made from."""
+    return interval if is_finite(interval) else None
+
+
+def _compared(
+    compare: Callable[..., Interval], loss: np.ndarray, control: np.ndarray, comparisons: int
+) -> Interval:
+    """Compare over seeds; infinite if only the loss failed, not a number if the control did."""
+    if np.isfinite([loss, control]).all():
+        return compare(loss, control, comparisons=comparisons)
+    value = math.inf if np.isfinite(control).all() else math.nan
+    return Interval(value, value, value, len(loss))
+
+
+def kind_ratios(record: Results) -> dict[tuple[str, str], Interval]:
     """Return the mean ratio of each kind of sampling of an image record to each control.
 
     Returns
     -------
-    dict, (kind, control) -> Interval; None if a distance is not finite. All hold together.
+    dict, (kind, control) -> Interval, not finite where a seed failed. All hold together at 95 %.
     """
     kinds = [str(kind) for kind in record.labels("kind", measure="Frechet distance")]
-    ratios: dict[tuple[str, str], Interval | None] = {}
-    for kind in kinds:
-        listed = cases(record, ("sampler", "budget"), measure="Frechet distance", kind=kind)
-        for control in CONTROLS:
-            methods = [CONTRASTIVE, control]
-            found = record.where(measure="Frechet distance", kind=kind, method=methods)["value"]
-            finite = bool(np.isfinite(found).all())
-            comparisons = len(CONTROLS) * len(kinds)
-            ratios[kind, control] = mean_ratio(listed, control, comparisons) if finite else None
-    return ratios
+    listed = {
+        kind: cases(record, ("sampler", "budget"), measure="Frechet distance", kind=kind)
+        for kind in kinds
+    }
+    return {
+        (kind, control): mean_ratio(listed[kind], control, len(CONTROLS) * len(kinds))
+        for kind in kinds
+        for control in CONTROLS
+    }
 
 
 def entropy_differences(results: Results, comparisons: int) -> dict[tuple[float, str], Interval]:
-    """Cross entropy with the loss less that of each control, (t, control) -> Interval in nats."""
+    """Cross entropy with the loss less that of each control, (t, control) -> Interval in nats.
+
+    Not finite where a seed failed, as in a ``Tally``.
+    """
     return {
-        (t, control): paired_difference(
+        (t, control): _compared(
+            paired_difference,
             results.values(measure="cross entropy", t=t, method=CONTRASTIVE),
             results.values(measure="cross entropy", t=t, method=control),
-            comparisons=comparisons,
+            comparisons,
         )
         for t in results.labels("t", measure="cross entropy")
         for control in CONTROLS
@@ -163,11 +195,15 @@ def counts(listed: list[list[Case]], control: str) -> tuple[int, int]:
 
 
 def good_after(parallel: Results, form: str, method: str) -> int:
-    """Return the first depth at which the mean distance on the spirals is within twice the last."""
+    """Return the first depth at which the mean distance on the spirals is within twice the last.
+
+    The last depth, if a seed has failed there.
+    """
     where = {"measure": "distance", "data": "spirals", "form": form, "method": method}
     mean = parallel.grid("iteration", "seed", **where).mean(1)
     depths = parallel.labels("iteration", **where)
-    return int(depths[int((mean <= 2 * mean[-1]).argmax())])
+    good = mean <= 2 * mean[-1]
+    return int(depths[int(good.argmax()) if good.any() else -1])
 
 
 def within(accuracy: Results, nats: float) -> dict[float, int]:

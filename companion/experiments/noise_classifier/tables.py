@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from companion.experiments.noise_classifier.comparisons import (
@@ -13,6 +12,7 @@ from companion.experiments.noise_classifier.comparisons import (
     cases,
     entropy_differences,
     good_after,
+    is_finite,
     kind_name,
     kind_ratios,
     point_cases,
@@ -291,12 +291,11 @@ def _comparison(
         values = {m: results.values(method=m, **where) for m in methods}
         row: dict[str, Any] = {head: name(where) for head, name in names.items()}
         row |= {SHORT[str(m)]: v.mean() for m, v in values.items()}
-        finite = np.isfinite(list(values.values())).all()
         for control, head in RATIOS.items():
-            row[head] = _text(tally([case], control, number).ratios[0] if finite else None)
+            row[head] = _text(tally([case], control, number).ratios[0])
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _text(interval: Interval | None) -> str:
-    return "not finite" if interval is None else f"{interval:.3f}"
+def _text(interval: Interval) -> str:
+    return f"{interval:.3f}" if is_finite(interval) else "not finite"

@@ -11,7 +11,9 @@ from companion.experiments.noise_classifier.comparisons import (
     cases,
     counts,
     entropy_differences,
+    finite,
     good_after,
+    is_finite,
     kind_name,
     kind_ratios,
     mean_ratio,
@@ -172,9 +174,9 @@ def objective(errors: Results, later: Results) -> Claim:
         f"{steps.better} and larger in {steps.worse} of {len(off)} cases; for the same network "
         f"evaluations, smaller in {cost.better} and larger in {cost.worse}. After longer training, "
         f"at equal evaluations, the ratio on the spirals with more noise than admitted is "
-        f"{longer:.3f}. Images have no exact denoiser to compare with.",
+        f"{_ratio(longer)}. Images have no exact denoiser to compare with.",
         answer=answers[verdict],
-        interval=headline,
+        interval=finite(headline),
         seeds=_seeds(errors),
         data="error over that of equal evaluations, spirals, more noise than admitted",
         figure="fig-nc-map",
@@ -236,11 +238,11 @@ def samplers(sequential: Results, parallel: Results, digits: Results, images: To
         f"Samples of {len(every)} settings, sequential and parallel, on points and digits: against "
         f"equal steps better in {steps[0]}, worse in {steps[1]}; against equal evaluations better "
         f"in {cost[0]}, worse in {cost[1]}. The mean ratio of distances against equal steps is "
-        f"{mean[SAME_STEPS]:.3f}. Picard iterations until the tolerance, against equal "
+        f"{_ratio(mean[SAME_STEPS])}. Picard iterations until the tolerance, against equal "
         f"evaluations: {', '.join(f'{v:+d} ({n}, {f})' for (n, f), v in depth.items())}. "
         f"{images_in_words(images)}",
         answer=answers[verdict],
-        interval=mean[SAME_COST],
+        interval=finite(mean[SAME_COST]),
         seeds=_seeds(sequential),
         data="distance over that of equal evaluations, geometric mean of all settings",
         figure="fig-nc-depth",
@@ -294,7 +296,7 @@ def distinguish(test: Results, images: Told) -> Claim:
         "Cross entropy of telling held-out digits from noised ones, less that of the control: "
         + " ".join([_differences(differences), *(recorded or ["Images are not yet recorded."])]),
         answer=answers[verdict],
-        interval=differences[noises[0], SAME_COST],
+        interval=finite(differences[noises[0], SAME_COST]),
         seeds=_seeds(test),
         data=f"digits, nats, t = {noises[0]:g}, less that of equal evaluations",
     )
@@ -379,8 +381,8 @@ def images_in_words(images: Told) -> str:
     return " ".join(lines) or "Images are not yet recorded."
 
 
-def _ratio(interval: Interval | None) -> str:
-    return "not finite" if interval is None else f"{interval:.3f}"
+def _ratio(interval: Interval) -> str:
+    return f"{interval:.3f}" if is_finite(interval) else "not finite"
 
 
 def _differences(found: dict[tuple[float, str], Interval]) -> str:
