@@ -1,1 +1,43 @@
 """Experiments of chapter 2: the clean from the noisy (Daras et al. 2024)."""
+
+from companion.experiments.tweedie import figures, tables
+from companion.experiments.tweedie.ablations import ConsistencyVariant
+from companion.experiments.tweedie.comparisons import memory_gap, new_digit_ratio
+from companion.experiments.tweedie.digits import Digits, Memory
+from companion.experiments.tweedie.exact import Defects, Stopping
+from companion.experiments.tweedie.images import ImageRace
+from companion.experiments.tweedie.mismatch import Mismatch
+from companion.experiments.tweedie.points import DISTANCE, MODES, NOISE
+from companion.experiments.tweedie.race import Race, Samples, Sweep
+from companion.experiments.tweedie.variants import (
+    AmbientNetworks,
+    AmbientWeights,
+    Gradients,
+    Variants,
+)
+from companion.experiments.tweedie.verdicts import verdicts
+
+__all__ = [
+    "DISTANCE",
+    "MODES",
+    "NOISE",
+    "AmbientNetworks",
+    "AmbientWeights",
+    "ConsistencyVariant",
+    "Defects",
+    "Digits",
+    "Gradients",
+    "ImageRace",
+    "Memory",
+    "Mismatch",
+    "Race",
+    "Samples",
+    "Stopping",
+    "Sweep",
+    "Variants",
+    "figures",
+    "memory_gap",
+    "new_digit_ratio",
+    "tables",
+    "verdicts",
+]
