@@ -1,6 +1,13 @@
 """Experiments of chapter 5: four uses of noise on the same network, data, compute and seeds."""
 
 from companion.experiments.four_noises import figures, tables
+from companion.experiments.four_noises.calculation import (
+    GaussianWidths,
+    balance,
+    gaussian,
+    perturbed,
+    width_after,
+)
 from companion.experiments.four_noises.comparisons import image_gain, image_interaction, widths
 from companion.experiments.four_noises.digit_networks import CleanDigitNetworks, NoisyDigitNetworks
 from companion.experiments.four_noises.digits import (
@@ -9,13 +16,6 @@ from companion.experiments.four_noises.digits import (
     NoisyDigitSamples,
     PredictedWidths,
     SmallTrainingSet,
-)
-from companion.experiments.four_noises.gaussian import (
-    GaussianWidths,
-    balance,
-    gaussian,
-    perturbed,
-    width_after,
 )
 from companion.experiments.four_noises.images import ImagePairs
 from companion.experiments.four_noises.pairs import AllPairs

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from companion.experiments.four_noises.gaussian import gaussian, perturbed, width_after
+from companion.experiments.four_noises.calculation import gaussian, perturbed, width_after
 from companion.experiments.four_noises.sampling import (
     SAMPLERS,
     chosen_schedules,
@@ -20,6 +20,7 @@ from companion.statistics import Interval, interaction, mean_interval, paired_di
 __all__ = [
     "READINGS",
     "Widths",
+    "all_logs",
     "averaged",
     "best_pair",
     "budgets",
@@ -72,6 +73,13 @@ def logs(pairs: Results, data: str, training: str, sampler: str, budget: int) ->
     return np.log(pairs.values(measure="distance", **where))
 
 
+def all_logs(pairs: Results) -> dict[tuple[str, str, str, int], np.ndarray]:
+    """Log distances of all seeds for (data, training, sampler, budget)."""
+    table = pairs.where(measure="distance").sort_values("seed", kind="stable")
+    groups = table.groupby(["data", "training", "sampler", "budget"], sort=False)["value"]
+    return {(d, t, s, int(n)): np.log(v.to_numpy()) for (d, t, s, n), v in groups}
+
+
 def gain(
     pairs: Results,
     data: str,
@@ -102,13 +110,14 @@ def cells(pairs: Results, data: str) -> list[Cell]:
 def interactions(pairs: Results) -> dict[tuple[str, str, str, int], Interval]:
     """Return eq-fn-interaction for (data, training, sampler, budget); all hold together."""
     keys = [(str(data), *cell) for data in pairs.labels("data") for cell in cells(pairs, str(data))]
+    by_place = all_logs(pairs)
     plain, ddim = NEITHER
     return {
         (data, training, sampler, n): interaction(
-            logs(pairs, data, training, sampler, n),
-            logs(pairs, data, plain, sampler, n),
-            logs(pairs, data, training, ddim, n),
-            logs(pairs, data, plain, ddim, n),
+            by_place[data, training, sampler, n],
+            by_place[data, plain, sampler, n],
+            by_place[data, training, ddim, n],
+            by_place[data, plain, ddim, n],
             comparisons=len(keys),
         )
         for data, training, sampler, n in keys
@@ -131,11 +140,11 @@ def pair_gains(pairs: Results) -> dict[tuple[str, str, int], Interval]:
     places = [
         (str(d), s, n) for d in pairs.labels("data") for s in SAMPLERS for n in budgets(pairs)
     ]
-    found = {}
+    found, by_place = {}, all_logs(pairs)
     for data, sampler, n in places:
-        halves = [logs(pairs, data, t, sampler, n) for t in ("perturbed", "contrastive")]
+        halves = [by_place[data, t, sampler, n] for t in ("perturbed", "contrastive")]
         found[data, sampler, n] = paired_difference(
-            logs(pairs, data, "both", sampler, n),
+            by_place[data, "both", sampler, n],
             min(halves, key=lambda values: float(values.mean())),
             comparisons=len(places),
         )

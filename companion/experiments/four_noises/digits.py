@@ -12,6 +12,7 @@ from torch import Tensor
 
 from companion import data, metrics
 from companion.experiments.experiment import Experiment
+from companion.experiments.four_noises.calculation import gaussian, perturbed, width_after
 from companion.experiments.four_noises.digit_networks import (
     LOW,
     CleanDigitNetworks,
@@ -20,7 +21,6 @@ from companion.experiments.four_noises.digit_networks import (
     digit_network,
     stacks,
 )
-from companion.experiments.four_noises.gaussian import gaussian, perturbed, width_after
 from companion.experiments.four_noises.sampling import (
     SAMPLERS,
     chosen_schedules,

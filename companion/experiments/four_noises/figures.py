@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from companion import plotting
+from companion.experiments.four_noises.calculation import DENOISERS
 from companion.experiments.four_noises.comparisons import (
     budgets,
     interactions,
@@ -17,7 +18,6 @@ from companion.experiments.four_noises.comparisons import (
     shown_budget,
     widths,
 )
-from companion.experiments.four_noises.gaussian import DENOISERS
 from companion.experiments.four_noises.sampling import SAMPLERS
 from companion.experiments.results import Results
 from companion.statistics import Interval, mean_interval

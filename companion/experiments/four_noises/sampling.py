@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from companion import noise, samplers
-from companion.experiments.four_noises.gaussian import SIGMA_MAX
+from companion.experiments.four_noises.calculation import SIGMA_MAX
 from companion.experiments.results import Results, tidy
 
 __all__ = [

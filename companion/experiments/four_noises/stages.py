@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from companion import data, noise, objectives, training
-from companion.experiments.four_noises.gaussian import GAMMA
+from companion.experiments.four_noises.calculation import GAMMA
 
 __all__ = [
     "ALL",

@@ -74,10 +74,10 @@ def width_after(
     return 0.5 * (variance / c**2).log()
 
 
-def balance(c: float, low: float, steps: int) -> float:
+def balance(c: float, low: float, steps: int, sigma_max: float = SIGMA_MAX) -> float:
     """Return the gamma of eq-fn-balance for DDIM; the schedule has one more step, to 0."""
-    h = math.log(SIGMA_MAX / low) / (steps - 1)
-    return math.sqrt(h / 4 / (math.log(SIGMA_MAX / c) - 0.5))
+    h = math.log(sigma_max / low) / (steps - 1)
+    return math.sqrt(h / 4 / (math.log(sigma_max / c) - 0.5))
 
 
 @dataclass(frozen=True)
