@@ -6,6 +6,7 @@ from companion.experiments.tweedie.comparisons import memory_gap, new_digit_rati
 from companion.experiments.tweedie.digits import Digits, Memory
 from companion.experiments.tweedie.exact import Defects, Stopping
 from companion.experiments.tweedie.images import ImageRace
+from companion.experiments.tweedie.methods import objective
 from companion.experiments.tweedie.mismatch import Mismatch
 from companion.experiments.tweedie.points import DISTANCE, MODES, NOISE
 from companion.experiments.tweedie.race import Race, Samples, Sweep
@@ -38,6 +39,7 @@ __all__ = [
     "figures",
     "memory_gap",
     "new_digit_ratio",
+    "objective",
     "tables",
     "verdicts",
 ]

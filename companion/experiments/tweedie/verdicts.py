@@ -106,7 +106,7 @@ def below_noise(race: Results, sweep: Results, images: Told) -> Claim:
     rivals = "every rival" if wins else "some rivals"
     answers = {
         "supported": "Yes: below the noise of the data it beats every rival.",
-        "supported in part": f"It beats {rivals} below that noise, but not at all noises and sizes.",
+        "supported in part": f"It beats {rivals} there, but not at all noises and sizes.",
         "not supported": "No: below the noise of the data it beats no rival.",
     }
     against = {s: ratios[AMBIENT, s] for s in ("below", "geometric", "at")}
@@ -142,7 +142,7 @@ def provable(samples: Results) -> Claim:
     verdict = grade(not own.excludes(1), own.high < width[NAIVE].low)
     answers = {
         "supported": "Yes: trained on noisy data, it samples modes of the true width.",
-        "supported in part": "In theory; trained networks sample too wide modes, less so than naive ones.",
+        "supported in part": "In theory; trained networks sample modes that are somewhat too wide.",
         "not supported": "In theory only: trained networks sample modes as wide as naive ones.",
     }
     return Claim(
