@@ -16,6 +16,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "checkpoint",
     "checks",
     "claims",
     "data",
@@ -32,6 +33,7 @@ __all__ = [
     "progress",
     "records",
     "samplers",
+    "stack",
     "statistics",
     "training",
 ]

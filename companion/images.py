@@ -22,7 +22,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from companion import data, denoisers, metrics, networks, noise, objectives, records, training
+from companion import (
+    checkpoint,
+    data,
+    denoisers,
+    metrics,
+    networks,
+    noise,
+    objectives,
+    records,
+    training,
+)
 from companion._html import STYLE
 
 __all__ = [
@@ -132,7 +142,7 @@ class Setting:
         self.train, self.test = train, test
         self.shape, self.spread = tuple(train.shape[1:]), float(train.std())
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._modern = training._modern(torch.device(self.device))
+        self._modern = training.has_bf16(torch.device(self.device))
         self._log: list[dict[str, Any]] = []
 
     @property
@@ -197,7 +207,7 @@ class Setting:
         folder, known = None, False
         if self._cache is not None:
             folder = self._cache / self._key(model, objective, seen, options)
-            known = (folder / training.CHECKPOINT).exists()
+            known = (folder / checkpoint.FILE).exists()
         fitted = training.fit(
             model, objective, seen, checkpoint=folder, checkpoint_every=10**9,
             compile=self._modern and not known, **options,
@@ -218,8 +228,8 @@ class Setting:
         place = torch.cuda.get_device_name() if self.device == "cuda" else "cpu"
         parts = {
             "network": [list(self.shape), self.config["channels"], self.config["layers"]],
-            "model": training._digest_model(model),
-            "objective": repr(objective), "data": training._digest(seen), **options,
+            "model": checkpoint.digest(model),
+            "objective": repr(objective), "data": checkpoint.digest(seen), **options,
             "place": place, "torch": torch.__version__,
             "code": records.fingerprint(*made_by),
         }  # fmt: skip

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import math
-import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -16,18 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 from torch.optim.swa_utils import AveragedModel
 
-from companion.networks import Linear
-from companion.noise import expand, randint
+from companion.checkpoint import Checkpoint, digest
+from companion.noise import randint
 from companion.objectives import Objective
 from companion.progress import bar as progress_bar
 from companion.progress import watched as progressing
+from companion.stack import Stack
 
 __all__ = ["Fit", "Stack", "TrainingDiverged", "fit"]
 
-CHECKPOINT = "checkpoint.safetensors"
 AVERAGE_EVERY = 10
 
 
@@ -46,99 +42,6 @@ class TrainingDiverged(RuntimeError):
         super().__init__(message)
         self.step = step
         self.run = run
-
-
-class Stack(nn.Module):
-    """R denoisers of one architecture as one: parameters stacked, all evaluated in one call.
-
-    It is called as a denoiser is: the leading dimension of ``x`` is R equal parts, one for each
-    run. ``stack[r]`` is run ``r`` alone, and ``stack.part(start, stop)`` a view of some.
-    Networks made of ``networks.Linear`` run natively, all others through ``torch.func.vmap``.
-
-    Parameters
-    ----------
-    denoisers : sequence of nn.Module
-        Alike in everything but the values of their parameters, which are copied.
-    """
-
-    def __init__(self, denoisers: Sequence[nn.Module]):
-        super().__init__()
-        if not denoisers:
-            raise ValueError("denoisers: got none; allowed are one or more modules")
-        shapes = [{k: v.shape for k, v in d.state_dict().items()} for d in denoisers]
-        if any(type(d) is not type(denoisers[0]) for d in denoisers) or shapes != shapes[:1] * len(
-            shapes
-        ):
-            raise ValueError("denoisers: allowed are modules of one architecture")
-        self.runs = len(denoisers)
-        self.module = copy.deepcopy(denoisers[0])
-        for name, _ in list(self.module.named_parameters()):
-            stacked = torch.stack([d.get_parameter(name).detach() for d in denoisers])
-            _set(self.module, name, nn.Parameter(stacked))
-        layers = [m for m in self.module.modules() if m._parameters]
-        self.native = all(isinstance(m, Linear) for m in layers)
-
-    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """Estimate the clean data behind ``x`` (R * B, *shape), the parts by their own runs."""
-        if self.native and len(x) % self.runs == 0:
-            return self.module(x, sigma)
-        return self._call(dict(self.module.named_parameters()), self.runs, x, sigma)
-
-    def _call(self, parameters: dict[str, Tensor], runs: int, x: Tensor, sigma: Tensor | float):
-        if len(x) % runs:
-            raise ValueError(
-                f"x: got a leading dimension of {len(x)}; allowed are multiples of {runs} runs"
-            )
-        if self.native:
-            return functional_call(self.module, parameters, (x, sigma))
-        expand(sigma, x)  # says what is wrong with the shape of sigma, if anything
-        each = isinstance(sigma, Tensor) and sigma.ndim > 0
-        parts = sigma.view(runs, -1) if each else sigma  # type: ignore[union-attr]
-        call = vmap(
-            lambda p, x, s: functional_call(self.module, p, (x, s)),
-            in_dims=(0, 0, 0 if each else None),
-            randomness="different",
-        )
-        return call(parameters, x.view(runs, -1, *x.shape[1:]), parts).view_as(x)
-
-    def part(self, start: int, stop: int) -> _Part:
-        """Runs ``start`` to ``stop - 1`` as one denoiser that shares these parameters."""
-        named = self.module.named_parameters()
-        return _Part(self, {name: value[start:stop] for name, value in named}, stop - start)
-
-    def split(self, sizes: Sequence[int]) -> list[_Part]:
-        """All runs in consecutive parts; their gradients come back in one pass over the stack."""
-        pieces = {name: value.split(sizes) for name, value in self.module.named_parameters()}
-        return [
-            _Part(self, {name: piece[i] for name, piece in pieces.items()}, size)
-            for i, size in enumerate(sizes)
-        ]
-
-    def __len__(self) -> int:
-        return self.runs
-
-    def __getitem__(self, run: int) -> nn.Module:
-        if not -self.runs <= run < self.runs:
-            raise IndexError(f"run: got {run}; allowed are {-self.runs} to {self.runs - 1}")
-        one = copy.deepcopy(self.module)
-        for name, value in self.module.named_parameters():
-            _set(one, name, nn.Parameter(value[run].detach().clone()))
-        return one
-
-
-class _Part:
-    """Some runs of a ``Stack``, called as a denoiser."""
-
-    def __init__(self, stack: Stack, parameters: dict[str, Tensor], runs: int):
-        self.stack, self.parameters, self.runs = stack, parameters, runs
-
-    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        return self.stack._call(self.parameters, self.runs, x, sigma)
-
-
-def _set(module: nn.Module, name: str, value: nn.Parameter) -> None:
-    path, _, leaf = name.rpartition(".")
-    setattr(module.get_submodule(path), leaf, value)
 
 
 @dataclass
@@ -267,7 +170,7 @@ def fit(
     if images:
         model.to(memory_format=torch.channels_last)
     if compile is None:
-        compile = _modern(place) and not stacked and steps > 1000
+        compile = has_bf16(place) and not stacked and steps > 1000
 
     decay_now = 0.0
 
@@ -295,9 +198,11 @@ def fit(
     keeper = None
     step, before = 0, 0.0
     if checkpoint is not None:
-        identity = {**config, "data": [_digest(d) for d in datasets], "model": _digest_model(model)}
-        keeper = _Checkpoint(Path(checkpoint), identity, model, averaged, optimizer, generators)
-        step, before = keeper.load(losses, accelerator)
+        identity = {**config, "data": [digest(d) for d in datasets], "model": digest(model)}
+        keeper = Checkpoint(
+            checkpoint, identity, model, averaged, optimizer, generators, accelerator.scaler
+        )
+        step, before = keeper.load(losses)
         if step and accelerator.process_index:  # the checkpoint holds the first process's draws
             for s, g in zip(seeds, generators):
                 g.manual_seed(s + 1_000_003 * accelerator.process_index + step)
@@ -365,7 +270,7 @@ def fit(
                 if place.type == "cuda":
                     torch.cuda.synchronize()
                 seconds = before + time.perf_counter() - started
-                keeper.save(step, seconds, losses, accelerator)  # type: ignore[union-attr]
+                keeper.save(step, seconds, losses)  # type: ignore[union-attr]
         if place.type == "cuda":
             torch.cuda.synchronize()
     finally:
@@ -419,7 +324,7 @@ def _check_settings(
             raise ValueError("data: allowed are tensors of one sample shape for all runs")
 
 
-def _modern(device: torch.device) -> bool:
+def has_bf16(device: torch.device) -> bool:
     """Whether it is a GPU that has bf16 and gains by compiling; Colab's T4 (7.5) is not."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
@@ -440,7 +345,7 @@ def _accelerator(device, mixed_precision: str | None):
     if mixed_precision is None:
         mixed_precision = "no"
         if torch.cuda.is_available() and not cpu:
-            mixed_precision = "bf16" if _modern(torch.device("cuda")) else "fp16"
+            mixed_precision = "bf16" if has_bf16(torch.device("cuda")) else "fp16"
     accelerator = Accelerator(cpu=cpu, mixed_precision=mixed_precision)
     if device is not None and accelerator.device.type != torch.device(device).type:
         raise ValueError(
@@ -522,88 +427,3 @@ def _check_losses(losses: Tensor, start: int, stop: int, objectives, config) -> 
         step,
         run,
     )
-
-
-def _digest(x: Tensor) -> str:
-    rows = x.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
-    return f"{tuple(x.shape)} {hashlib.sha256(rows).hexdigest()[:16]}"
-
-
-def _digest_model(model: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        digest.update(f"{name} {_digest(value)}".encode())
-    return digest.hexdigest()[:16]
-
-
-class _Checkpoint:
-    """One safetensors file with everything that a run needs to go on."""
-
-    def __init__(self, folder: Path, identity: dict, model, averaged, optimizer, generators):
-        self.path = folder / CHECKPOINT
-        self.identity = json.loads(json.dumps(identity))
-        self.model, self.averaged = model, averaged
-        self.optimizer, self.generators = optimizer, generators
-
-    def save(self, step: int, seconds: float, losses: Tensor, accelerator) -> None:
-        from safetensors.torch import save_file
-
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.averaged.state_dict().items()}
-        for i, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
-        tensors |= {f"generator.{i}": g.get_state() for i, g in enumerate(self.generators)}
-        tensors["random"] = torch.get_rng_state()
-        tensors["losses"] = losses[:step]
-        # Contiguous copies: safetensors refuses memory that two tensors share.
-        tensors = {k: v.detach().clone().contiguous() for k, v in tensors.items()}
-        scaler = accelerator.scaler.state_dict() if accelerator.scaler is not None else None
-        meta = {"step": step, "seconds": seconds, "identity": self.identity, "scaler": scaler}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        save_file(tensors, partial, {"run": json.dumps(meta)})
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, self.path)
-
-    def load(self, losses: Tensor, accelerator) -> tuple[int, float]:
-        """Put everything back; return the steps done and the seconds they took."""
-        self.path.with_suffix(".partial").unlink(missing_ok=True)
-        if not self.path.exists():
-            return 0, 0.0
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(self.path, "pt") as file:
-                meta = json.loads(file.metadata()["run"])
-                tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-        except (SafetensorError, TypeError, KeyError, ValueError, OSError) as error:
-            raise ValueError(
-                f"checkpoint: {self.path} is damaged ({error}); delete it to start again"
-            ) from error
-        other = [k for k, v in self.identity.items() if meta["identity"].get(k) != v]
-        if other:
-            given = {k: self.identity[k] for k in other}
-            stored = {k: meta["identity"].get(k) for k in other}
-            raise ValueError(
-                f"checkpoint: {self.path} is of another run; here {given}, there {stored}. "
-                "Delete it or name another folder"
-            )
-
-        def taken(prefix: str) -> dict[str, Tensor]:
-            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-
-        self.model.load_state_dict(taken("model."))
-        self.averaged.load_state_dict(taken("average."))
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in taken("optimizer.").items():
-            index, name = key.split(".", 1)
-            state.setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
-        for i, generator in enumerate(self.generators):
-            generator.set_state(tensors[f"generator.{i}"])
-        torch.set_rng_state(tensors["random"])
-        if accelerator.scaler is not None and meta["scaler"]:
-            accelerator.scaler.load_state_dict(meta["scaler"])
-        losses[: meta["step"]] = tensors["losses"].to(losses)
-        return meta["step"], meta["seconds"]

@@ -69,8 +69,8 @@ def test_older_gpus_train_in_fp16_and_are_not_compiled_for(monkeypatch, capabili
     with pytest.raises(AttributeError):  # the stand-in has no device
         training._accelerator("cuda", None)
     assert asked["mixed_precision"] == precision
-    assert training._modern(torch.device("cuda")) == (precision == "bf16")
-    assert not training._modern(torch.device("cpu"))
+    assert training.has_bf16(torch.device("cuda")) == (precision == "bf16")
+    assert not training.has_bf16(torch.device("cpu"))
 
 
 def test_data_that_would_fill_a_small_gpu_stay_where_they_are(monkeypatch):

@@ -1,9 +1,6 @@
 import os
-import signal
 import subprocess
 import sys
-import textwrap
-import time
 from itertools import pairwise
 
 import pytest
@@ -76,39 +73,6 @@ def test_a_stacked_run_equals_the_same_run_alone(mixed):
         )
 
 
-class Plain(torch.nn.Sequential):
-    """A network that knows nothing of stacks."""
-
-    def __init__(self):
-        super().__init__(torch.nn.Linear(3, 8), torch.nn.LayerNorm(8), torch.nn.Linear(8, 2))
-
-    def forward(self, x, c_noise):
-        return super().forward(torch.cat([x, c_noise.expand(len(x))[:, None]], 1))
-
-
-@pytest.mark.parametrize("native", [True, False])
-def test_stack_evaluates_each_part_with_its_own_run(native):
-    nets = [network(s) if native else denoisers.Preconditioned(Plain()) for s in range(3)]
-    for net in nets:
-        for p in net.parameters():
-            torch.nn.init.normal_(p, std=0.3)
-    assert training.Stack(nets).native is native
-    stack, x = training.Stack(nets), torch.randn(12, 2)
-    sigma = torch.rand(12) + 0.1
-    for level in (0.3, torch.tensor(0.3), sigma):
-        parts = level.view(3, 4) if level is sigma else [level] * 3
-        expected = torch.cat([n(p, s) for n, p, s in zip(nets, x.view(3, 4, 2), parts)])
-        torch.testing.assert_close(stack(x, level), expected)
-    torch.testing.assert_close(stack.part(1, 3)(x[4:], 0.3), stack(x, 0.3)[4:])
-    torch.testing.assert_close(stack[-1](x, 0.3), nets[2](x, 0.3))
-    with pytest.raises(ValueError, match=r"leading dimension of 11.*3 runs"):
-        stack(x[:11], 0.3)
-    with pytest.raises(ValueError, match="one architecture"):
-        training.Stack([network(width=16), network(width=32)])
-    with pytest.raises(IndexError, match="got 3"):
-        stack[3]
-
-
 def test_images_train_through_a_unet():
     images = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
     net = networks.seeded(lambda: denoisers.Preconditioned(networks.UNet((1, 8, 8), (8, 16))), 0)
@@ -165,60 +129,6 @@ def test_a_loss_that_is_not_finite_says_where():
         training.fit([network(), network(1)], [OBJECTIVE, Breaks()], DATA, steps=20)
 
 
-RUN = """
-import sys, torch
-torch.set_num_threads(1)
-from pathlib import Path
-from companion import training, objectives, denoisers, networks, noise
-folder, steps, out, speed, kind = sys.argv[1:]
-folder, steps, slow, stacked = Path(folder), int(steps), speed == "slow", kind == "stack"
-data = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
-
-class Objective(objectives.DenoisingScoreMatching):
-    def __call__(self, denoiser, batch, generator=None):
-        if slow:
-            import time
-            time.sleep(0.02)
-        return super().__call__(denoiser, batch, generator)
-    def __repr__(self):
-        return "Objective"
-
-def make(seed):
-    return networks.seeded(lambda: denoisers.Preconditioned(networks.MLP(2, 16, dropout=0.1)), seed)
-torch.manual_seed(0)
-nets = [make(0), make(1)] if stacked else make(0)
-fit = training.fit(nets, Objective(), data, steps=steps, checkpoint=folder, checkpoint_every=5)
-torch.save((fit.losses, fit.denoiser.state_dict(), fit.last.state_dict()), out)
-"""
-
-
-@pytest.mark.parametrize("kind", ["one", "stack"])
-def test_a_killed_run_resumes_to_the_same_result(tmp_path, kind):
-    script = tmp_path / "run.py"
-    script.write_text(textwrap.dedent(RUN))
-
-    def command(folder, out, speed):
-        return [sys.executable, script, tmp_path / folder, "120", tmp_path / out, speed, kind]
-
-    killed = subprocess.Popen(command("killed", "never", "slow"))
-    checkpoint = tmp_path / "killed" / training.CHECKPOINT
-    deadline = time.monotonic() + 60
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.3)
-    os.kill(killed.pid, signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    assert not (tmp_path / "never").exists()
-
-    subprocess.run(command("killed", "resumed", "fast"), check=True)
-    subprocess.run(command("whole", "straight", "fast"), check=True)
-    resumed, straight = torch.load(tmp_path / "resumed"), torch.load(tmp_path / "straight")
-    assert torch.equal(resumed[0], straight[0])
-    for a, b in zip(resumed[1:], straight[1:]):
-        assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-    assert sorted(p.name for p in checkpoint.parent.iterdir()) == [training.CHECKPOINT]
-
-
 PROCESS = """
 import os, sys, torch
 torch.set_num_threads(1)
@@ -247,25 +157,6 @@ def test_two_processes_train_one_network_on_different_batches(tmp_path):
     (one, net), (two, other) = (torch.load(tmp_path / f"rank{r}") for r in range(2))
     assert not torch.equal(one, two)
     assert all(torch.equal(net[k], other[k]) for k in net)
-
-
-def test_a_finished_run_is_not_repeated(tmp_path):
-    first = training.fit(network(), OBJECTIVE, DATA, steps=20, checkpoint=tmp_path)
-    again = training.fit(network(), OBJECTIVE, DATA, steps=20, checkpoint=tmp_path)
-    assert torch.equal(parameters(first.denoiser), parameters(again.denoiser))
-    assert again.seconds == pytest.approx(first.seconds, rel=0.5)
-
-
-def test_checkpoints_of_another_run_or_damaged_are_refused(tmp_path):
-    training.fit(network(), OBJECTIVE, DATA, steps=10, checkpoint=tmp_path)
-    with pytest.raises(ValueError, match=r"another run.*'lr': 0\.5"):
-        training.fit(network(), OBJECTIVE, DATA, steps=10, lr=0.5, checkpoint=tmp_path)
-    with pytest.raises(ValueError, match=r"another run.*data"):
-        training.fit(network(), OBJECTIVE, DATA[:100], steps=10, checkpoint=tmp_path)
-    path = tmp_path / training.CHECKPOINT
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"checkpoint\.safetensors is damaged.*delete it"):
-        training.fit(network(), OBJECTIVE, DATA, steps=10, checkpoint=tmp_path)
 
 
 @pytest.mark.parametrize(

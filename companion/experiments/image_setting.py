@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from companion import data, denoisers, metrics, networks, noise, objectives, training
+from companion import checkpoint, data, denoisers, metrics, networks, noise, objectives, training
 from companion.experiments.source import code_hash
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Setting:
         self.train, self.test = train, test
         self.shape, self.data_std = tuple(train.shape[1:]), float(train.std())
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._modern = training._modern(torch.device(self.device))
+        self._modern = training.has_bf16(torch.device(self.device))
         self._log: list[dict[str, Any]] = []
 
     @property
@@ -137,7 +137,7 @@ class Setting:
         folder, known = None, False
         if self._cache is not None:
             folder = self._cache / self._key(model, objective, images, options)
-            known = (folder / training.CHECKPOINT).exists()
+            known = (folder / checkpoint.FILE).exists()
         fitted = training.fit(
             model, objective, images, checkpoint=folder, checkpoint_every=10**9,
             compile=self._modern and not known, **options,
@@ -157,8 +157,8 @@ class Setting:
         place = torch.cuda.get_device_name() if self.device == "cuda" else "cpu"
         parts = {
             "network": [list(self.shape), self.config.channels, self.config.layers],
-            "model": training._digest_model(model),
-            "objective": repr(objective), "data": training._digest(images), **options,
+            "model": checkpoint.digest(model),
+            "objective": repr(objective), "data": checkpoint.digest(images), **options,
             "place": place, "torch": torch.__version__,
             "code": code_hash("companion.experiments.image_setting"),
         }  # fmt: skip

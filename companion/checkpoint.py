@@ -1,0 +1,268 @@
+"""Weights and training runs as data: digests, named arrays, and checkpoints to resume from."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from companion.stack import Stack
+
+__all__ = ["FILE", "Checkpoint", "digest", "from_arrays", "to_arrays"]
+
+FILE = "checkpoint.safetensors"
+"""Name of the file in the folder of a checkpoint."""
+
+
+# --- digests ------------------------------------------------------------------------------------
+
+
+def digest(value: Tensor | nn.Module) -> str:
+    """Return a short text that differs for data or for weights that differ in a single bit.
+
+    Parameters
+    ----------
+    value : Tensor or nn.Module
+        Of a tensor shape and values count, of a module the names, shapes and values of its
+        ``state_dict``. The device does not.
+
+    Returns
+    -------
+    str, for a tensor with its shape: "(100, 2) 0f3a8c21be947d65"
+    """
+    if isinstance(value, Tensor):
+        content = value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
+        return f"{tuple(value.shape)} {hashlib.sha256(content).hexdigest()[:16]}"
+    total = hashlib.sha256()
+    for name, tensor in value.state_dict().items():
+        total.update(f"{name} {digest(tensor)}".encode())
+    return total.hexdigest()[:16]
+
+
+# --- weights as named arrays --------------------------------------------------------------------
+
+
+def to_arrays(modules: nn.Module | Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
+    """Return the weights of modules as named arrays, exactly, for ``Results(arrays=...)``.
+
+    Parameters
+    ----------
+    modules : nn.Module or ``Stack``, or a mapping of names to such
+
+    Returns
+    -------
+    dict of str -> array on the CPU, in the type of the weights
+        Of one module the names of its ``state_dict``, such as ``"network.input.weight"``; of a
+        mapping with the module's name before them: ``"plain.network.input.weight"``. A ``Stack``
+        of R has the names of one run, and parameters with a new first dimension of R.
+
+    Examples
+    --------
+    >>> arrays = to_arrays({"plain": denoiser})             # doctest: +SKIP
+    >>> denoiser = from_arrays(arrays, untrained, "plain")  # doctest: +SKIP
+    """
+    if isinstance(modules, nn.Module):
+        weights = (modules.module if isinstance(modules, Stack) else modules).state_dict()
+        return {name: value.detach().cpu().numpy().copy() for name, value in weights.items()}
+    return {
+        f"{prefix}.{name}": array
+        for prefix, module in modules.items()
+        for name, array in to_arrays(module).items()
+    }
+
+
+def from_arrays(arrays: Mapping[str, Any], module: nn.Module, prefix: str = "") -> nn.Module:
+    """Return a module, or a ``Stack``, with the weights that ``to_arrays`` made arrays of.
+
+    Parameters
+    ----------
+    arrays : mapping of str -> array
+        Others may be among them. Weights are converted to the type that ``module`` has.
+    module : nn.Module
+        One network of the architecture, whose own weights do not matter. Copied.
+    prefix : str
+        Name of the module among the arrays (default: none, the arrays are those of one module).
+
+    Returns
+    -------
+    nn.Module
+        In evaluation mode, without gradients: of the type of ``module``, or a ``Stack`` of R if the
+        arrays are those of one.
+
+    Raises
+    ------
+    ValueError
+        If an array is missing or its shape is not that of the architecture.
+    """
+    start = f"{prefix}." if prefix else ""
+    template = module[0] if isinstance(module, Stack) else copy.deepcopy(module)
+    wanted = template.state_dict()
+    missing = [start + name for name in wanted if start + name not in arrays]
+    if missing:
+        raise ValueError(
+            f"arrays: no {missing[0]!r} ({len(missing)} of {len(wanted)} are missing); "
+            f"there are {', '.join(map(repr, list(arrays)[:20]))}"
+        )
+    weights = {name: torch.tensor(arrays[start + name]) for name in wanted}
+    runs = _runs(weights, template)
+    if runs is None:
+        return _with_weights(template, weights, start).eval().requires_grad_(False)
+    stacked = dict(template.named_parameters())
+    each = [
+        {name: value[r] if name in stacked else value for name, value in weights.items()}
+        for r in range(runs)
+    ]
+    parts = [_with_weights(copy.deepcopy(template), part, start) for part in each]
+    return Stack(parts).eval().requires_grad_(False)
+
+
+def _runs(weights: Mapping[str, Tensor], module: nn.Module) -> int | None:
+    """Return of how many runs the weights are, or None if they are of a single module."""
+    for name, parameter in module.named_parameters():
+        if weights[name].ndim == parameter.ndim + 1:
+            return len(weights[name])
+    return None
+
+
+def _with_weights(module: nn.Module, weights: Mapping[str, Tensor], start: str) -> nn.Module:
+    for name, value in module.state_dict().items():
+        if weights[name].shape != value.shape:
+            raise ValueError(
+                f"arrays[{start + name!r}]: got the shape {tuple(weights[name].shape)} for a "
+                f"network; allowed is {tuple(value.shape)}, that of the module"
+            )
+    module.load_state_dict(dict(weights))
+    return module
+
+
+# --- resuming -----------------------------------------------------------------------------------
+
+
+class Checkpoint:
+    """One safetensors file with everything that a training run needs to go on.
+
+    Parameters
+    ----------
+    folder : path
+        Made when the first checkpoint is saved.
+    identity : dict
+        What the run is, as JSON can hold it; a file of a run with another one is not loaded.
+    model, averaged : nn.Module
+        Weights in training, and their moving average.
+    optimizer : torch.optim.Optimizer
+    generators : sequence of torch.Generator
+    scaler : optional
+        Of the loss, for fp16 (default: none).
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        identity: Mapping[str, Any],
+        model: nn.Module,
+        averaged: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        generators: Sequence[torch.Generator],
+        scaler: Any = None,
+    ):
+        self.path = Path(folder) / FILE
+        self.identity = json.loads(json.dumps(identity))
+        self.model, self.averaged = model, averaged
+        self.optimizer, self.generators, self.scaler = optimizer, generators, scaler
+
+    def save(self, step: int, seconds: float, losses: Tensor) -> None:
+        """Write the state after ``step`` steps; the file is the old or the new one, never half.
+
+        Parameters
+        ----------
+        step : int
+        seconds : float
+            Spent so far.
+        losses : (steps, R) tensor
+            Of which the first ``step`` are kept.
+        """
+        from safetensors.torch import save_file
+
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.averaged.state_dict().items()}
+        for i, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        tensors |= {f"generator.{i}": g.get_state() for i, g in enumerate(self.generators)}
+        tensors["random"] = torch.get_rng_state()
+        tensors["losses"] = losses[:step]
+        # Contiguous copies: safetensors refuses memory that two tensors share.
+        tensors = {k: v.detach().clone().contiguous() for k, v in tensors.items()}
+        scaler = self.scaler.state_dict() if self.scaler is not None else None
+        meta = {"step": step, "seconds": seconds, "identity": self.identity, "scaler": scaler}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        save_file(tensors, partial, {"run": json.dumps(meta)})
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, self.path)
+
+    def load(self, losses: Tensor) -> tuple[int, float]:
+        """Put everything back, the losses so far into ``losses``; from 0 if there is no file.
+
+        Returns
+        -------
+        int, float : steps done and the seconds that they took
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or of another run.
+        """
+        self.path.with_suffix(".partial").unlink(missing_ok=True)
+        if not self.path.exists():
+            return 0, 0.0
+        meta, tensors = self._read()
+        self._refuse_other(meta["identity"])
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.model.load_state_dict(part("model."))
+        self.averaged.load_state_dict(part("average."))
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in part("optimizer.").items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        for i, generator in enumerate(self.generators):
+            generator.set_state(tensors[f"generator.{i}"])
+        torch.set_rng_state(tensors["random"])
+        if self.scaler is not None and meta["scaler"]:
+            self.scaler.load_state_dict(meta["scaler"])
+        losses[: meta["step"]] = tensors["losses"].to(losses)
+        return meta["step"], meta["seconds"]
+
+    def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.path, "pt") as file:
+                meta = json.loads(file.metadata()["run"])
+                return meta, {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        except (SafetensorError, TypeError, KeyError, ValueError, OSError) as error:
+            raise ValueError(
+                f"checkpoint: {self.path} is damaged ({error}); delete it to start again"
+            ) from error
+
+    def _refuse_other(self, identity: Mapping[str, Any]) -> None:
+        other = [k for k, v in self.identity.items() if identity.get(k) != v]
+        if other:
+            given = {k: self.identity[k] for k in other}
+            stored = {k: identity.get(k) for k in other}
+            raise ValueError(
+                f"checkpoint: {self.path} is of another run; here {given}, there {stored}. "
+                "Delete it or name another folder"
+            )
