@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +18,9 @@ __all__ = [
     "Tally",
     "against",
     "best_gamma",
+    "compared",
     "few_budgets",
+    "finite",
     "image_ratios",
     "image_values",
     "share_left",
@@ -58,11 +61,27 @@ def against(race: Results, method: str, peer: str, problem: str, budget: int) ->
         race.values(measure="error", problem=problem, method=m, budget=budget)
         for m in (method, peer)
     )
-    return paired_ratio(ours, theirs, comparisons=number)
+    return compared(ours, theirs, number)
+
+
+def compared(ours: np.ndarray, theirs: np.ndarray, number: int) -> Interval:
+    """Compare by the paired ratio; infinite if only ours failed, not a number if theirs did."""
+    if np.isfinite([ours, theirs]).all():
+        return paired_ratio(ours, theirs, comparisons=number)
+    value = math.inf if np.isfinite(theirs).all() else math.nan
+    return Interval(value, value, value, len(ours))
+
+
+def finite(interval: Interval) -> Interval | None:
+    """Return an interval, or None if a seed failed in what it was made from."""
+    return interval if math.isfinite(interval.mean) else None
 
 
 def tally(race: Results, method: str, peers: Sequence[str]) -> Tally:
-    """Count the comparisons with peers, on all problems with few evaluations."""
+    """Count the comparisons with peers, on all problems with few evaluations.
+
+    A seed that failed counts against the method, and one of a peer's counts for neither.
+    """
     ratios = [
         against(race, method, peer, problem, n)
         for problem in PROBLEMS
@@ -91,15 +110,16 @@ def within_real(race: Results, method: str, budgets: Sequence[int]) -> int:
 def best_gamma(sweep: Results, measure: str, problem: str, steps: int) -> Interval:
     """Return where the least value is, over seeds.
 
-    Between values of gamma that were tried it is read off the parabola through three logarithms.
+    Between values of gamma that were tried it is read off the parabola through three logarithms. A
+    value at which a run failed is never the best.
     """
     where = {"measure": measure, "problem": problem, "steps": steps}
     gammas = np.array(sweep.labels("gamma", **where), dtype=float)
-    logs = np.log(sweep.grid("gamma", "seed", **where))
+    logs = np.nan_to_num(np.log(sweep.grid("gamma", "seed", **where)), nan=np.inf)
     place = logs.argmin(0).clip(1, len(gammas) - 2)
     low, middle, high = (np.take_along_axis(logs, place[None] + k, 0)[0] for k in (-1, 0, 1))
     bend = np.maximum(low - 2 * middle + high, 1e-9)
-    shift = (0.5 * (low - high) / bend).clip(-1, 1)
+    shift = np.where(np.isfinite(bend), 0.5 * (low - high) / bend, 0.0).clip(-1, 1)
     return mean_interval(gammas[place] + shift * (gammas[1] - gammas[0]))
 
 
@@ -113,8 +133,7 @@ def share_left(schedules: Results, budget: int) -> tuple[Interval, Interval]:
         for name, g in (("log-linear", 2.0), ("log-linear", 1.0), ("DDIM", 1.0))
     )
     number = 2 * len(few_budgets(schedules))
-    by_gamma = paired_ratio(fast, plain, comparisons=number)
-    return by_gamma, paired_ratio(plain, even, comparisons=number)
+    return compared(fast, plain, number), compared(plain, even, number)
 
 
 # --- images --------------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ class DigitPaths(Experiment):
     paths: int = 512
 
     sizes = {"smoke": {"images": 200, "paths": 40}}
-    seconds = 3
+    seconds = 1
 
     def run(self, session: Session) -> Results:
         """Constants of the error model; arrays ``error`` and ``ratio`` (steps, paths)."""
@@ -183,7 +183,7 @@ class Descents(Experiment):
     steps: tuple[int, ...] = (50, 10, 5)
 
     sizes = {"smoke": {"images": 200, "paths": 40}}
-    seconds = 3
+    seconds = 1
 
     def schedules(self) -> dict[str, Tensor]:
         """Return the schedules by their names."""
@@ -228,6 +228,6 @@ def violations(away: Tensor, eta: Tensor, sigmas: Tensor) -> Tensor:
     """Steps at which the distance lemma, eq-ov-lemma, does not hold beyond rounding, (N, B)."""
     beta = (1 - sigmas[1:] / sigmas[:-1])[:, None]
     slack = 1e-4 * away[:-1]
-    over = away[1:] > (1 - (1 - eta) * beta) * away[:-1] + slack
-    under = away[1:] < (1 - (1 + eta) * beta) * away[:-1] - slack
-    return over | under
+    low = away[1:] >= (1 - (1 + eta) * beta) * away[:-1] - slack
+    high = away[1:] <= (1 - (1 - eta) * beta) * away[:-1] + slack
+    return ~(low & high)

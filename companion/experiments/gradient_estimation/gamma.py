@@ -75,7 +75,7 @@ class GammaSweep(Experiment):
         }
     }  # fmt: skip
     needs = (PointNetworks, DigitNetworks)
-    seconds = 30
+    seconds = 12
 
     def run(self, session: Session) -> Results:
         """Error against the flow and distance to data by problem, steps, gamma and seed."""
@@ -172,7 +172,7 @@ class NearestToFlow(Experiment):
 
     sizes = {"smoke": {"steps": (5, 10), "samples": 8, "seeds": 2}}
     needs = (PointNetworks, DigitNetworks)
-    seconds = 4
+    seconds = 2
 
     def run(self, session: Session) -> Results:
         """Best gamma by problem, steps and noise level."""
@@ -225,7 +225,7 @@ class FourSchedules(Experiment):
 
     sizes = {"smoke": {"budgets": (5, 10), "samples": 8, "reference": 40, "seeds": 2}}
     needs = (PointNetworks, DigitNetworks)
-    seconds = 8
+    seconds = 3
 
     def run(self, session: Session) -> Results:
         """Error against the flow by schedule, gamma, budget and seed."""

@@ -48,7 +48,7 @@ class Order(Experiment):
     reference: int = 800
 
     sizes = {"smoke": {"steps": (10, 20, 40), "points": 64, "reference": 100}}
-    seconds = 8
+    seconds = 4
 
     def run(self, session: Session) -> Results:
         """Median error by gamma and steps, order by gamma; cosine and sizes of two errors."""
@@ -96,7 +96,7 @@ class Paths(Experiment):
     steps: tuple[int, ...] = (5, 10, 20, 50)
     points: int = 100
 
-    seconds = 4
+    seconds = 1
 
     def run(self, session: Session) -> Results:
         """Arrays for each number of steps N, and ``target``, samples of the spirals.

@@ -67,7 +67,7 @@ class PointNetworks(Experiment):
     steps: int = 1200
 
     sizes = {"smoke": {"seeds": 2, "steps": 30}}
-    seconds = 6
+    seconds = 4
 
     def run(self, session: Session) -> Results:
         """Array ``weights`` (seeds, number of weights), and the seconds that training took."""

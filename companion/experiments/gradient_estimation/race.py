@@ -123,7 +123,7 @@ class SettingsTried(Experiment):
         }
     }  # fmt: skip
     needs = (PointNetworks, DigitNetworks)
-    seconds = 40
+    seconds = 15
 
     def run(self, session: Session) -> Results:
         """Error against the flow by data, method, budget, variant and schedule."""
@@ -192,7 +192,7 @@ class Race(Experiment):
         }
     }  # fmt: skip
     needs = (SettingsTried, PointNetworks, DigitNetworks)
-    seconds = 25
+    seconds = 22
 
     def run(self, session: Session) -> Results:
         """Error against the flow and distance to data by problem, method, budget and seed.

@@ -1,36 +1,25 @@
-"""Chapter 4's equations against exact projections; its samplers against diffusers'."""
+"""Chapter 4: projection and descent, its equations against exact projections."""
 
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    DEISMultistepScheduler,
-)
+from conftest import randn, seeded
 
-from companion import data, samplers
+from companion import samplers
 from companion.denoisers import epsilon
+from companion.experiments.gradient_estimation import along_paths, guaranteed_fall
+from companion.experiments.gradient_estimation.descent import identity_error, violations
+from companion.experiments.gradient_estimation.geometry import (
+    local_tangents,
+    relative_error,
+    tangent_share,
+)
 from companion.noise import corrupt, log_linear
-from companion.oracles import Empirical, GaussianMixture, Sphere, bessel_ratio
-from companion.samplers.diffusers_scheduler import from_scheduler
-
-# Said by diffusers' own code, at each of its steps.
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def randn(*shape, seed=0):
-    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
-
+from companion.oracles import Empirical, Sphere, bessel_ratio
 
 CIRCLE = Sphere(1)
 SPHERE = Sphere(3, 10, radius=2.0)
@@ -82,6 +71,17 @@ def test_share_of_noise_along_the_set(dim, n):
     assert torch.allclose(distance, (eps - along).norm(dim=1), rtol=0.01, atol=0.02)
 
 
+def test_tangents_of_points_on_a_plane():
+    """eq-ov-tangent where directions are estimated from neighbours: those of a plane."""
+    x = torch.zeros(300, 8)
+    x[:, :2] = torch.randn(300, 2, generator=seeded())
+    tangents = local_tangents(x, 20, 0.99)
+    assert tangents.shape == (300, 2, 8)
+    assert tangents[..., 2:].abs().max() < 1e-5
+    share = tangent_share(tangents.repeat(20, 1, 1), seeded(1))
+    assert share == pytest.approx(2 / 8, rel=0.05)
+
+
 @pytest.mark.parametrize("sigma", [0.05, 0.4, 3.0])
 def test_denoiser_of_a_sphere(sigma):
     """Checks eq-ov-sphere against a sum over the circle, and against samples of a sphere."""
@@ -109,7 +109,7 @@ def test_bessel_ratio():
 
 def test_bad_spheres():
     for dim, ambient in ((0, 2), (2, 2), (3, 1)):
-        with pytest.raises(ValueError, match="(dim|ambient).*: got"):
+        with pytest.raises(ValueError, match=r"(dim|ambient).*: got"):
             Sphere(dim, ambient)
     with pytest.raises(ValueError, match="radius: got 0"):
         Sphere(1, radius=0)
@@ -148,6 +148,7 @@ def test_ddim_is_a_gradient_step(K, n):
             beta = 1 - below / sigma
             step = x - beta * sigma * epsilon(K.denoiser, x, sigma)
             assert ((step - after).norm(dim=1) / x.norm(dim=1)).max() < 1e-6
+        assert identity_error(K.denoiser, x, sigmas) < 1e-6
 
 
 @each_set
@@ -188,6 +189,7 @@ def test_distance_lemma(K, n, eta):
         beta = (1 - sigmas[1:] / sigmas[:-1]).double()[:, None]
         assert (d[1:] <= (1 - (1 - eta) * beta) * d[:-1] + 1e-9).all()
         assert (d[1:] >= (1 - (1 + eta) * beta) * d[:-1] - 1e-9).all()
+        assert not violations(d, torch.full_like(d[1:], eta), sigmas).any()
         u = eta * beta / (1 - beta)
         ratio = (d / d[0]) / (sigmas / sigmas[0]).double()[:, None]
         assert (ratio[1:] <= (1 + u).cumprod(0) * (1 + 1e-5)).all()
@@ -221,6 +223,31 @@ def test_distance_lemma_is_tight():
         assert torch.allclose(SPHERE.distance(after), bound * SPHERE.distance(x), rtol=1e-6)
 
 
+def test_violations_of_the_lemma_are_seen():
+    """eq-ov-lemma broken on purpose: too far, too near, and a distance that is not a number."""
+    eta, sigmas = torch.full((1, 4), 0.1), torch.tensor([1.0, 0.5])
+    away = torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.5, 0.6, 0.4, math.nan]])
+    assert violations(away, eta, sigmas).tolist() == [[False, True, True, True]]
+
+
+def test_constants_along_paths():
+    """eq-ov-error, measured on paths of a denoiser whose error is known."""
+    sigmas = log_linear(6, 5.0, 0.5, final_zero=False)
+    x = 5 * randn(50, 10, seed=6)
+    wrong = Wrong(SPHERE, 0.3)
+    wrong.project = SPHERE.project
+    wrong.denoiser = wrong
+    eta, ratio, late = along_paths(wrong, x, sigmas)
+    assert torch.allclose(eta, torch.full_like(eta, 0.3), rtol=1e-6)
+    states = samplers.trajectory(samplers.ddim, Wrong(SPHERE, 0.3), x, sigmas)
+    expected = torch.stack([SPHERE.distance(s) for s in states[:-1]])
+    expected /= math.sqrt(10) * sigmas[:-1, None]
+    assert torch.allclose(ratio, expected, rtol=1e-5)
+    assert late.shape == (5, 50)
+    here = relative_error(wrong, x, 5.0)
+    assert torch.allclose(here, torch.full_like(here, 0.3), rtol=1e-6)
+
+
 @pytest.mark.parametrize("eta, nu, steps", [(0.2, 1.6, 5), (0.05, 2.0, 50), (0.5, 1.2, 1)])
 def test_constant_step(eta, nu, steps):
     """Checks eq-ov-constant: it is the largest that the bound admits; and eq-ov-limit."""
@@ -237,7 +264,7 @@ def test_constant_step(eta, nu, steps):
         c = 1 - nu ** (-1 / steps)
         return (1 - c / (eta + c)) ** steps
 
-    limit = nu ** (-1 / eta)
+    limit = 1 / guaranteed_fall(eta, nu)
     assert limit < fall(10 * steps) < fall(steps)
     assert fall(10**7) == pytest.approx(limit, rel=1e-4)
 
@@ -259,132 +286,3 @@ def test_admissible_schedule_keeps_distance_and_sigma_together():
         assert ratio.min() >= 1 / nu - 1e-6 and ratio.max() <= nu + 1e-6
         if worst == -1:
             assert torch.allclose(ratio[-1], torch.full((20,), 1 / nu).double(), rtol=1e-5)
-
-
-# --- gradient estimation ---
-
-
-def line_gamma(r, line):
-    """eq-ov-gamma: exact for a direction that is straight in ``line``, on a log-linear schedule."""
-    h = -math.log(r)
-    return {
-        "sigma": 1 + r / 2,
-        "log sigma": 1 + (1 - (1 + h) * r) / (h * (1 - r)),
-        "1 / sigma^2": 1 + 1 / (r * (1 + r)),
-    }[line]
-
-
-def test_gamma_one_is_ddim():
-    law, x = data.mixture("spirals"), 20 * randn(64, 2)
-    a = samplers.gradient_estimation(law.denoiser, x, log_linear(10, 20.0, 0.1), gamma=1)
-    b = samplers.ddim(law.denoiser, x, log_linear(10, 20.0, 0.1))
-    assert torch.allclose(a, b, atol=1e-12)
-
-
-def test_error_of_the_combination():
-    """Checks eq-ov-combination on the states of a run."""
-    x, sigma, gamma = randn(30, 10), 0.5, 1.7
-    eps = [epsilon(SPHERE.denoiser, x + 0.1 * i, sigma) for i in (0, 1)]
-    target = (x - SPHERE.project(x)) / SPHERE.distance(x)[:, None]
-    e = [target - each for each in eps]
-    left = target - (gamma * eps[0] + (1 - gamma) * eps[1])
-    assert torch.allclose(left, e[0] + (gamma - 1) * (e[0] - e[1]))
-
-
-def test_the_metric_behind_gamma():
-    """eq-ov-metric: the minimiser in the metric W is the update with that gamma."""
-    a, b, c = 2.5, -1.5, 1.0
-    assert a * c - b * b > 0  # positive definite
-    now, before = randn(2, 5)
-    eps = torch.zeros(5, dtype=torch.float64, requires_grad=True)
-
-    def cost(eps):
-        u, v = eps - now, eps - before
-        return a * u @ u + 2 * b * u @ v + c * v @ v
-
-    hessian = torch.func.hessian(cost)(eps.detach())
-    (gradient,) = torch.autograd.grad(cost(eps), eps)
-    best = -torch.linalg.solve(hessian, gradient)
-    gamma = (a + b) / (a + 2 * b + c)
-    assert gamma == pytest.approx(2)
-    assert torch.allclose(best, gamma * now + (1 - gamma) * before)
-
-
-@pytest.mark.parametrize("line", ["sigma", "log sigma", "1 / sigma^2"])
-def test_gamma_that_is_exact_for_a_straight_direction(line):
-    """Checks eq-ov-gamma: each weight integrates its straight line without error."""
-    r, sigma = 0.6, 1.0
-    before, below = sigma / r, sigma * r
-    grid = torch.linspace(below, sigma, 200_001, dtype=torch.float64)
-    curve = {"sigma": torch.as_tensor, "log sigma": torch.log, "1 / sigma^2": lambda s: s**-2}[line]
-    exact = torch.trapezoid(2 + 3 * curve(grid), grid).item()
-    ends = torch.tensor([sigma, before], dtype=torch.float64)
-    now, old = (2 + 3 * curve(ends)).tolist()
-    gamma = line_gamma(r, line)
-    assert (sigma - below) * (gamma * now + (1 - gamma) * old) == pytest.approx(exact, rel=1e-8)
-    assert line_gamma(1 - 1e-4, line) == pytest.approx(1.5, abs=1e-3)
-
-
-def test_direction_under_much_noise_is_straight_in_inverse_squares():
-    """Why eq-ov-gamma lists 1 / sigma^2: eps_hat on the flow of a Gaussian, sigma above its std."""
-    law, sigmas = GaussianMixture([[0.0, 0.0]], 1.0), torch.tensor([40.0, 20.0, 10.0]).double()
-    x = sigmas[0] * randn(1, 2)
-    states = [x * ((1 + s**2) / (1 + sigmas[0] ** 2)).sqrt() for s in sigmas]  # the exact flow
-    far, middle, near = (epsilon(law.denoiser, x, s) for x, s in zip(states, sigmas))
-    slope = (middle - far) / (sigmas[1] ** -2 - sigmas[0] ** -2)
-    predicted = middle + slope * (sigmas[2] ** -2 - sigmas[1] ** -2)
-    assert ((predicted - near).norm() / (near - middle).norm()).item() < 0.02
-
-
-@pytest.fixture(scope="module")
-def flow():
-    """A law, states at sigma = 20, and where the flow takes them."""
-    law, x = data.mixture("ring"), 20 * randn(256, 2, seed=9)
-    end = samplers.heun(law.denoiser, x, log_linear(600, 20.0, 0.02, final_zero=False).double())
-    return law, x, end
-
-
-def test_orders_of_convergence(flow):
-    """gamma = 3/2 is of second order; gamma = 2 of first, as DDIM, with the opposite error."""
-    law, x, end = flow
-
-    def error(gamma, steps):
-        sigmas = log_linear(steps, 20.0, 0.02, final_zero=False)
-        return samplers.gradient_estimation(law.denoiser, x, sigmas, gamma=gamma) - end
-
-    size = {g: [error(g, n).norm(dim=1).median() for n in (80, 160)] for g in (1.0, 1.5, 2.0)}
-    orders = {g: math.log2(coarse / fine) for g, (coarse, fine) in size.items()}
-    assert orders[1.0] == pytest.approx(1, abs=0.2)
-    assert orders[2.0] == pytest.approx(1, abs=0.2)
-    assert orders[1.5] > 1.7
-    plain, doubled = error(1.0, 320).flatten(), error(2.0, 320).flatten()
-    small = plain.abs() < plain.abs().quantile(0.9)  # away from where paths part
-    cosine = torch.nn.functional.cosine_similarity(plain[small], doubled[small], dim=0)
-    assert cosine < -0.9
-    assert doubled[small].norm() / plain[small].norm() == pytest.approx(1, abs=0.25)
-
-
-def test_with_this_gamma_it_is_deis(flow):
-    """eq-ov-gamma: gradient estimation is DEIS of order 2 then, step by step."""
-    law, x, _ = flow
-    sigmas = log_linear(20, 20.0, 0.02, final_zero=False)
-    ours = samplers.gradient_estimation(
-        law.denoiser, x, sigmas, gamma=line_gamma(float(sigmas[1] / sigmas[0]), "log sigma")
-    )
-    deis = from_scheduler(DEISMultistepScheduler, solver_order=2)
-    theirs = deis(law.denoiser, x, sigmas)
-    assert (ours - theirs).abs().max() < 1e-4
-
-
-def test_the_benchmark_runs():
-    script = Path(__file__).parents[1] / "benchmarks" / "samplers.py"
-    sizes = ["--points", "8", "--steps", "3", "--rounds", "2", "--budgets", "3"]
-    done = subprocess.run([sys.executable, script, *sizes], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
-    assert any("ours: gradient estimation" in row for row in rows)
-    # The same steps by other hands give the same error.
-    cells = {row.split("|")[1].strip(): row.split("|")[4].strip() for row in rows}
-    for peer in ("diffusers: DDIM", "smalldiffusion: DDIM"):
-        assert cells.get(peer, cells["ours: DDIM"]) == cells["ours: DDIM"]
-    assert cells["ours: gradient estimation"] == cells["ours: gradient estimation as a scheduler"]
