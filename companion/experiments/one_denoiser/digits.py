@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from companion import data, denoisers, metrics, networks, noise, objectives, oracles, training
+from companion import (
+    checkpoint,
+    data,
+    denoisers,
+    metrics,
+    networks,
+    noise,
+    objectives,
+    oracles,
+    training,
+)
 from companion.experiments.experiment import Experiment
 from companion.experiments.one_denoiser.points import METHODS, sample
 from companion.experiments.results import Results, tidy
@@ -54,16 +64,13 @@ class DigitNetworks(Experiment):
             objective, digits, steps=self.steps, batch_size=128, lr=2e-3, seed=first, device="cpu",
         )  # fmt: skip
         losses = tidy(fit.losses[-50:].mean(0), {"seed": range(self.seeds)}, measure="final loss")
-        return Results(losses, fit.denoiser.state_dict(), {"data_std": data_std})
+        return Results(losses, checkpoint.to_arrays(fit.denoiser), {"data_std": data_std})
 
-    @staticmethod
-    def trained(results: Results) -> training.Stack:
+    @classmethod
+    def trained(cls, results: Results) -> Any:
         """Return the denoisers of a run, stacked: ``trained(results)[0]`` is the first alone."""
-        runs = len(results.values(measure="final loss"))
         new = _network(0, results.settings["width"], results.facts["data_std"])
-        stack = training.Stack([new] * runs)
-        stack.load_state_dict({name: results.tensor(name) for name in stack.state_dict()})
-        return stack.requires_grad_(False).eval()
+        return checkpoint.from_arrays(results.arrays, new)
 
 
 def _network(seed: int, width: int, data_std: float) -> denoisers.Preconditioned:

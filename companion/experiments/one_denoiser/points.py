@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from companion import (
+    checkpoint,
     data,
     denoisers,
     metrics,
@@ -98,20 +99,17 @@ class PointNetworks(Experiment):
         )  # fmt: skip
         losses = tidy(fit.losses[-50:].mean(0), {"seed": range(self.seeds)}, measure="final loss")
         speed = {"steps_per_second": fit.steps_per_second}
-        return Results(losses, {"train": train, **fit.denoiser.state_dict()}, speed)
+        return Results(losses, {"train": train, **checkpoint.to_arrays(fit.denoiser)}, speed)
 
     @staticmethod
     def network(seed: int) -> denoisers.Preconditioned:
         """Return an untrained denoiser of points; the seed is that of its first weights."""
         return networks.seeded(lambda: denoisers.Preconditioned(networks.MLP(2), 1.0), seed)
 
-    @staticmethod
-    def trained(results: Results) -> training.Stack:
+    @classmethod
+    def trained(cls, results: Results) -> Any:
         """Return the denoisers of a run, stacked: ``trained(results)[0]`` is the first alone."""
-        runs = len(results.values(measure="final loss"))
-        stack = training.Stack([PointNetworks.network(0)] * runs)
-        stack.load_state_dict({name: results.tensor(name) for name in stack.state_dict()})
-        return stack.requires_grad_(False).eval()
+        return checkpoint.from_arrays(results.arrays, cls.network(0))
 
 
 @dataclass(frozen=True)
