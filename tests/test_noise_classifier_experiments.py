@@ -5,7 +5,6 @@ import math
 import random
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -22,6 +21,13 @@ from companion.experiments.experiment import find
 from companion.experiments.noise_classifier import continuations, loss, picard, points, ratio
 
 RING = data.mixture("ring")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A session of the profile smoke whose memory these tests share."""
+    return Session("smoke", memory=tmp_path_factory.mktemp("memory"))
+
 
 # --- the equations -------------------------------------------------------------------------------
 
@@ -214,23 +220,22 @@ def test_the_error_of_a_scaled_denoiser_is_the_scale(session):
     assert (points.rms(Twice(), spirals, off) > 3 * errors).all()
 
 
-def test_weights_are_kept_as_they_are():
-    stack = [points.point_network(r) for r in range(3)]
-    unpacked = continuations.unpack(partial(points.point_network, 0), continuations.pack(stack))
-    x, sigma = torch.randn(5, 2, generator=seeded()), 0.7
-    for r, net in enumerate(stack):
-        for a, b in zip(unpacked[r].parameters(), net.parameters()):
-            torch.testing.assert_close(a, b)
-        torch.testing.assert_close(unpacked[r](x, sigma), net(x, sigma))
+def test_networks_are_handed_on_as_they_were_trained(tiny):
+    """Each run has weights of its own; a continuation that moves nothing starts from them."""
+    stacks, _ = points.point_networks(tiny)
+    assert set(stacks) == set(points.DATA) and set(stacks["spirals"]) == set(points.METHODS)
+    before, x = stacks["spirals"][nc.BEFORE], torch.randn(5, 2, generator=seeded())
+    answers = torch.stack([before[r](x, 0.7) for r in range(len(before))])
+    assert len(answers) == 2 and not torch.equal(answers[0], answers[1])
+    torch.testing.assert_close(before(x.repeat(2, 1), 0.7).view(2, 5, 2), answers)
+    objective = objectives.DenoisingScoreMatching()
+    kept = continuations.continue_training(
+        before, {"one step": (objective, 1)}, [RING.sample(200, seeded())] * 2, [0, 1], lr=1e-12
+    )
+    torch.testing.assert_close(kept["one step"](x.repeat(2, 1), 0.7).view(2, 5, 2), answers)
 
 
 # --- the experiments -----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A session of the profile smoke whose memory these tests share."""
-    return Session("smoke", memory=tmp_path_factory.mktemp("memory"))
 
 
 @pytest.mark.parametrize("experiment", find("noise_classifier"), ids=lambda e: e.name())

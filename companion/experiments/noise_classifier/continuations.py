@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from companion import objectives, training
 
@@ -24,8 +23,6 @@ __all__ = [
     "continue_training",
     "cost_factor",
     "gather",
-    "pack",
-    "unpack",
     "with_controls",
 ]
 
@@ -115,19 +112,3 @@ def continue_training(
 def gather(stack: Any, runs: Sequence[int]) -> training.Stack:
     """Return some runs of a stack as a stack, for evaluation."""
     return training.Stack([stack[i] for i in runs]).requires_grad_(False).eval()
-
-
-def pack(stack: Any) -> Tensor:
-    """Return the weights of a stack of R denoisers, (R, number of weights)."""
-    vectors = [nn.utils.parameters_to_vector(stack[r].parameters()) for r in range(len(stack))]
-    return torch.stack(vectors).detach()
-
-
-def unpack(make: Callable[[], nn.Module], weights: Tensor) -> training.Stack:
-    """Return the stack whose weights are packed in ``weights``; ``make`` builds one network."""
-    denoisers = []
-    for vector in weights:
-        denoiser = make()
-        nn.utils.vector_to_parameters(vector, denoiser.parameters())
-        denoisers.append(denoiser)
-    return training.Stack(denoisers).requires_grad_(False).eval()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from companion import data, denoisers, metrics, networks, noise, objectives, samplers, training
+from companion.checkpoint import from_arrays, to_arrays
 from companion.experiments.experiment import Experiment
 from companion.experiments.noise_classifier.continuations import (
     BATCH,
@@ -21,8 +22,6 @@ from companion.experiments.noise_classifier.continuations import (
     TRAINED,
     continue_training,
     gather,
-    pack,
-    unpack,
     with_controls,
 )
 from companion.experiments.noise_classifier.loss import InParts, around_digits, best_scale, scan
@@ -193,15 +192,15 @@ class DigitNetworks(Experiment):
         )
         return Results(
             tidy(found, {"weight": self.weights}, measure="Frechet distance"),
-            {method: pack(stack) for method, stack in stacks.items()},
+            to_arrays(stacks),
             {"weight": chosen, "classifier": quality.classifier.describe()},
         )
 
 
-def digit_networks(session: Session, methods: Sequence[str] = METHODS) -> dict[str, training.Stack]:
+def digit_networks(session: Session, methods: Sequence[str] = METHODS) -> dict[str, Any]:
     """Return the stacks of ``DigitNetworks``, method -> Stack."""
     results = session.run(DigitNetworks)
-    return {m: unpack(partial(digit_network, 0), results.tensor(m)) for m in methods}
+    return {m: from_arrays(results.arrays, digit_network(0), m) for m in methods}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from companion import data, denoisers, networks, noise, objectives, oracles, training
+from companion.checkpoint import from_arrays, to_arrays
 from companion.experiments.experiment import Experiment
 from companion.experiments.noise_classifier.ablations import official_loss
 from companion.experiments.noise_classifier.continuations import (
@@ -23,8 +24,6 @@ from companion.experiments.noise_classifier.continuations import (
     SAME_STEPS,
     continue_training,
     gather,
-    pack,
-    unpack,
     with_controls,
 )
 from companion.experiments.noise_classifier.picard import SIGMA_MAX, SIGMA_MIN
@@ -167,16 +166,16 @@ class PointNetworks(Experiment):
         rate, weight, reach = chosen[CONTRASTIVE]
         goals = with_controls(DENOISING, contrastive(reach), self.tune_steps, weight)
         goals[OFFICIAL] = (official_objective(), self.tune_steps)
-        arrays = {}
+        arrays: dict[str, Any] = {}
         for k, name in enumerate(DATA):
             before = gather(base, range(k * number, k * number + self.seeds))
-            arrays[f"{name}: {BEFORE}"] = pack(before)
+            arrays |= to_arrays({f"{name}: {BEFORE}": before})
             for method, goal in goals.items():
                 after = continue_training(
                     before, {method: goal}, [sets[name]] * self.seeds,
                     [s + 900 for s in seeds[: self.seeds]], lr=chosen.get(method, (rate,))[0],
                 )  # fmt: skip
-                arrays[f"{name}: {method}"] = pack(after[method])
+                arrays |= to_arrays({f"{name}: {method}": after[method]})
         tables = [
             tidy([v], {"rate": [r]}, measure="log error", method=m, weight=w, reach=t)
             for m, found in tried.items()
@@ -237,11 +236,12 @@ def official_objective() -> objectives.Sum:
 
 def point_networks(
     session: Session, methods: Sequence[str] = METHODS
-) -> tuple[dict[str, dict[str, training.Stack]], Results]:
+) -> tuple[dict[str, dict[str, Any]], Results]:
     """Return the stacks of ``PointNetworks``, data -> method -> Stack, and its results."""
     results = session.run(PointNetworks)
-    make = partial(point_network, 0)
+    network = point_network(0)
     stacks = {
-        name: {m: unpack(make, results.tensor(f"{name}: {m}")) for m in methods} for name in DATA
+        name: {m: from_arrays(results.arrays, network, f"{name}: {m}") for m in methods}
+        for name in DATA
     }
     return stacks, results
