@@ -21,7 +21,7 @@ import time
 import torch
 from torch.utils.data import DataLoader
 
-from companion import data, denoisers, networks, noise, objectives, training
+from companion import data, denoisers, networks, noise, objectives, training, training_run
 
 BATCH, STACK = 128, 32
 
@@ -54,7 +54,7 @@ def by_hand(points, steps, everything=True):
         loss = (weight * (net(noisy, sigma) - x).square().mean(1)).mean()
         loss.backward()
         if everything:
-            rate = training.learning_rate(step, steps, 1e-3, warmup, "cosine")
+            rate = training_run.learning_rate(step, steps, 1e-3, warmup, "cosine")
             optimizer.param_groups[0]["lr"] = rate
             torch.nn.utils.clip_grad_norm_(pairs[1], 1.0)
         optimizer.step()

@@ -21,6 +21,7 @@ __all__ = [
     "claims",
     "data",
     "denoisers",
+    "devices",
     "experiments",
     "images",
     "metrics",
@@ -36,6 +37,7 @@ __all__ = [
     "stack",
     "statistics",
     "training",
+    "training_run",
 ]
 
 

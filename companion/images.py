@@ -26,6 +26,7 @@ from companion import (
     checkpoint,
     data,
     denoisers,
+    devices,
     metrics,
     networks,
     noise,
@@ -142,7 +143,7 @@ class Setting:
         self.train, self.test = train, test
         self.shape, self.spread = tuple(train.shape[1:]), float(train.std())
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._modern = training.has_bf16(torch.device(self.device))
+        self._modern = devices.has_bf16(torch.device(self.device))
         self._log: list[dict[str, Any]] = []
 
     @property

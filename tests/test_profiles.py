@@ -8,7 +8,7 @@ import types
 import pytest
 import torch
 
-from companion import profiles, progress, training
+from companion import devices, profiles, progress
 
 
 @pytest.fixture
@@ -67,16 +67,16 @@ def test_older_gpus_train_in_fp16_and_are_not_compiled_for(monkeypatch, capabili
     asked = {}
     monkeypatch.setattr("accelerate.Accelerator", lambda **settings: asked.update(settings))
     with pytest.raises(AttributeError):  # the stand-in has no device
-        training._accelerator("cuda", None)
+        devices.accelerator("cuda", None)
     assert asked["mixed_precision"] == precision
-    assert training.has_bf16(torch.device("cuda")) == (precision == "bf16")
-    assert not training.has_bf16(torch.device("cpu"))
+    assert devices.has_bf16(torch.device("cuda")) == (precision == "bf16")
+    assert not devices.has_bf16(torch.device("cpu"))
 
 
 def test_data_that_would_fill_a_small_gpu_stay_where_they_are(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 16_000))
     data = [torch.zeros(200)]  # 800 bytes, more than half of what is free
-    assert training._place(data, torch.device("cuda"))[0] is data[0]
+    assert devices.on_device(data, torch.device("cuda"))[0] is data[0]
 
 
 def test_progress_is_shown_to_those_who_watch(monkeypatch, capsys):

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from companion import denoisers, networks, noise, objectives, oracles, training
+from companion import denoisers, networks, noise, objectives, oracles, training, training_run
 
 GM = oracles.GaussianMixture([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]], 0.2)
 DATA = GM.sample(2000, torch.Generator().manual_seed(0))
@@ -82,11 +82,11 @@ def test_images_train_through_a_unet():
 
 
 def test_learning_rate_warms_up_and_decays():
-    rate = [training.learning_rate(k, 100, 2.0, 10, "cosine") for k in range(100)]
+    rate = [training_run.learning_rate(k, 100, 2.0, 10, "cosine") for k in range(100)]
     assert rate[0] == 0.2 and rate[9] == rate[10] == 2.0
     assert all(b < a for a, b in pairwise(rate[10:]))
     assert rate[-1] < 0.001 and rate[55] == pytest.approx(1.0)
-    assert training.learning_rate(99, 100, 2.0, 0, "constant") == 2.0
+    assert training_run.learning_rate(99, 100, 2.0, 0, "constant") == 2.0
 
 
 def test_gradients_are_clipped_run_by_run():
@@ -94,7 +94,7 @@ def test_gradients_are_clipped_run_by_run():
     for p in stack.parameters():
         p.grad = torch.ones_like(p) * torch.tensor([1e-4, 1.0, 100.0]).view(-1, *[1] * (p.ndim - 1))
     before = stack[0], [p.grad.clone() for p in stack.parameters()]
-    training._clip_runs(list(stack.parameters()), 1.0)
+    training_run.clip_runs(list(stack.parameters()), 1.0)
     norms = sum(p.grad.flatten(1).square().sum(1) for p in stack.parameters()).sqrt()
     torch.testing.assert_close(norms[1:], torch.ones(2), rtol=1e-4, atol=0)
     torch.testing.assert_close([p.grad[0] for p in stack.parameters()], [g[0] for g in before[1]])

@@ -18,7 +18,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from companion import checkpoint, data, denoisers, metrics, networks, noise, objectives, training
+from companion import (
+    checkpoint,
+    data,
+    denoisers,
+    devices,
+    metrics,
+    networks,
+    noise,
+    objectives,
+    training,
+)
 from companion.experiments.source import code_hash
 
 if TYPE_CHECKING:
@@ -72,7 +82,7 @@ class Setting:
         self.train, self.test = train, test
         self.shape, self.data_std = tuple(train.shape[1:]), float(train.std())
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._modern = training.has_bf16(torch.device(self.device))
+        self._modern = devices.has_bf16(torch.device(self.device))
         self._log: list[dict[str, Any]] = []
 
     @property
