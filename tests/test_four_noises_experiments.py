@@ -235,7 +235,7 @@ SEEDS, BUDGETS = 8, (5, 10, 20)
 NAMES = {"points": stages.ALL, "digits": stages.ALL}
 
 
-def made(effects=None, failed=None, budgets=BUDGETS):
+def example_pairs(effects=None, failed=None, budgets=BUDGETS):
     """All pairs whose gains add up but for ``effects``, (training, sampler, budget) -> log factor.
 
     A part of a key that is None stands for all. With ``failed`` one seed of that training is lost.
@@ -282,7 +282,7 @@ def calculated(shift=0.05, off=0.0):
     [(0.05, 0, "supported"), (0.2, 0, "supported in part"), (0.05, 1.0, "not supported")],
 )
 def test_widths_add(shift, off, verdict):
-    claim = widths_add(made(), calculated(shift, off), {})
+    claim = widths_add(example_pairs(), calculated(shift, off), {})
     assert claim.verdict == verdict and claim.answer
     assert claim.effect == pytest.approx(abs(off) or 0.0, abs=0.12)
 
@@ -302,7 +302,7 @@ CANCEL = {("perturbed", "gradient_estimation", None): 0.3}
     ],
 )
 def test_perturbation_and_steps(effects, verdict):
-    claim = perturbation_and_steps(made(effects), {})
+    claim = perturbation_and_steps(example_pairs(effects), {})
     assert claim.verdict == verdict and claim.seeds == SEEDS
     if effects == HELP | CANCEL:
         ends = claim.interval or (0.0,)
@@ -324,7 +324,7 @@ def test_perturbation_and_steps(effects, verdict):
     ],
 )
 def test_contrastive_off_path(effects, verdict):
-    assert contrastive_off_path(made(effects), {}).verdict == verdict
+    assert contrastive_off_path(example_pairs(effects), {}).verdict == verdict
 
 
 AMBIENT = {
@@ -345,7 +345,7 @@ AMBIENT = {
     ],
 )
 def test_noisy_data_hide_samplers(effects, verdict):
-    assert noisy_data_hide_samplers(made(effects), {}).verdict == verdict
+    assert noisy_data_hide_samplers(example_pairs(effects), {}).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -360,18 +360,18 @@ def test_noisy_data_hide_samplers(effects, verdict):
     ],
 )
 def test_pairs_of_objectives(effects, verdict):
-    assert pairs_of_objectives(made(effects), {}).verdict == verdict
+    assert pairs_of_objectives(example_pairs(effects), {}).verdict == verdict
 
 
 @pytest.mark.parametrize("rule", [perturbation_and_steps, contrastive_off_path])
 def test_a_lost_seed_gives_no_verdict(rule):
     with pytest.raises(ValueError, match="not finite"):
-        rule(made(failed="perturbed"), {})
+        rule(example_pairs(failed="perturbed"), {})
 
 
 def record(effects=None, lost=None):
     """A record: 3 seeds, no Picard iteration on noisy data, one seed of ``lost`` not finite."""
-    pairs = made(effects, budgets=(5, 10))
+    pairs = example_pairs(effects, budgets=(5, 10))
     table = pairs.where(measure="distance", data="digits", seed=[0, 1, 2]).drop(columns="data")
     table.loc[(table["training"] == lost) & (table["seed"] == 2), "value"] = math.nan
     labels = pairs.facts["labels"]["digits"]
@@ -385,19 +385,21 @@ def record(effects=None, lost=None):
 
 def test_records_stand_in_the_evidence():
     images = {"MNIST": record({("both", None, None): -0.5, **CANCEL}), "CIFAR-10": None}
-    pairs = made()
-    said = pairs_of_objectives(pairs, images).evidence
-    assert "MNIST, 3 seeds: over all samplers and budgets the distance of the pair is 0.6" in said
-    assert "CIFAR" not in said
-    said = perturbation_and_steps(pairs, images).evidence
-    assert "interaction with gradient estimation is 1.3" in said
+    pairs = example_pairs()
+    evidence = pairs_of_objectives(pairs, images).evidence
+    assert (
+        "MNIST, 3 seeds: over all samplers and budgets the distance of the pair is 0.6" in evidence
+    )
+    assert "CIFAR" not in evidence
+    evidence = perturbation_and_steps(pairs, images).evidence
+    assert "interaction with gradient estimation is 1.3" in evidence
     assert "the log width was not measured" in widths_add(pairs, calculated(), images).evidence
 
 
 def test_a_record_with_a_lost_seed_leaves_it_out():
     images = {"MNIST": record(lost="contrastive")}
-    assert "is not measured" in contrastive_off_path(made(), images).evidence
-    assert "the pair was not measured" in pairs_of_objectives(made(), images).evidence
+    assert "is not measured" in contrastive_off_path(example_pairs(), images).evidence
+    assert "the pair was not measured" in pairs_of_objectives(example_pairs(), images).evidence
     table = fn.tables.image_factors(images, fn.image_gain).set_index("training")
     assert (table.loc["contrastive"].iloc[2:] == "–").all()
     assert table.loc["perturbed", "DDIM"].startswith("1.0")

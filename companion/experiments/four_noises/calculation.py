@@ -111,7 +111,7 @@ class GaussianWidths(Experiment):
     gammas: int = 81
 
     sizes = {"smoke": {"steps": (5, 10), "balanced": (5,), "gammas": 5}}
-    seconds = 3
+    seconds = 1
 
     def run(self, session: Session) -> Results:
         """Log widths by sampler, denoiser and steps; by steps and gamma; those of eq-fn-balance."""

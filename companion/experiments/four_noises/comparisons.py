@@ -140,15 +140,15 @@ def pair_gains(pairs: Results) -> dict[tuple[str, str, int], Interval]:
     places = [
         (str(d), s, n) for d in pairs.labels("data") for s in SAMPLERS for n in budgets(pairs)
     ]
-    found, by_place = {}, all_logs(pairs)
+    gains, by_place = {}, all_logs(pairs)
     for data, sampler, n in places:
         halves = [by_place[data, t, sampler, n] for t in ("perturbed", "contrastive")]
-        found[data, sampler, n] = paired_difference(
+        gains[data, sampler, n] = paired_difference(
             by_place[data, "both", sampler, n],
             min(halves, key=lambda values: float(values.mean())),
             comparisons=len(places),
         )
-    return found
+    return gains
 
 
 def best_pair(

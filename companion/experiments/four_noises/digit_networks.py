@@ -76,7 +76,7 @@ class CleanDigitNetworks(DigitSettings, Experiment):
     """
 
     sizes = {"smoke": SMOKE}
-    seconds = 40
+    seconds = 6
 
     def run(self, session: Session) -> Results:
         """Weights of all networks by way to train, and its labels."""
@@ -93,7 +93,7 @@ class NoisyDigitNetworks(DigitSettings, Experiment):
     """
 
     sizes = {"smoke": SMOKE}
-    seconds = 40
+    seconds = 7
 
     def run(self, session: Session) -> Results:
         """Weights of all networks by way to train, and its labels."""

@@ -119,7 +119,7 @@ class DigitSchedules(Experiment):
 
     sizes = {"smoke": {"samples": 16, "classifier_steps": 5}}
     needs = (CleanDigitNetworks,)
-    seconds = 8
+    seconds = 9
 
     def run(self, session: Session) -> Results:
         """Frechet distance by sampler, budget, schedule and seed."""
@@ -148,7 +148,7 @@ class CleanDigitSamples(Experiment):
 
     sizes = {"smoke": {"samples": 16, "classifier_steps": 5}}
     needs = (CleanDigitNetworks, DigitSchedules)
-    seconds = 12
+    seconds = 16
 
     def run(self, session: Session) -> Results:
         """Distances and log widths by training, sampler, budget and seed."""
@@ -170,7 +170,7 @@ class NoisyDigitSamples(Experiment):
 
     sizes = {"smoke": {"samples": 16, "classifier_steps": 5}}
     needs = (NoisyDigitNetworks, DigitSchedules)
-    seconds = 8
+    seconds = 7
 
     def run(self, session: Session) -> Results:
         """Distances and log widths by training, sampler, budget and seed."""
@@ -221,7 +221,7 @@ class PredictedWidths(Experiment):
         schedules = chosen_schedules(tried)
         widths = principal_widths(data.images("digits", "train")[0])[0].double()
         linear = {"denoising": gaussian(widths), "perturbed": perturbed(gaussian(widths))}
-        found = [
+        log_widths = [
             [
                 [
                     width_after(
@@ -236,7 +236,7 @@ class PredictedWidths(Experiment):
             for denoiser in linear.values()
         ]  # fmt: skip
         dims = {"training": linear, "sampler": SAMPLERS, "budget": self.budgets}
-        return Results(tidy(found, dims, measure="log width"))
+        return Results(tidy(log_widths, dims, measure="log width"))
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ class SmallTrainingSet(DigitSettings, Experiment):
         }
     }  # fmt: skip
     needs = (DigitSchedules,)
-    seconds = 25
+    seconds = 14
 
     def run(self, session: Session) -> Results:
         """Frechet distance and share of copies by training and seed."""
@@ -283,8 +283,8 @@ class SmallTrainingSet(DigitSettings, Experiment):
             stack = unpack(partial(digit_network, width=self.width), weights)
             x = draw("ddim", stack, z, self.budget, LOW, kind)
             copies = [metrics.copies(part, few) for part in x.view(self.seeds, -1, *few.shape[1:])]
-            found = {"distance": measures.frechet(x), "copies": torch.tensor(copies)}
-            for measure, values in found.items():
+            measured = {"distance": measures.frechet(x), "copies": torch.tensor(copies)}
+            for measure, values in measured.items():
                 dims = {"seed": range(self.seeds)}
                 tables.append(tidy(values, dims, measure=measure, training=name))
         return Results(tables, facts={"labels": {name: ways[name].label for name in FEW}})

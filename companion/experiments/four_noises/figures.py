@@ -58,19 +58,19 @@ def widths_of_gaussian(gaussian: Results) -> Figure:
 def predicted_widths(pairs: Results, predicted: Results) -> Figure:
     """Measured against calculated log widths, and the shift by input perturbation."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
-    found, listed = widths(pairs, predicted), budgets(pairs)
-    measured = found.measured.mean(-1)
+    wide, listed = widths(pairs, predicted), budgets(pairs)
+    measured = wide.measured.mean(-1)
     for j, sampler in enumerate(SAMPLERS):
         look = plotting.method(sampler) | {"linestyle": ""}
-        mine = [i for i, (name, _) in enumerate(found.places) if name == sampler]
-        left.plot(found.calculated[0, mine], measured[0, mine], **look)
+        mine = [i for i, (name, _) in enumerate(wide.places) if name == sampler]
+        left.plot(wide.calculated[0, mine], measured[0, mine], **look)
         look["label"] = None
-        left.plot(found.calculated[1, mine], measured[1, mine], markerfacecolor="none", **look)
+        left.plot(wide.calculated[1, mine], measured[1, mine], markerfacecolor="none", **look)
         for i in mine:
-            at = listed.index(found.places[i][1]) * (len(SAMPLERS) + 1) + j
-            _bar(right, found.shifts[i], at, upright=True, capsize=3, **look)
-            right.plot([at], [found.calculated_shift[i]], "x", color="black")
-    ends = [found.calculated.min(), found.calculated.max()]
+            at = listed.index(wide.places[i][1]) * (len(SAMPLERS) + 1) + j
+            _bar(right, wide.shifts[i], at, upright=True, capsize=3, **look)
+            right.plot([at], [wide.calculated_shift[i]], "x", color="black")
+    ends = [wide.calculated.min(), wide.calculated.max()]
     left.plot(ends, ends, color="grey", linewidth=0.8)
     left.set(xlabel="calculated log width", ylabel="measured log width")
     left.legend(fontsize="small")
@@ -104,13 +104,13 @@ def interaction_forest(pairs: Results, data: str = "digits") -> Figure:
     """Interactions as factors at the middle budget: a row a training, an interval a sampler."""
     figure, ax = plt.subplots(figsize=(8, 4.6))
     n, names = shown_budget(pairs), labels(pairs, data)
-    found = {
+    intervals = {
         (training, sampler): interval.exp()
         for (where, training, sampler, budget), interval in interactions(pairs).items()
         if where == data and budget == n
     }
     del names["denoising"]
-    _rows(ax, found, SAMPLERS[1:], names, 0.17)
+    _rows(ax, intervals, SAMPLERS[1:], names, 0.17)
     ax.axvline(1, color="black", linewidth=0.8)
     ax.set(xscale="log", xlabel="← help each other      interaction      cancel →")
     ticks = [0.7, 0.8, 1, 1.25, 1.5, 2]
@@ -122,7 +122,7 @@ def interaction_forest(pairs: Results, data: str = "digits") -> Figure:
 
 def _rows(
     ax: Axes,
-    found: Mapping[Place, Interval],
+    intervals: Mapping[Place, Interval],
     samplers: tuple[str, ...],
     names: Mapping[str, str],
     apart: float,
@@ -131,10 +131,10 @@ def _rows(
     for j, sampler in enumerate(samplers):
         look = plotting.method(sampler) | {"linestyle": ""}
         for i, training in enumerate(names):
-            if (training, sampler) not in found:
+            if (training, sampler) not in intervals:
                 continue
             at = i + apart * (j - (len(samplers) - 1) / 2)
-            _bar(ax, found[training, sampler], at, markersize=5, **look)
+            _bar(ax, intervals[training, sampler], at, markersize=5, **look)
             look["label"] = None
     ax.set_yticks(range(len(names)), list(names.values()))
     ax.set_ylim(len(names) - 0.5, -0.5)

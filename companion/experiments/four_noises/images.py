@@ -117,9 +117,9 @@ class ImagePairs(ImageExperiment):
                 for sampler, budget in self._cells(listed[name]):
                     kind = schedules[sampler, budget]
                     x = self._draw(setting, denoiser, sampler, budget, kind, z, session.generator)
-                    found = {"distance": setting.frechet(x), "log width": log_width(x)}
+                    measured = {"distance": setting.frechet(x), "log width": log_width(x)}
                     where = {"training": name, "sampler": sampler, "budget": budget, "seed": seed}
-                    tables.append(tidy(list(found.values()), {"measure": found}, **where))
+                    tables.append(tidy(list(measured.values()), {"measure": measured}, **where))
         facts = {
             "labels": {name: listed[name].label for name in self.trainings},
             "floor": setting.floor(self.samples),
@@ -185,10 +185,10 @@ class ImagePairs(ImageExperiment):
         """Measure samples of a network with both schedules."""
         tables = []
         for sampler, n in self._cells(way):
-            found = [
+            distances = [
                 setting.frechet(self._draw(setting, denoiser, sampler, n, kind, z, generator))
                 for kind in SCHEDULES
             ]
             where = {"sampler": sampler, "budget": n}
-            tables.append(tidy(found, {"schedule": SCHEDULES}, measure="distance", **where))
+            tables.append(tidy(distances, {"schedule": SCHEDULES}, measure="distance", **where))
         return pd.concat(tables, ignore_index=True)

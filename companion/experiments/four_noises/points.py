@@ -54,7 +54,7 @@ class PointNetworks(StageSettings, Experiment):
     """
 
     sizes = {"smoke": {"steps": 20, "second_steps": 15, "seeds": 2}}
-    seconds = 40
+    seconds = 22
 
     def run(self, session: Session) -> Results:
         """Weights of all networks by way to train, and its labels."""
@@ -101,7 +101,7 @@ class PointSamples(Experiment):
 
     sizes = {"smoke": {"samples": 16, "projections": 4}}
     needs = (PointNetworks,)
-    seconds = 15
+    seconds = 18
 
     def run(self, session: Session) -> Results:
         """Distances by training, sampler, budget and seed; those of both schedules."""

@@ -100,7 +100,7 @@ def try_schedules(
     -------
     Results with the measure "distance" by sampler, budget, schedule and seed.
     """
-    found = torch.stack(
+    distances = torch.stack(
         [
             distance(draw(sampler, denoiser, z, budget, low, kind, generator()))
             for sampler in SAMPLERS
@@ -108,10 +108,10 @@ def try_schedules(
             for kind in SCHEDULES
         ]
     )
-    seeds = found.shape[-1]
+    seeds = distances.shape[-1]
     dims = {"sampler": SAMPLERS, "budget": budgets, "schedule": SCHEDULES, "seed": range(seeds)}
     shape = [len(along) for along in dims.values()]
-    return Results(tidy(found.view(shape), dims, measure="distance"))
+    return Results(tidy(distances.view(shape), dims, measure="distance"))
 
 
 def chosen_schedules(tried: Results, measure: str = "distance") -> dict[Cell, str]:

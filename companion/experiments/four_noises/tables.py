@@ -61,11 +61,11 @@ def _marked(interval: Interval) -> str:
 
 def interaction_table(pairs: Results, data: str) -> pd.DataFrame:
     """Interactions as factors at the middle budget, with arrows where they exclude 1."""
-    n, found = shown_budget(pairs), interactions(pairs)
+    n, effects = shown_budget(pairs), interactions(pairs)
     rows = {
         label: {
-            _sampler(s): _marked(found[data, training, s, n])
-            if (data, training, s, n) in found
+            _sampler(s): _marked(effects[data, training, s, n])
+            if (data, training, s, n) in effects
             else "not run"
             for s in SAMPLERS[1:]
         }
@@ -77,10 +77,10 @@ def interaction_table(pairs: Results, data: str) -> pd.DataFrame:
 
 def readings(pairs: Results) -> pd.DataFrame:
     """How many pairs of training and sampler add up, help each other and cancel."""
-    found = interactions(pairs)
+    effects = interactions(pairs)
     rows = {}
     for data in map(str, pairs.labels("data")):
-        words = [reading(found[(data, *cell)]) for cell in cells(pairs, data)]
+        words = [reading(effects[(data, *cell)]) for cell in cells(pairs, data)]
         rows[data] = {"pairs": len(words)} | {word: words.count(word) for word in READINGS}
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -198,14 +198,14 @@ def image_readings(records: Records, of: OfCell) -> pd.DataFrame:
     """How many pairs of training and sampler add up, help each other and cancel in records."""
     rows = []
     for title, record in records.items():
-        found = [
+        effects = [
             of(record, training, s, n)
             for training in record.facts["labels"]
             for s in SAMPLERS[1:]
             for n in budgets(record)
             if training != "denoising"
         ]
-        words = [reading(mean_interval(v)) for v in found if np.isfinite(v).all()]
+        words = [reading(mean_interval(v)) for v in effects if np.isfinite(v).all()]
         counts = {word: words.count(word) for word in READINGS}
         chance = f"{0.05 * len(words):.1f}"
         line = {"images": title, "pairs": len(words), **counts, "by chance not adding up": chance}
@@ -236,13 +236,13 @@ def image_shifts(records: Records) -> pd.DataFrame:
     """What input perturbation adds to the log width, and what it should add."""
     rows = []
     for title, record in records.items():
-        found = image_widths(record)
-        if found is None:
+        wide = image_widths(record)
+        if wide is None:
             continue
-        for i, (sampler, n) in enumerate(found.places):
+        for i, (sampler, n) in enumerate(wide.places):
             line = {"images": title, "sampler": _sampler(sampler), "N": n}
-            line |= {"added log width": f"{found.shifts[i]:.3f}"}
-            rows.append(line | {"calculated": f"{found.calculated_shift[i]:.3f}"})
+            line |= {"added log width": f"{wide.shifts[i]:.3f}"}
+            rows.append(line | {"calculated": f"{wide.calculated_shift[i]:.3f}"})
     return _or_none(rows)
 
 

@@ -59,10 +59,10 @@ def verdicts(session: Session) -> Claims:
 
 def widths_add(pairs: Results, predicted: Results, images: Told) -> Claim:
     """The log width is the sum of the parts of objective and sampler."""
-    found = widths(pairs, predicted)
-    largest = float(found.calculated_shift.max())
-    near = found.miss < WIDTH_MISS * found.std
-    verdict = grade(near and found.shift_miss < SHIFT_MISS * largest, near)
+    wide = widths(pairs, predicted)
+    largest = float(wide.calculated_shift.max())
+    near = wide.miss < WIDTH_MISS * wide.std
+    verdict = grade(near and wide.shift_miss < SHIFT_MISS * largest, near)
     answers = {
         "supported": "Yes: widths and their shift by extra noise are calculated before training.",
         "supported in part": "Widths are calculated well; their shift by extra noise is not.",
@@ -71,12 +71,12 @@ def widths_add(pairs: Results, predicted: Results, images: Told) -> Claim:
     return Claim(
         "meet-widths-add",
         verdict,
-        f"Over samplers and budgets the log width has a standard deviation of {found.std:.2f}, "
-        f"and the calculation misses it by {found.miss:.3f}. The shift by input perturbation, "
-        f"{largest:.3f} at most, is missed by {found.shift_miss:.3f} at most."
+        f"Over samplers and budgets the log width has a standard deviation of {wide.std:.2f}, "
+        f"and the calculation misses it by {wide.miss:.3f}. The shift by input perturbation, "
+        f"{largest:.3f} at most, is missed by {wide.shift_miss:.3f} at most."
         + _on_images(images, _widths_on_images),
         answer=answers[verdict],
-        effect=found.miss,
+        effect=wide.miss,
         seeds=_seeds(pairs),
         data="digits, root mean square miss of the log width",
         figure="fig-fn-predicted",
@@ -85,8 +85,8 @@ def widths_add(pairs: Results, predicted: Results, images: Told) -> Claim:
 
 def perturbation_and_steps(pairs: Results, images: Told) -> Claim:
     """Input perturbation helps few DDIM or DDPM steps, and not gradient estimation."""
-    listed, found = budgets(pairs), interactions(pairs)
-    with_ge = {n: found["digits", "perturbed", "gradient_estimation", n] for n in listed}
+    listed, effects = budgets(pairs), interactions(pairs)
+    with_ge = {n: effects["digits", "perturbed", "gradient_estimation", n] for n in listed}
     gains = {
         (sampler, n): gain(pairs, "digits", ("perturbed", sampler), n, comparisons=2 * len(listed))
         for sampler in ("ddim", "ddpm")
@@ -118,10 +118,12 @@ def perturbation_and_steps(pairs: Results, images: Told) -> Claim:
 
 def contrastive_off_path(pairs: Results, images: Told) -> Claim:
     """The contrastive loss helps Picard iteration before it converges, and nothing else."""
-    listed, found = budgets(pairs), interactions(pairs)
+    listed, effects = budgets(pairs), interactions(pairs)
     early = [n for n in listed if n < PICARD_LEVELS]
-    shows = [found["digits", "contrastive", "picard", n].below(0) for n in early]
-    elsewhere = [found["digits", "contrastive", s, n].below(0) for s in IN_SEQUENCE for n in listed]
+    shows = [effects["digits", "contrastive", "picard", n].below(0) for n in early]
+    elsewhere = [
+        effects["digits", "contrastive", s, n].below(0) for s in IN_SEQUENCE for n in listed
+    ]
     alone = gain(
         pairs, "digits", ("contrastive", "picard"), early[0], ("denoising", "picard"),
         2 * len(SAMPLERS),
@@ -140,7 +142,7 @@ def contrastive_off_path(pairs: Results, images: Told) -> Claim:
         f"Taken alone, after {early[0]} rounds, its Fréchet distance is {factor(alone)} of that "
         "of plain training at equal evaluations." + _on_images(images, _contrastive_on_images),
         answer=answers[verdict],
-        interval=found["digits", "contrastive", "picard", early[0]].exp(),
+        interval=effects["digits", "contrastive", "picard", early[0]].exp(),
         seeds=_seeds(pairs),
         data=f"digits, interaction with Picard iteration, {early[0]} rounds",
         figure="fig-fn-interaction",
@@ -149,10 +151,10 @@ def contrastive_off_path(pairs: Results, images: Told) -> Claim:
 
 def noisy_data_hide_samplers(pairs: Results, images: Told) -> Claim:
     """For ambient networks better samplers gain less than for plain ones."""
-    listed, found = budgets(pairs), interactions(pairs)
+    listed, effects = budgets(pairs), interactions(pairs)
     late, shown = listed[1:], shown_budget(pairs)
     hidden = [
-        found["digits", training, sampler, n].above(0)
+        effects["digits", training, sampler, n].above(0)
         for training in ("ambient low", "ambient high")
         for sampler in ("heun", "gradient_estimation")
         for n in late
@@ -170,7 +172,7 @@ def noisy_data_hide_samplers(pairs: Results, images: Told) -> Claim:
         f"plain training in {sum(hidden)} of {len(hidden)} cells at "
         f"{' and '.join(map(str, late))} evaluations." + _on_images(images, _noisy_on_images),
         answer=answers[verdict],
-        interval=found["digits", "ambient high", "gradient_estimation", shown].exp(),
+        interval=effects["digits", "ambient high", "gradient_estimation", shown].exp(),
         seeds=_seeds(pairs),
         data=f"digits, interaction with gradient estimation, N = {shown}",
         figure="fig-fn-interaction",
@@ -213,12 +215,12 @@ def _on_images(images: Told, says: Callable[[Results], str]) -> str:
 
 
 def _widths_on_images(record: Results) -> str:
-    found = image_widths(record)
-    if found is None:
+    wide = image_widths(record)
+    if wide is None:
         return "the log width was not measured"
     return (
-        f"the log width has a standard deviation of {found.std:.2f}, the calculation misses it by "
-        f"{found.miss:.3f}, and the shift by {found.shift_miss:.3f} at most"
+        f"the log width has a standard deviation of {wide.std:.2f}, the calculation misses it by "
+        f"{wide.miss:.3f}, and the shift by {wide.shift_miss:.3f} at most"
     )
 
 
