@@ -1,7 +1,7 @@
 # Noise on Purpose. `make` alone lists what there is to make.
 #
-# notebooks/NN-*.md --jupytext, papermill--> _build/executed/PROFILE/NN-*.ipynb --jupyter-book--> _build/site/PROFILE/
-# Every rule below names its true inputs, so nothing is made twice. `book/build.py` does what make cannot say clearly.
+# companion/experiments --> remembered results --> notebooks/NN-*.md --jupytext, papermill--> _build/executed/PROFILE/NN-*.ipynb --jupyter-book--> _build/site/PROFILE/
+# Every rule below names its true inputs, so nothing is made twice. `python -m book` does what make cannot say clearly.
 
 PROFILE ?= cpu
 SEED    ?= 0
@@ -9,6 +9,9 @@ PORT    ?= 8000
 REMOTE  ?= origin
 PYTHON  ?= python3
 VENV    ?= .venv
+# Processes of one thread each, side by side: as many as there are cores; one on a GPU, which they would share.
+JOBS    ?= $(if $(filter gpu,$(PROFILE)),1,$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))
+export OMP_NUM_THREADS ?= 1
 
 AXE      := 4.14.1
 
@@ -19,7 +22,7 @@ endif
 
 READY     := $(VENV)/.ready
 RUN       := $(VENV)/bin/python
-BUILD     := $(RUN) book/build.py
+BUILD     := $(RUN) -m book
 CHAPTERS  := $(patsubst notebooks/%.md,%,$(sort $(wildcard notebooks/[0-9]*.md)))
 MODULE    := $(shell find companion -name '*.py')
 RECORDS   := $(shell find results -type f)
@@ -37,7 +40,7 @@ $(call say,seed,$(SEED))$(call say,repository_url,$(REPOSITORY_URL))
 help: ## list these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 	@echo
-	@echo "  variables: PROFILE=smoke|cpu|long|gpu  SEED=0  PORT=8000  REMOTE=origin  PYTHON=python3.12  VENV=path  REPOSITORY_URL=address"
+	@echo "  variables: PROFILE=smoke|cpu|long|gpu  SEED=0  JOBS=cores  PORT=8000  REMOTE=origin  PYTHON=python3.12  VENV=path  REPOSITORY_URL=address"
 
 book: site ## run every chapter (profile cpu), build the site and say where it is
 	@echo "The book is at $(CURDIR)/_build/site/$(PROFILE)/index.html ('make serve' shows it)."
@@ -51,13 +54,17 @@ long: ## the same with the image experiments at a size for two cores (hours)
 smoke: ## run every cell of every chapter at tiny sizes (profile smoke)
 	@$(MAKE) --no-print-directory run PROFILE=smoke
 
-run: $(CHAPTERS:%=_build/executed/$(PROFILE)/%.ipynb)
-site: _build/site/$(PROFILE)/index.html
+# Chapters run side by side without being asked to.
+SIDE_BY_SIDE = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
+run: $(READY)
+	@$(SIDE_BY_SIDE) $(CHAPTERS:%=_build/executed/$(PROFILE)/%.ipynb)
+site: $(READY)
+	@$(SIDE_BY_SIDE) _build/site/$(PROFILE)/index.html
 
-# Two at a time, each on one core: the smoke runs; then the tests, and the chapters' reruns behind them.
+# The tests, and the chapters' reruns behind them.
 TESTING := env -u MPLBACKEND OMP_NUM_THREADS=1 COMPANION_PROGRESS=0 PYTHONHASHSEED=0
 test: $(READY) ## pytest, and nbval over the smoke runs
-	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 _build/site/smoke/index.html
+	@$(MAKE) --no-print-directory site PROFILE=smoke
 	@$(TESTING) $(RUN) -m pytest --nbval-lax $(CHAPTERS:%=_build/executed/smoke/%.ipynb) > _build/nbval.txt 2>&1 & chapters=$$!; \
 	  $(TESTING) $(RUN) -m pytest tests $(PYTEST); code=$$?; \
 	  wait $$chapters || code=1; echo "The chapters, run again by nbval:"; cat _build/nbval.txt; exit $$code
@@ -68,9 +75,9 @@ serve: ## show the built site on http://127.0.0.1:8000
 	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/site/$(PROFILE) $(PORT)
 
 publish: $(READY) ## build the site and push it to the branch gh-pages of the remote
-	@$(RUN) book/publish.py check $(REMOTE)
+	@$(BUILD) publish check $(REMOTE)
 	@$(MAKE) --no-print-directory book
-	@$(RUN) book/publish.py push $(REMOTE) _build/site/$(PROFILE)
+	@$(BUILD) publish push $(REMOTE) _build/site/$(PROFILE)
 
 linkcheck: $(READY) run ## ask every address that the site links to (needs a network)
 	@$(BUILD) linkcheck $(PROFILE)
@@ -112,9 +119,13 @@ _build/axe/axe.min.js:
 	@mkdir -p $(@D)
 	cd $(@D) && npm pack --silent axe-core@$(AXE) && tar -xzf axe-core-*.tgz --strip-components=1 package/axe.min.js && touch axe.min.js
 
-# ---- for each profile: a chapter is run again when its text, the module or the pinned packages changed
+# ---- for each profile: first the experiments, which are remembered; then the chapters, when their text, the module, the pinned
+# ---- packages or a record changed; then the site
 define profile_rules
-_build/executed/$(1)/%.ipynb: notebooks/%.md $(MODULE) constraints.txt _build/seed $(2) | $(READY)
+_build/executed/$(1)/.experiments.json: $(MODULE) constraints.txt _build/seed | $(READY)
+	@$$(BUILD) experiments $(1) $$(SEED) $$@
+
+_build/executed/$(1)/%.ipynb: notebooks/%.md _build/executed/$(1)/.experiments.json $(2) | $(READY)
 	@$$(BUILD) run $(1) $$(SEED) $$< $$@
 
 _build/site/$(1)/index.html: $(CHAPTERS:%=_build/executed/$(1)/%.ipynb) $(BOOK) $(MODULE) $(RECORDS) _config.yml _toc.yml CITATION.cff _build/repository_url | $(READY)

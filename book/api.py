@@ -7,28 +7,41 @@ from pathlib import Path
 
 import jupytext
 
-ROOT = Path(__file__).resolve().parent.parent
+from book.project import ROOT
 
 
 def exported(path: Path) -> list[str]:
-    """The names in the `__all__` of a file; none if it has none."""
+    """The names in the `__all__` of a file, which may unpack lists or dicts above it; or none."""
+    known: dict[str, ast.expr] = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return ast.literal_eval(node.value)
-    return []
+        if isinstance(node, ast.Assign):
+            known[ast.unparse(node.targets[0])] = node.value
+    return _names(known["__all__"], known) if "__all__" in known else []
+
+
+def _names(value: ast.expr, known: dict[str, ast.expr]) -> list[str]:
+    if isinstance(value, ast.Name):
+        return _names(known[value.id], known)
+    if isinstance(value, ast.Starred):
+        return _names(value.value, known)
+    if isinstance(value, ast.Dict):
+        return [ast.literal_eval(key) for key in value.keys if key is not None]
+    if isinstance(value, ast.List | ast.Tuple):
+        return [name for entry in value.elts for name in _names(entry, known)]
+    return [ast.literal_eval(value)]
 
 
 def modules() -> dict[str, Path]:
     """The public modules, by name: those of the package, and files that no package re-exports."""
     package = ROOT / "companion"
-    found = {}
+    public = {}
     for path in sorted(package.rglob("*.py")):
         names = exported(path)
         inside = path.parent if path.name == "__init__.py" else path.with_suffix("")
         above = [] if inside.parent in (package, ROOT) else exported(path.parent / "__init__.py")
         if names and inside != package and not set(names) & set(above):
-            found[".".join(inside.relative_to(ROOT).parts)] = path
-    return found
+            public[".".join(inside.relative_to(ROOT).parts)] = path
+    return public
 
 
 def summary(path: Path) -> str:
@@ -39,7 +52,7 @@ def summary(path: Path) -> str:
 
 def uses(sources: list[Path]) -> dict[str, list[str]]:
     """For each name of `companion` the chapters whose code says it, in the order of the book."""
-    found: dict[str, list[str]] = {}
+    by_name: dict[str, list[str]] = {}
     for source in sources:
         cells = [c.source for c in jupytext.read(source).cells if c.cell_type == "code"]
         tree = ast.parse("\n".join(cells))
@@ -56,14 +69,15 @@ def uses(sources: list[Path]) -> dict[str, list[str]]:
                 if base in local and rest.replace(".", "").isidentifier():
                     said.add(f"{local[base]}.{rest}")
         for name in said:
-            found.setdefault(name, []).append(source.stem)
-    return found
+            by_name.setdefault(name, []).append(source.stem)
+    return by_name
 
 
 def write(folder: Path) -> None:
     """Write the reference's pages, and the table of them, into a folder of the site's sources."""
     table = ["| module | what is in it |", "|---|---|"]
     (folder / "api").mkdir()
+    (folder / "_generated").mkdir(exist_ok=True)
     for name, path in modules().items():
         package, _, last = name.rpartition(".")
         page = (

@@ -9,14 +9,12 @@ from __future__ import annotations
 import html
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
+from book.project import executed, sources
+from companion.experiments import claims
+from companion.experiments.claims import VERDICTS, Claim
 
-from companion.claims import VERDICTS, Claim
-
-SOURCES = Path(__file__).resolve().with_name("sources.yml")
 MARKS = {"supported": "●", "supported in part": "◐", "not supported": "○", "not tested": "–"}
 """A sign for each verdict, which tells them apart without colour."""
 
@@ -28,12 +26,14 @@ class Row(NamedTuple):
     claim: Claim
 
 
-def read_sources(path: Path = SOURCES) -> list[dict[str, Any]]:
-    """The sources with their sentences, in the order of the book."""
-    return yaml.safe_load(path.read_text(encoding="utf-8"))["sources"]
+def build(profile: str, built: Mapping[str, Mapping[str, Any]]) -> str:
+    """The ledger of a profile, read out of its executed chapters."""
+    judged = claims.read(executed(profile, source.stem) for source in sources())
+    asserted = claims.sources()["sources"]
+    return page(asserted, rows(asserted, judged), built)
 
 
-def rows(sources: Sequence[Mapping[str, Any]], claims: Iterable[Claim]) -> list[Row]:
+def rows(asserted: Sequence[Mapping[str, Any]], judged: Iterable[Claim]) -> list[Row]:
     """Every claim of the chapters, and every sentence that none of them answers.
 
     A claim that no sentence names comes last among those of its chapter's first source; a test
@@ -44,59 +44,59 @@ def rows(sources: Sequence[Mapping[str, Any]], claims: Iterable[Claim]) -> list[
     ValueError
         If a sentence names a claim that no chapter makes.
     """
-    made = {claim.id: claim for claim in claims}
-    named = {name for source in sources for e in source["claims"] for name in e.get("judged", [])}
-    if unknown := sorted(named - set(made)):
-        raise ValueError(f"{SOURCES.name} names claims that no chapter makes: {', '.join(unknown)}")
-    found: list[Row] = []
-    left = {name: claim for name, claim in made.items() if name not in named}
-    seen: set[str] = set()
-    for source in sources:
+    by_id = {claim.id: claim for claim in judged}
+    named = {name for source in asserted for e in source["claims"] for name in e.get("judged", [])}
+    if unknown := sorted(named - set(by_id)):
+        raise ValueError(f"sources.yml names claims that no chapter makes: {', '.join(unknown)}")
+    table: list[Row] = []
+    unnamed = {name: claim for name, claim in by_id.items() if name not in named}
+    listed: set[str] = set()
+    for source in asserted:
         for number, entry in enumerate(source["claims"], 1):
-            judged = entry.get("judged", [])
-            for name in judged:
-                if name not in seen:
-                    seen.add(name)
-                    found.append(Row(source["id"], made[name]))
-            if not judged:
-                claim = Claim(
-                    id=f"{source['id']}-sentence-{number}",
-                    quote=entry["quote"],
-                    source=source["name"],
-                    verdict="not tested",
-                    evidence=entry.get("untested", "No chapter judges this yet."),
-                )
-                found.append(Row(source["id"], claim))
-        for name in [
-            name for name, claim in left.items() if claim.chapter == source.get("chapter")
-        ]:
-            found.append(Row(source["id"], left.pop(name)))
-    return found + [Row("", claim) for claim in left.values()]
+            answers = entry.get("judged", [])
+            table += [Row(source["id"], by_id[name]) for name in answers if name not in listed]
+            listed |= set(answers)
+            if not answers:
+                table.append(Row(source["id"], _untested(source, entry, number)))
+        for claim in [c for c in unnamed.values() if c.chapter == source.get("chapter")]:
+            table.append(Row(source["id"], unnamed.pop(claim.id)))
+    return table + [Row("", claim) for claim in unnamed.values()]
 
 
-def page(sources: Sequence[Mapping[str, Any]], found: Sequence[Row], built: Mapping) -> str:
+def _untested(source: Mapping[str, Any], entry: Mapping[str, Any], number: int) -> Claim:
+    """A sentence that no chapter judges, with the reason."""
+    return Claim(
+        id=f"{source['id']}-sentence-{number}",
+        quote=entry["quote"],
+        source=source["name"],
+        verdict="not tested",
+        evidence=entry.get("untested", "No chapter judges this yet."),
+    )
+
+
+def page(asserted: Sequence[Mapping[str, Any]], table: Sequence[Row], built: Mapping) -> str:
     """The ledger as HTML; ``built`` holds the build's facts of each chapter, by its name."""
-    counts = Counter(row.claim.verdict for row in found)
+    counts = Counter(row.claim.verdict for row in table)
     total = ", ".join(f"{counts[v]} {v}" for v in VERDICTS)
-    lines = [f'<p class="nop-total"><strong>{len(found)} claims</strong>: {total}.</p>']
-    lines += _state(sources, found, built)
-    lines += _controls(sources, found)
+    lines = [f'<p class="nop-total"><strong>{len(table)} claims</strong>: {total}.</p>']
+    lines += _state(asserted, table, built)
+    lines += _controls(asserted, table)
     lines += [
         '<div class="nop-ledger-scroll"><table class="nop-ledger" id="ledger"><thead><tr>'
         '<th scope="col">Claim</th><th scope="col">Verdict</th><th scope="col">Evidence</th>'
         "</tr></thead><tbody>"
     ]
-    lines += [_row(row, built) for row in found]
+    lines += [_row(row, built) for row in table]
     lines += ["</tbody></table></div>", '<script src="../_static/ledger.js" defer></script>']
     return "```{raw} html\n" + "\n".join(lines) + "\n```\n"
 
 
 def _state(
-    sources: Sequence[Mapping[str, Any]], found: Sequence[Row], built: Mapping[str, Any]
+    asserted: Sequence[Mapping[str, Any]], table: Sequence[Row], built: Mapping[str, Any]
 ) -> list[str]:
     """One line a source, one sign a claim: the state of all of them in one look."""
     lines = ['<dl class="nop-state">']
-    for source in sources:
+    for source in asserted:
         name = html.escape(source["name"])
         if source.get("chapter") in built:
             name = f'<a href="../notebooks/{source["chapter"]}.html">{name}</a>'
@@ -105,7 +105,7 @@ def _state(
             f'href="#claim-{row.claim.id}" title="{html.escape(row.claim.quote, quote=True)}" '
             f'aria-label="{row.claim.verdict}: {html.escape(row.claim.quote, quote=True)}">'
             f"{MARKS[row.claim.verdict]}</a>"
-            for row in found
+            for row in table
             if row.source == source["id"]
         ]
         lines.append(f"<dt>{name}</dt><dd>{''.join(signs)}</dd>")
@@ -116,12 +116,12 @@ def _state(
     return [*lines, "</dl>", f'<p class="nop-key">{key}</p>']
 
 
-def _controls(sources: Sequence[Mapping[str, Any]], found: Sequence[Row]) -> list[str]:
+def _controls(asserted: Sequence[Mapping[str, Any]], table: Sequence[Row]) -> list[str]:
     """The filter. It appears only where the script that serves it runs."""
-    used = {row.source for row in found}
+    used = {row.source for row in table}
     options = "".join(
         f'<option value="{s["id"]}">{html.escape(s["name"])}</option>'
-        for s in sources
+        for s in asserted
         if s["id"] in used
     )
     boxes = "".join(
@@ -157,10 +157,11 @@ def _row(row: Row, built: Mapping[str, Mapping[str, Any]]) -> str:
         facts.append(f'<a href="{where}#claim-{claim.id}">chapter</a>')
     if where and claim.figure:
         facts.append(f'<a href="{where}#{html.escape(claim.figure, quote=True)}">figure</a>')
+    answer = f"<strong>{html.escape(claim.answer)}</strong><br>" if claim.answer else ""
     return (
         f'<tr id="claim-{claim.id}" data-verdict="{claim.verdict}" data-source="{row.source}">'
         f"<td>“{html.escape(claim.quote)}”<small>{html.escape(claim.source)}</small></td>"
         f'<td><span class="nop-verdict" style="--verdict:{VERDICTS[claim.verdict]}">'
         f"{MARKS[claim.verdict]} {claim.verdict}</span></td>"
-        f"<td>{html.escape(claim.evidence)}<small>{' · '.join(facts)}</small></td></tr>"
+        f"<td>{answer}{html.escape(claim.evidence)}<small>{' · '.join(facts)}</small></td></tr>"
     )

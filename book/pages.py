@@ -7,19 +7,20 @@ roles and names that readers without a mouse or a screen need.
 
 from __future__ import annotations
 
+import hashlib
 import html
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import api  # the file beside this one
-import build
 import yaml
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
-ROOT = Path(__file__).resolve().parent.parent
+from book import api, notebooks
+from book.project import ROOT, chapters, repository_url, sources
 
 # The theme's own marks that an accessibility checker objects to, and what stands there instead.
 REPAIRS = {
@@ -41,7 +42,7 @@ LINE = r'<dd>(<em class="sig-param">.*?)</dd>'
 SPAN = r'<span class="sig-line">\1</span>'
 
 
-# ---------------------------------------------------------------- chapters
+# --- chapters
 def citation(chapter: dict[str, Any], number: int, url: str) -> str:
     """A BibTeX entry for a chapter, made from CITATION.cff."""
     facts = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
@@ -96,9 +97,9 @@ def dress(app, pagename, templatename, context, doctree) -> None:
     folder, _, stem = pagename.rpartition("/")
     if folder != "notebooks" or "body" not in context:
         return
-    listed = build.chapters()
+    listed = chapters()
     number = [chapter["file"] for chapter in listed].index(stem)
-    url, top = build.repository_url(), "../"
+    url, top = repository_url(), "../"
     line = links(stem, top, url, app.config.book_facts[stem])
     body = context["body"].replace("</h1>", f"</h1>\n{line}", 1)
     section = cite_section(listed[number], number, top, url)
@@ -106,7 +107,7 @@ def dress(app, pagename, templatename, context, doctree) -> None:
     context["body"] = body[:at] + section + body[at:]
 
 
-# ---------------------------------------------------------------- the reference
+# --- the reference
 def escape(lines: list[str]) -> list[str]:
     """A docstring's plain text as reStructuredText: only double backquotes and examples mean it."""
     kept = []
@@ -141,46 +142,68 @@ def add_uses(app, what, name, obj, options, lines) -> None:
         lines += ["", ".. container:: used-in", "", f"   Used in {named}.", ""]
 
 
-# ---------------------------------------------------------------- every page
-def repair(page: Path) -> None:
-    """Give the theme's marks the roles and names that they lack."""
-    before = text = page.read_text(encoding="utf-8")
-    for old, new in REPAIRS.items():
-        text = text.replace(old, new)
+def reference_state(app) -> str:
+    """A hash of what the reference is made from: the module, and what the chapters say of it."""
+    parts = [repr(sorted(app.book_uses.items())), repr(sorted(app.book_labels))]
+    parts += [p.read_text(encoding="utf-8") for p in sorted((ROOT / "companion").rglob("*.py"))]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def outdated(app, env, added, changed, removed) -> list[str]:
+    """The pages of the reference are read again when what they are made from has changed."""
+    state = reference_state(app)
+    if getattr(env, "book_reference", None) == state:
+        return []
+    env.book_reference = state
+    return [name for name in env.found_docs if name.startswith("book/api")]
+
+
+# --- the finished pages
+def repair(text: str) -> tuple[str, set[str]]:
+    """Give the theme's marks the roles and names that they lack; say which of REPAIRS it needed."""
+    needed = {old for old in REPAIRS if old in text}
+    for old in needed:
+        text = text.replace(old, REPAIRS[old])
     # A signature over several lines is a list of definitions without terms.
-    text = re.sub(
-        rf"<dl>\s*((?:{LINE}\s*)+)</dl>", lambda found: re.sub(LINE, SPAN, found[1]), text
-    )
-    if text != before:
-        page.write_text(text, encoding="utf-8")
+    pattern = rf"<dl>\s*((?:{LINE}\s*)+)</dl>"
+    return re.sub(pattern, lambda match: re.sub(LINE, SPAN, match[1]), text), needed
 
 
-def finish(app, exception) -> None:
-    """After the build: repair the pages, and lay the chapters' sources beside them."""
-    if exception or app.builder.format != "html":
-        return
-    out = Path(app.outdir)
+def finish(out: Path, facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Repair the pages that Sphinx wrote, and lay the chapters' sources beside them.
+
+    Returns
+    -------
+    list of those of REPAIRS that no page needed.
+    """
+    unused = dict.fromkeys(REPAIRS)
     for page in out.rglob("*.html"):
         if "_static" not in page.relative_to(out).parts:
-            repair(page)
-    for source in build.sources():
+            before = page.read_text(encoding="utf-8")
+            after, needed = repair(before)
+            if after != before:
+                page.write_text(after, encoding="utf-8")
+            for old in needed:
+                unused.pop(old, None)
+    for source in sources():
         beside = out / "_sources" / "notebooks" / source.stem
         beside.with_suffix(".md").write_bytes(source.read_bytes())
-        facts = app.config.book_facts[source.stem]
-        text = build.script(source, facts["profile"], facts["seed"])
+        built = facts[source.stem]
+        text = notebooks.script(source, built["profile"], built["seed"])
         beside.with_suffix(".py").write_text(text, encoding="utf-8")
+    return list(unused)
 
 
 def setup(app) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_config_value("book_facts", {}, "html")
-    app.book_uses = api.uses(build.sources())
-    texts = [source.read_text(encoding="utf-8") for source in build.sources()]
+    app.book_uses = api.uses(sources())
+    texts = [source.read_text(encoding="utf-8") for source in sources()]
     app.book_labels = {
         label for text in texts for label in re.findall(r"^\$\$ \((eq-[a-z0-9-]+)\)", text, re.M)
     }
     app.connect("autodoc-process-docstring", read_docstring, priority=400)
     app.connect("autodoc-process-docstring", add_uses, priority=600)
     app.connect("html-page-context", dress)
-    app.connect("build-finished", finish)
+    app.connect("env-get-outdated", outdated)
     return {"parallel_read_safe": False, "parallel_write_safe": True}

@@ -1,19 +1,13 @@
-"""Publish a built site on the branch `gh-pages` of a remote, which GitHub Pages then serves.
-
-Usage::
-
-    python book/publish.py check REMOTE          # says at once what is missing
-    python book/publish.py push REMOTE FOLDER
-"""
+"""Publish a built site on the branch `gh-pages` of a remote, which GitHub Pages then serves."""
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
 
-import build  # the file beside this one
+from book import notebooks
+from book.project import BUILD, ROOT, repository_url
 
 BRANCH = "gh-pages"
 
@@ -21,20 +15,20 @@ BRANCH = "gh-pages"
 def git(*arguments: str) -> subprocess.CompletedProcess:
     """Run git in the repository."""
     command = ["git", *arguments]
-    return subprocess.run(command, cwd=build.ROOT, capture_output=True, text=True)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 def missing(remote: str) -> str:
     """What publishing still needs; empty if nothing."""
-    if not build.repository_url():
+    if not repository_url():
         return (
             "The repository's address is not known, so the site would have no Colab and no "
             "source buttons. Write it into _config.yml (repository: url) and run 'make notebooks'."
         )
-    if build.notebooks(check=True):
+    if notebooks.write(check=True):
         return "Colab would open old notebooks: run 'make notebooks' and commit the result."
-    found = git("remote", "get-url", remote)
-    if found.returncode:
+    there = git("remote", "get-url", remote)
+    if there.returncode:
         return f"git has no remote {remote!r}: git remote add {remote} ADDRESS, or give REMOTE=name"
     return ""
 
@@ -62,27 +56,13 @@ def push(remote: str, folder: Path) -> str:
     return ""
 
 
-def main() -> int:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("check")
-    one.add_argument("remote")
-    one = commands.add_parser("push")
-    one.add_argument("remote")
-    one.add_argument("folder", type=Path)
-    given = parser.parse_args()
-    wrong = missing(given.remote)
-    if not wrong and given.command == "push":
-        wrong = push(given.remote, given.folder)
+def publish(step: str, remote: str, folder: Path | None) -> int:
+    """Say what publishing still needs, or push the site in a folder."""
+    wrong = missing(remote)
+    if not wrong and step == "push":
+        wrong = push(remote, folder or BUILD / "site" / "cpu")
         if not wrong:
-            print(f"Pushed to the branch {BRANCH} of {given.remote}.")
+            print(f"Pushed to the branch {BRANCH} of {remote}.")
     if wrong:
         print(wrong, file=sys.stderr)
     return bool(wrong)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,8 +8,7 @@ from typing import Any
 
 import nbformat
 
-ROOT = Path(__file__).resolve().parent.parent
-PROFILES = ("smoke", "cpu", "long", "gpu")
+from book.project import PROFILES, ROOT, executed
 
 
 def measured(path: Path) -> dict[str, Any]:
@@ -30,17 +29,30 @@ def table(runs: dict[str, dict[str, Any]]) -> list[str]:
     facts = list(runs.values())
     same = [", ".join(sorted({str(f[k]) for f in facts})) for k in ("hardware", "software", "date")]
     lines = [f"{same[0]}; {same[1]}; {same[2]}.", ""]
-    lines += ["| chapter | seconds | longest cell | memory (MiB) | notebook (KB) | figures (KB) |"]
-    lines += ["|---|--:|--:|--:|--:|--:|"]
+    lines += [
+        "| chapter | seconds | of these, its experiments | longest cell | memory (MiB) "
+        "| notebook (KB) | figures (KB) |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
     for name, f in runs.items():
-        cell = f"{f['longest_cell_seconds']:.1f}" if "longest_cell_seconds" in f else ""
         figures = f"{f['figures']}, at most {f['largest']:.0f}"
-        cells = [f"{{doc}}`/notebooks/{name}`", f"{f['seconds']:.1f}", cell]
-        cells += [str(f["peak_memory_mib"]), f"{f['kilobytes']:.0f}", figures]
+        cells = [f"{{doc}}`/notebooks/{name}`", f"{f['seconds']:.1f}"]
+        cells += [f"{f['experiments_seconds']:.1f}" if f["experiments"] else "none"]
+        cells += [
+            f"{f['longest_cell_seconds']:.1f}",
+            str(f["peak_memory_mib"]),
+            f"{f['kilobytes']:.0f}",
+            figures,
+        ]
         lines.append(f"| {' | '.join(cells)} |")
+    measured_in = sum(f["experiments_seconds"] for f in facts)
     total, peak = sum(f["seconds"] for f in facts), max(f["peak_memory_mib"] for f in facts)
     size, figures = sum(f["kilobytes"] for f in facts), sum(f["figures"] for f in facts)
-    return [*lines, f"| all | {total:.1f} | | {peak} | {size:.0f} | {figures} |", ""]
+    return [
+        *lines,
+        f"| all | {total:.1f} | {measured_in:.1f} | | {peak} | {size:.0f} | {figures} |",
+        "",
+    ]
 
 
 def records(folder: Path) -> list[str]:
@@ -60,10 +72,10 @@ def page(profile: str, stems: list[str]) -> str:
     """The tables: the profile of this site, the others as far as they were run, the records."""
     lines: list[str] = []
     for other in (profile, *(p for p in PROFILES if p != profile)):
-        folder = ROOT / "_build" / "executed" / other
-        runs = {s: measured(path) for s in stems if (path := folder / f"{s}.ipynb").exists()}
+        paths = {stem: executed(other, stem) for stem in stems}
+        runs = {stem: measured(path) for stem, path in paths.items() if path.exists()}
         lines += [f"## Profile `{other}`" + (", which made this site" if other == profile else "")]
-        missing = [s for s in stems if s not in runs]
+        missing = [stem for stem in stems if stem not in runs]
         lines += ["", *(table(runs) if runs else ["Not run where this site was built.", ""])]
         if runs and missing:
             lines += [f"Not run here: {', '.join(missing)}.", ""]

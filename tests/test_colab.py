@@ -16,10 +16,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
 REHEARSED = CHAPTERS if os.environ.get("COLAB_CHAPTERS") == "all" else CHAPTERS[:1]
 
@@ -162,7 +162,7 @@ def test_without_a_source_the_first_cell_says_what_to_do(colab, tmp_path):
     )
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
-    assert "companion is not installed" in last and "COMPANION_SOURCE" in last
+    assert "Set COMPANION_SOURCE to the book's address" in last
 
 
 @pytest.mark.parametrize("chapter", REHEARSED)
@@ -202,13 +202,13 @@ def test_in_colab_the_profile_is_chosen_by_the_machine(rehearsal, colab):
     """On this machine without a GPU, and on a T4, as far as `choose` looks at it."""
     code = """
 import types, torch
-from companion import profiles
+from companion.experiments import session
 
-print(profiles.choose("cpu"), torch.cuda.is_available())
+print(session.choose("cpu"), torch.cuda.is_available())
 torch.cuda.is_available = lambda: True
 torch.cuda.get_device_properties = lambda device: types.SimpleNamespace(
     name="Tesla T4", total_memory=15 * 2**30)
-print(profiles.choose("cpu"))
+print(session.choose("cpu"))
 """
     here, chosen, there, t4 = ask(colab, code).splitlines()
     assert chosen in ("cpu False", "gpu True") and chosen[:3] in here

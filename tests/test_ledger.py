@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from conftest import ROOT, SOURCES
 
-from companion import claims
-from companion.claims import Claim
+from book import ledger
+from companion.experiments import claims
+from companion.experiments.claims import Claim
 
-ROOT = Path(__file__).resolve().parent.parent
-CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.md"))
+CHAPTERS = [path.stem for path in SOURCES]
 BUILT = {"date": "2026-01-02", "profile": "smoke"}
-
-
-@pytest.fixture(scope="module")
-def ledger():
-    spec = importlib.util.spec_from_file_location("ledger", ROOT / "book" / "ledger.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +25,14 @@ def made() -> list[Claim]:
     return claims.read(paths)
 
 
-def test_every_claim_of_a_chapter_answers_a_listed_sentence(ledger, made):
-    sources = ledger.read_sources()
+def test_every_claim_of_a_chapter_answers_a_listed_sentence(made):
+    sources = claims.sources()["sources"]
     named = {name for source in sources for e in source["claims"] for name in e.get("judged", [])}
     assert {claim.id for claim in made} == named
 
 
-def test_every_sentence_is_judged_or_says_why_not(ledger):
-    for source in ledger.read_sources():
+def test_every_sentence_is_judged_or_says_why_not():
+    for source in claims.sources()["sources"]:
         for entry in source["claims"]:
             if source.get("chapter", CHAPTERS[0]) in CHAPTERS:
                 assert bool(entry.get("judged")) != bool(entry.get("untested")), entry["quote"]
@@ -62,8 +52,8 @@ def test_every_figure_of_a_claim_is_in_its_chapter(made):
             assert f"name: {claim.figure}\n" in text, f"{claim.id}: no figure {claim.figure}"
 
 
-def test_the_page_has_a_line_for_every_claim_and_no_second(ledger, made):
-    sources = ledger.read_sources()
+def test_the_page_has_a_line_for_every_claim_and_no_second(made):
+    sources = claims.sources()["sources"]
     found = ledger.rows(sources, made)
     text = ledger.page(sources, found, dict.fromkeys(CHAPTERS, BUILT))
     for claim in made:
@@ -96,7 +86,7 @@ FAST = Claim(
 )
 
 
-def test_a_line_says_all_that_the_claim_says(ledger):
+def test_a_line_says_all_that_the_claim_says():
     text = ledger.page(SOURCES, ledger.rows(SOURCES, [FAST]), {"01-a": BUILT})
     line = next(line for line in text.splitlines() if 'id="claim-fast"' in line)
     for part in (
@@ -114,17 +104,17 @@ def test_a_line_says_all_that_the_claim_says(ledger):
     assert "<strong>2 claims</strong>: 1 supported, 0 supported in part" in text
 
 
-def test_a_recorded_claim_says_when_it_was_recorded(ledger):
+def test_a_recorded_claim_says_when_it_was_recorded():
     recorded = replace(FAST, provenance="recorded 2025-12-24 on a GPU")
     text = ledger.page(SOURCES, ledger.rows(SOURCES, [recorded]), {"01-a": BUILT})
     assert "recorded 2025-12-24 on a GPU" in text and "live, " not in text
 
 
-def test_a_claim_that_no_sentence_names_is_shown_and_not_lost(ledger):
+def test_a_claim_that_no_sentence_names_is_shown_and_not_lost():
     other = replace(FAST, id="slow")
     assert [row.claim.id for row in ledger.rows(SOURCES, [FAST, other])][-1] == "slow"
 
 
-def test_a_name_that_no_chapter_claims_is_an_error(ledger):
+def test_a_name_that_no_chapter_claims_is_an_error():
     with pytest.raises(ValueError, match="claims that no chapter makes: fast"):
         ledger.rows(SOURCES, [])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import re
 import subprocess
@@ -13,15 +12,17 @@ from importlib import metadata
 from pathlib import Path
 
 import jupytext
+import nbformat
 import pytest
 import yaml
+from conftest import ROOT, SOURCES, code_cells, make, tags
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-ROOT = Path(__file__).resolve().parent.parent
+from book import notebooks, project, publish
+
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-SOURCES = sorted((ROOT / "notebooks").glob("[0-9]*.md"))
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,23 +30,6 @@ else:
     import tomli as tomllib
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-_spec = importlib.util.spec_from_file_location("build", ROOT / "book" / "build.py")
-assert _spec and _spec.loader
-build = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(build)
-
-
-def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-    return subprocess.run(
-        ["make", *arguments],
-        cwd=ROOT,
-        env={**env, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 # ---------------------------------------------------------------- pins
@@ -159,18 +143,10 @@ def test_the_wheel_installs_on_every_supported_python(wheel, python, tmp_path):
 
 
 # ---------------------------------------------------------------- notebooks
-def code_cells(source: Path) -> list:
-    return [cell for cell in jupytext.read(source).cells if cell.cell_type == "code"]
-
-
-def tags(cell) -> list[str]:
-    return cell.metadata.get("tags", [])
-
-
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 class TestNotebook:
     def test_is_listed_under_its_heading(self, source):
-        listed = build.chapters()
+        listed = project.chapters()
         number = [chapter["file"] for chapter in listed].index(source.stem)
         assert source.stem.startswith(f"{number:02d}-")
         first = jupytext.read(source).cells[0]
@@ -189,8 +165,8 @@ class TestNotebook:
 
     def test_lets_colab_choose_the_profile(self, source):
         lines = [line for cell in code_cells(source) for line in cell.source.splitlines()]
-        chosen = [line for line in lines if line.startswith("profile = profiles.choose(profile)")]
-        assert len(chosen) == 1, "after the imports: profile = profiles.choose(profile)"
+        started = [line for line in lines if line == "session = experiments.start(profile, seed)"]
+        assert len(started) == 1, "after the imports: session = experiments.start(profile, seed)"
 
     def test_is_plain_python(self, source):
         for cell in code_cells(source):
@@ -207,14 +183,14 @@ class TestNotebook:
     def test_paired_notebook_is_up_to_date(self, source):
         pair = source.with_suffix(".ipynb")
         assert pair.exists(), "run 'make notebooks'"
-        expected = build.paired(source, build.repository_url())
+        expected = notebooks.paired(source, project.repository_url())
         assert pair.read_text(encoding="utf-8") == expected, "run 'make notebooks'"
 
     def test_paired_notebook_names_the_repository(self, source):
         url = "https://example.org/owner/name"
-        text = build.paired(source, url)
-        assert f'repository = \\"{url}\\"' in text
-        assert "{{" not in text.split("importlib.invalidate_caches")[0]
+        text = notebooks.paired(source, url)
+        assert f'\\"git+{url}\\"' in text
+        assert "{{" not in text.split("subprocess.run")[0]
 
 
 def test_no_notebook_is_without_its_source():
@@ -254,10 +230,10 @@ def test_an_unknown_profile_is_refused():
 
 def test_the_address_comes_from_one_place(monkeypatch):
     monkeypatch.setenv("REPOSITORY_URL", "https://github.com/owner/name.git/")
-    assert build.repository_url() == "https://github.com/owner/name"
+    assert project.repository_url() == "https://github.com/owner/name"
     monkeypatch.delenv("REPOSITORY_URL")
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    assert build.repository_url() == config["repository"]["url"]
+    assert project.repository_url() == config["repository"]["url"]
 
 
 def test_a_failing_chapter_shows_its_cell_and_leaves_nothing(tmp_path):
@@ -267,12 +243,12 @@ def test_a_failing_chapter_shows_its_cell_and_leaves_nothing(tmp_path):
     notebook = jupytext.reads("# 9. Broken\n", fmt="md:myst")
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "", "language": "python"}
     for source, names in zip(cells, tagged, strict=True):
-        cell = build.nbformat.v4.new_code_cell(source, metadata={"tags": names})
+        cell = nbformat.v4.new_code_cell(source, metadata={"tags": names})
         notebook.cells.append(cell)
     broken, target = tmp_path / "09-broken.md", tmp_path / "out" / "09-broken.ipynb"
     broken.write_text(jupytext.writes(notebook, fmt="md:myst"), encoding="utf-8")
-    command = [sys.executable, ROOT / "book" / "build.py", "run", "smoke", "0", broken, target]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "book", "run", "smoke", "0", broken, target]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 0
     assert "09-broken.md failed" in done.stderr
     assert "float(wanted)" in done.stderr
@@ -282,12 +258,12 @@ def test_a_failing_chapter_shows_its_cell_and_leaves_nothing(tmp_path):
 
 def test_outputs_are_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "deep" / "file.txt"
-    build.write_atomically(path, "one")
+    project.write_atomically(path, "one")
     before = path.stat().st_mtime_ns
-    build.write_atomically(path, "one")
+    project.write_atomically(path, "one")
     assert path.stat().st_mtime_ns == before
     with pytest.raises(UnicodeEncodeError):
-        build.write_atomically(path, "two \ud800")
+        project.write_atomically(path, "two \ud800")
     assert path.read_text() == "one"
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
@@ -308,7 +284,8 @@ def test_the_workflow_runs_the_two_commands_and_publishes_the_site():
 def test_publish_says_at_once_what_is_missing():
     def check(remote: str, url: str) -> str:
         done = subprocess.run(
-            [sys.executable, ROOT / "book" / "publish.py", "check", remote],
+            [sys.executable, "-m", "book", "publish", "check", remote],
+            cwd=ROOT,
             env={**os.environ, "REPOSITORY_URL": url},
             capture_output=True,
             text=True,
@@ -321,20 +298,18 @@ def test_publish_says_at_once_what_is_missing():
     if not url:
         assert "address is not known" in check("origin", "")
     assert "run 'make notebooks'" in check("origin", "https://github.com/other/name")
-    assert "publish.py check" in make("-n", "publish").stdout
+    assert "book publish check" in make("-n", "publish").stdout
 
 
 def test_publish_pushes_the_site_and_then_its_changes(tmp_path, monkeypatch):
     pytest.importorskip("ghp_import")
-    monkeypatch.syspath_prepend(str(ROOT / "book"))
-    publish = importlib.import_module("publish")
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "gc.auto=0"]
     work, remote, site = (tmp_path / name for name in ("work", "remote.git", "site"))
     subprocess.run([*git, "init", "-q", "--bare", remote], check=True)
     subprocess.run([*git, "init", "-q", work], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "one"], cwd=work, check=True)
     subprocess.run([*git, "remote", "add", "pages", remote], cwd=work, check=True)
-    monkeypatch.setattr(publish.build, "ROOT", work)
+    monkeypatch.setattr(publish, "ROOT", work)
     monkeypatch.chdir(work)
     for key in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{key}_NAME", "a")

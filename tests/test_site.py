@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import importlib.util
 import json
 import os
 import re
@@ -18,23 +17,15 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
+from conftest import ROOT, SOURCES, clean_environment
 
-ROOT = Path(__file__).resolve().parent.parent
+from book import api
+
 SITES = ROOT / "_build" / "site"
-CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.md"))
+CHAPTERS = [path.stem for path in SOURCES]
 REPOSITORY = "https://github.com/someone/noise"
 
 pytestmark = pytest.mark.site
-
-_spec = importlib.util.spec_from_file_location("api", ROOT / "book" / "api.py")
-assert _spec and _spec.loader
-api = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(api)
-
-
-def clean_environment(**more: str) -> dict[str, str]:
-    make = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "REPOSITORY_URL")
-    return {**{key: value for key, value in os.environ.items() if key not in make}, **more}
 
 
 # ---------------------------------------------------------------- the sites to look at
@@ -73,9 +64,10 @@ def with_address(tmp_path_factory) -> Path:
     """The first page and one chapter, as they are when the repository's address is known."""
     _make_site("smoke")
     folder = tmp_path_factory.mktemp("with_address") / "site"
-    command = [sys.executable, ROOT / "book" / "build.py", "site", "smoke", folder]
+    command = [sys.executable, "-m", "book", "site", "smoke", folder]
     done = subprocess.run(
         [*command, "--only", f"notebooks/{CHAPTERS[0]}"],
+        cwd=ROOT,
         env=clean_environment(REPOSITORY_URL=REPOSITORY),
         capture_output=True,
         text=True,

@@ -1,0 +1,73 @@
+"""The jobs of the build, from the repository root: ``python -m book JOB ...``; see the Makefile."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from book.project import PROFILES
+
+
+def main() -> int:
+    """Read the command line and do one job; each loads only what it needs."""
+    given = parser().parse_args()
+    if given.job == "experiments":
+        from book import experiments
+
+        return experiments.run(given.profile, given.seed, given.target)
+    if given.job == "run":
+        from book import run
+
+        return run.run(given.profile, given.seed, given.source.resolve(), given.target)
+    if given.job in ("site", "linkcheck"):
+        from book import site
+
+        if given.job == "linkcheck":
+            return site.linkcheck(given.profile)
+        return site.site(given.profile, given.folder, given.only)
+    if given.job == "publish":
+        from book import publish
+
+        return publish.publish(given.step, given.remote, given.folder)
+    from book import notebooks
+
+    if given.job == "notebooks":
+        return notebooks.write(given.check)
+    if given.job == "script":
+        return notebooks.scripts(given.profile, given.seed)
+    return notebooks.picture(given.executed)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The jobs and their arguments."""
+    top = argparse.ArgumentParser(prog="python -m book", description=__doc__)
+    jobs = top.add_subparsers(dest="job", required=True, metavar="JOB")
+
+    def job(name: str, says: str, *arguments: str) -> argparse.ArgumentParser:
+        one = jobs.add_parser(name, help=says, description=says)
+        for argument in arguments:
+            if argument == "profile":
+                one.add_argument("profile", choices=PROFILES)
+            else:
+                one.add_argument(argument, type=int if argument == "seed" else Path)
+        return one
+
+    job("experiments", "run all experiments; write what they took", "profile", "seed", "target")
+    job("run", "execute one chapter", "profile", "seed", "source", "target")
+    one = job("site", "build the site from the executed chapters", "profile", "folder")
+    one.add_argument("--only", help="a page beside the first, such as notebooks/00-one-denoiser")
+    job("linkcheck", "ask every address that the site links to", "profile")
+    one = job("notebooks", "write the .ipynb that Colab opens")
+    one.add_argument("--check", action="store_true", help="only say whether they are up to date")
+    job("script", "write each chapter as a plain script", "profile", "seed")
+    job("picture", "save the README's picture out of chapter 0", "executed")
+    one = job("publish", "push the site to the branch gh-pages")
+    one.add_argument("step", choices=("check", "push"), help="say what is missing, or push")
+    one.add_argument("remote")
+    one.add_argument("folder", type=Path, nargs="?")
+    return top
+
+
+if __name__ == "__main__":
+    sys.exit(main())

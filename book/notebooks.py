@@ -1,0 +1,112 @@
+"""A chapter in other forms: the .ipynb that Colab opens, a plain script, the README's picture."""
+
+from __future__ import annotations
+
+import base64
+import re
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+
+from book.project import BUILD, ROOT, repository_url, sources, write_atomically
+
+PLACEHOLDER = "{{ repository }}"
+HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
+"""Tags of cells whose code the page folds or leaves out."""
+
+
+def fill_in_repository(notebook: nbformat.NotebookNode, url: str) -> None:
+    """Put the repository's address where the first cell asks for it."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and PLACEHOLDER in cell.source:
+            cell.source = cell.source.replace(PLACEHOLDER, url)
+
+
+# --- for Colab
+
+
+def paired(source: Path, url: str) -> str:
+    """The text of the .ipynb beside a chapter: its cells, no outputs, the address filled in."""
+    notebook = jupytext.read(source)
+    notebook.metadata = nbformat.NotebookNode(kernelspec=notebook.metadata["kernelspec"])
+    for index, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{index}"  # jupytext draws these at random
+        if cell.cell_type == "code" and HIDDEN & set(cell.metadata.get("tags", [])):
+            fold(cell)
+    fill_in_repository(notebook, url)
+    return nbformat.writes(notebook, version=4) + "\n"
+
+
+def fold(cell: nbformat.NotebookNode) -> None:
+    """Fold the code of a cell, in Colab under a title, and in Jupyter."""
+    cell.source = f"#@title {title(cell)}\n{cell.source}"
+    cell.metadata["cellView"] = "form"
+    cell.metadata["jupyter"] = {"source_hidden": True}
+
+
+def title(cell: nbformat.NotebookNode) -> str:
+    """What a folded cell is for, in a few words: its figure, its first comment, or its imports."""
+    caption = cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "")
+    first = cell.source.strip().partition("\n")[0]
+    if caption:
+        plain = re.sub(r"\{\w+\}`([^`]*)`", r"\1", " ".join(caption.split()))
+        sentence = re.split(r"(?<=\.)\s", plain)[0]
+        return f"Figure: {sentence}"
+    if first.startswith("#"):
+        return first.lstrip("# ")
+    return "Imports" if first.startswith(("import ", "from ")) else "Code"
+
+
+def write(check: bool = False) -> int:
+    """Write, or with `check` compare, the .ipynb paired with each chapter."""
+    stale = []
+    for source in sources():
+        target, text = source.with_suffix(".ipynb"), paired(source, repository_url())
+        if not check:
+            write_atomically(target, text)
+        elif not target.exists() or target.read_text(encoding="utf-8") != text:
+            stale.append(target.name)
+    if stale:
+        print(f"run 'make notebooks': {', '.join(stale)} differ from their .md", file=sys.stderr)
+    return bool(stale)
+
+
+# --- as a script
+
+
+def script(source: Path, profile: str, seed: int) -> str:
+    """A chapter as a plain Python script with its parameters set."""
+    notebook = jupytext.read(source)
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.source = f'profile = "{profile}"\nseed = {seed}'
+    return jupytext.writes(notebook, fmt="py:percent")
+
+
+def scripts(profile: str, seed: int) -> int:
+    """Write every chapter as a script to _build/scripts/PROFILE."""
+    for source in sources():
+        target = BUILD / "scripts" / profile / f"{source.stem}.py"
+        write_atomically(target, script(source, profile, seed))
+        print(target.relative_to(ROOT))
+    return 0
+
+
+# --- its picture
+
+
+def picture(executed: Path) -> int:
+    """Save the figure of the cell tagged `cover` as the README's picture."""
+    for cell in nbformat.read(executed, as_version=4).cells:
+        if "cover" not in cell.metadata.get("tags", []):
+            continue
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                target = ROOT / "book" / "_static" / "cover.png"
+                target.write_bytes(base64.b64decode(output.data["image/png"]))
+                print(target.relative_to(ROOT))
+                return 0
+    print(f"{executed} has no cell tagged 'cover' that drew a figure", file=sys.stderr)
+    return 1

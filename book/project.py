@@ -1,0 +1,50 @@
+"""What all jobs know of the project: its folders, its address, its chapters."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "_build"
+PROFILES = ("smoke", "cpu", "long", "gpu")
+
+
+def repository_url() -> str:
+    """The address of the repository: REPOSITORY_URL, else the one in _config.yml, else empty."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    url = os.environ.get("REPOSITORY_URL") or config["repository"]["url"] or ""
+    return url.rstrip("/").removesuffix(".git")
+
+
+def sources() -> list[Path]:
+    """The chapters' sources, in the order of the book."""
+    return sorted((ROOT / "notebooks").glob("[0-9]*.md"))
+
+
+def chapters() -> list[dict[str, Any]]:
+    """The chapters in book/chapters.yml; `written` tells those that exist from those planned."""
+    listed = yaml.safe_load((ROOT / "book" / "chapters.yml").read_text(encoding="utf-8"))
+    written = {source.stem for source in sources()}
+    return [{**chapter, "written": chapter["file"] in written} for chapter in listed]
+
+
+def executed(profile: str, chapter: str) -> Path:
+    """The executed notebook of a chapter."""
+    return BUILD / "executed" / profile / f"{chapter}.ipynb"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that nobody sees half of it; leave it alone if it holds the text already."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        half.write_text(text, encoding="utf-8")
+        os.replace(half, path)
+    finally:
+        half.unlink(missing_ok=True)

@@ -1,0 +1,141 @@
+"""Execute one chapter. Its experiments have run before, so it takes what they remember."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+
+from book.project import BUILD, write_atomically
+
+FACTS = ".experiments.json"
+"""Beside the executed chapters: what the experiments of each took."""
+
+
+def run(profile: str, seed: int, source: Path, target: Path) -> int:
+    """Execute a chapter with papermill; on failure show the cell and its traceback.
+
+    Parameters
+    ----------
+    profile, seed : parameters of the chapter
+    source : path of its .md
+    target : path of the .ipynb to write, with outputs and with what the run took in its metadata
+
+    Returns
+    -------
+    int, 0 or, if a cell failed, 1. Then nothing is written.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    notebook = jupytext.read(source)
+    folder = prepare(profile, source.stem)
+    start = time.perf_counter()
+    try:
+        executed = papermill.execute_notebook(
+            notebook,
+            None,
+            parameters={"profile": profile, "seed": seed},
+            cwd=str(folder),
+            progress_bar=False,
+            extra_arguments=["--log-level=CRITICAL"],
+            coalesce_streams=True,  # one block for what a cell prints, however it arrives
+        )
+    except PapermillExecutionError as error:
+        print(f"\n{source.name} failed in this cell:\n", file=sys.stderr)
+        print("\n".join("    " + line for line in error.source.splitlines()), file=sys.stderr)
+        print("\n" + "\n".join(error.traceback), file=sys.stderr)
+        return 1
+    facts = {
+        "profile": profile,
+        "seed": seed,
+        **took(executed, time.perf_counter() - start, experiments(target)),
+        "date": datetime.date.today().isoformat(),
+        **machine(profile),
+    }
+    clean(executed)
+    executed.metadata["build"] = facts
+    write_atomically(target, nbformat.writes(executed) + "\n")
+    os.utime(target)
+    print(
+        f"{source.stem}: {facts['notebook_seconds']} s, and its experiments "
+        f"{facts['experiments_seconds']} s; peak memory {facts['peak_memory_mib']} MiB",
+        flush=True,
+    )
+    return 0
+
+
+def prepare(profile: str, chapter: str) -> Path:
+    """Set the environment of the kernel; return the folder where what the chapter writes falls."""
+    os.environ.update(COMPANION_PROGRESS="0", PYTHONHASHSEED="0", JUPYTER_PREFER_ENV_PATH="1")
+    os.environ.pop("MPLBACKEND", None)  # the kernel draws inline
+    for name in ("COMPANION_DATA", "COMPANION_MEMORY", "COMPANION_RESULTS", "COMPANION_TRAINED"):
+        if name in os.environ:  # the chapter runs in another folder
+            os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
+    scratch = BUILD / "scratch" / profile / chapter
+    scratch.mkdir(parents=True, exist_ok=True)
+    return scratch
+
+
+def experiments(target: Path) -> dict[str, Any]:
+    """What the experiments of the chapter took, if they have run."""
+    path = target.with_name(FACTS)
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return known.get(target.stem, {})
+
+
+def took(executed: nbformat.NotebookNode, seconds: float, before: dict[str, Any]) -> dict[str, Any]:
+    """Times and memory of a chapter, its experiments included."""
+    durations = [cell.metadata.get("papermill", {}).get("duration") for cell in executed.cells]
+    return {
+        "seconds": round(seconds + before.get("seconds", 0.0), 1),
+        "notebook_seconds": round(seconds, 1),
+        "experiments": before.get("experiments", 0),
+        "experiments_seconds": before.get("seconds", 0.0),
+        "longest_cell_seconds": round(max(filter(None, durations), default=0.0), 1),
+        "peak_memory_mib": max(round(peak_of_children() / 2**20), before.get("peak_mib", 0)),
+    }
+
+
+def clean(executed: nbformat.NotebookNode) -> None:
+    """Take out what papermill adds, which differs from run to run."""
+    executed.metadata.pop("papermill", None)
+    for cell in executed.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+
+
+def peak_of_children() -> int:
+    """The largest resident size of any process that this one started (the kernel), in bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def machine(profile: str) -> dict[str, str]:
+    """What the times were measured on."""
+    from importlib.metadata import version
+
+    gpus: list[str] = []
+    if profile == "gpu" and shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        answer = subprocess.run(query, capture_output=True, text=True)
+        gpus = answer.stdout.strip().splitlines() if answer.returncode == 0 else []
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "hardware": gpus[0] if gpus else f"{cores} cores, {platform.machine()}",
+        "software": f"Python {platform.python_version()}, torch {version('torch')}",
+    }

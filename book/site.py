@@ -1,0 +1,226 @@
+"""Build the site: lay out its sources, let jupyter-book make the pages, put them in place whole.
+
+The sources and what Sphinx read out of them stay in _build/sphinx/PROFILE, so that the next build
+reads only what changed. The pages are written anew each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from book import api, ledger, notebooks, pages, times
+from book.project import BUILD, ROOT, chapters, executed, repository_url, sources
+
+UNFINISHED = "unfinished"
+"""A file beside the sources while a build runs: what an interrupted one left is not trusted."""
+
+
+def site(profile: str, folder: Path, only: str | None = None) -> int:
+    """Build the site of a profile from its executed chapters.
+
+    With `only` the first page and one chapter, for a quick look: references to others stay open.
+
+    Returns
+    -------
+    int, 0 or, if there was a warning, another number. Then the site that was there stays.
+    """
+    folder = folder.resolve()
+    work = BUILD / "sphinx" / (f"{profile}-part" if only else profile)
+    begin(work, ends_at=fingerprint(only))
+    facts = lay_out(profile, work, only)
+    html = work / "_build" / "html"
+    options = ["--quiet", "--keep-going", *([] if only else ["-W"])]
+    done = jupyter_book(work, *options, quiet=bool(only))
+    if done.returncode:
+        print(done.stdout, file=sys.stderr)
+        print("No site was built: see the warnings above.", file=sys.stderr)
+        return done.returncode
+    # jupyter-book's first page only redirects; without an icon browsers ask for one in vain.
+    first = html / "index.html"
+    icon = '<link rel="icon" href="_static/favicon.svg" />\n'
+    first.write_text(icon + first.read_text(encoding="utf-8"), encoding="utf-8")
+    unused = pages.finish(html, facts)
+    if unused and not only:
+        print("book/pages.py: REPAIRS that no page needs any more:", *unused, sep="\n  ")
+        print("Has the theme changed? Take them out, or correct them.", file=sys.stderr)
+        return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(html, folder)
+    (work / UNFINISHED).unlink()
+    return 0
+
+
+def linkcheck(profile: str) -> int:
+    """Ask every address that the site links to; list those that do not answer."""
+    work = BUILD / "sphinx" / f"{profile}-links"
+    shutil.rmtree(work, ignore_errors=True)
+    lay_out(profile, work)
+    done = jupyter_book(work, "--builder", "linkcheck", quiet=True)
+    answers = work / "_build" / "html" / "output.txt"
+    if not answers.exists():
+        print(done.stdout, file=sys.stderr)
+        return 1
+    lines = answers.read_text(encoding="utf-8").splitlines()
+    dead = [line for line in lines if "[broken]" in line]
+    print("\n".join([*dead, f"{len(dead)} addresses do not answer. Every answer: {answers}"]))
+    return bool(dead)
+
+
+def jupyter_book(work: Path, *options: str, quiet: bool) -> subprocess.CompletedProcess:
+    """Run jupyter-book on work/sources; it finds its extension book/pages.py, and the module."""
+    command: list[Path | str] = [Path(sys.executable).with_name("jupyter-book"), "build"]
+    command += [work / "sources", "--path-output", work, *options]
+    return subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if quiet else None,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+# --- what stays from build to build
+
+
+def begin(work: Path, ends_at: str) -> None:
+    """Make the folder of a build ready. What cannot be trusted, or is of another kind, goes."""
+    state, marker = work / "state", work / UNFINISHED
+    if marker.exists() or not state.exists() or state.read_text() != ends_at:
+        shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+    state.write_text(ends_at)
+    shutil.rmtree(work / "_build" / "html", ignore_errors=True)
+
+
+def fingerprint(only: str | None) -> str:
+    """Of all that can change every page: the settings, this package, the list of pages."""
+    inputs = [ROOT / name for name in ("_config.yml", "_toc.yml", "constraints.txt")]
+    inputs += [*sorted((ROOT / "book").glob("*.py")), *sorted((ROOT / "book").glob("*.bib"))]
+    parts = [path.read_bytes() for path in inputs]
+    parts += [repr([only, repository_url(), *map(str, pages_of_the_book())]).encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def pages_of_the_book() -> Iterator[Path]:
+    """The sources of all pages."""
+    yield from sources()
+    yield from sorted((ROOT / "book").glob("*.md"))
+    yield from api.modules().values()
+
+
+def synchronize(new: Path, old: Path) -> None:
+    """Make a folder the same as another; a file that is the same already keeps its time."""
+    names = {path.relative_to(new) for path in new.rglob("*") if path.is_file()}
+    for path in list(old.rglob("*")):
+        if path.is_file() and path.relative_to(old) not in names:
+            path.unlink()
+    for name in names:
+        source, target = new / name, old / name
+        if target.exists() and target.read_bytes() == source.read_bytes():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+# --- the sources
+
+
+def lay_out(profile: str, work: Path, only: str | None = None) -> dict[str, dict[str, Any]]:
+    """Bring work/sources up to date; return the build's facts of each chapter."""
+    new = work / "new"
+    shutil.rmtree(new, ignore_errors=True)
+    facts = stage(profile, new)
+    if only:
+        toc = {"format": "jb-book", "root": "book/index", "chapters": [{"file": only}]}
+        (new / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+    synchronize(new, work / "sources")
+    shutil.rmtree(new)
+    return facts
+
+
+def stage(profile: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """Write the site's sources: the pages, and each executed chapter where its source stands."""
+    ignore = shutil.ignore_patterns("__pycache__", "*.py", "_generated")
+    shutil.copytree(ROOT / "book", folder / "book", ignore=ignore)
+    shutil.copy(ROOT / "_toc.yml", folder)
+    url = repository_url()
+    (folder / "notebooks").mkdir()
+    facts = {}
+    for source in sources():
+        notebook = nbformat.read(executed(profile, source.stem), as_version=4)
+        facts[source.stem] = dict(notebook.metadata["build"])
+        notebooks.fill_in_repository(notebook, url)
+        hide_default_parameters(notebook)
+        name_hidden_code(notebook)
+        nbformat.write(notebook, folder / "notebooks" / f"{source.stem}.ipynb")
+    text = yaml.safe_dump(settings(url, facts), allow_unicode=True)
+    (folder / "_config.yml").write_text(text, encoding="utf-8")
+
+    api.write(folder / "book")
+    generated = folder / "book" / "_generated"
+    written = {
+        "cards": cards(),
+        "times": times.page(profile, list(facts)),
+        "ledger": ledger.build(profile, facts),
+    }
+    for name, text in written.items():
+        (generated / f"{name}.md").write_text(text, encoding="utf-8")
+    return facts
+
+
+def settings(url: str, facts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The settings in _config.yml, with buttons only where they lead somewhere."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    config["repository"]["url"] = url
+    if url:
+        config["html"].update(use_repository_button=True, use_issues_button=True)
+    else:
+        del config["repository"]
+    if "github.com" not in url:  # Colab opens notebooks from GitHub
+        del config["launch_buttons"]
+    config["sphinx"]["config"]["book_facts"] = facts
+    return config
+
+
+def hide_default_parameters(notebook: nbformat.NotebookNode) -> None:
+    """Leave papermill's cell out of the page where it says what the chapter's own cell says."""
+    own = next((c.source for c in notebook.cells if "parameters" in c.metadata.get("tags", [])), "")
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        said = set(cell.source.splitlines()[1:])
+        if "injected-parameters" in tags and said <= set(own.splitlines()):
+            cell.metadata["tags"] = [*tags, "remove-cell"]
+
+
+def name_hidden_code(notebook: nbformat.NotebookNode) -> None:
+    """Say on the button of a figure's cell what it shows."""
+    for cell in notebook.cells:
+        options = cell.metadata.get("mystnb", {})
+        if "figure" in options and "hide-input" in cell.metadata.get("tags", []):
+            options["code_prompt_show"] = "Show the code that made this figure"
+
+
+def cards() -> str:
+    """The landing page's cards: a link for a chapter that exists, 'in preparation' for another."""
+    lines = ["::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: chapters", ""]
+    for number, chapter in enumerate(chapters()):
+        lines.append(f":::{{grid-item-card}} {number} · {chapter['title']}")
+        if chapter["written"]:
+            lines += [f":link: /notebooks/{chapter['file']}", ":link-type: doc"]
+        else:
+            lines.append(":class-card: planned")
+        paper = chapter["paper"] + ("" if chapter["written"] else " **In preparation.**")
+        lines += ["", chapter["summary"].strip(), "", "{.paper}", paper, ":::", ""]
+    return "\n".join([*lines, "::::", ""])
