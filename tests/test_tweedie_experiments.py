@@ -205,14 +205,6 @@ def test_all_variants_cost_the_same():
         assert counted.evaluations == 2 * 24, name
 
 
-def test_weights_come_back_as_they_were_packed():
-    shared = points.PointExperiment().training()
-    stack = training.Stack([shared.denoiser(r, methods.DIRECT) for r in range(2)])
-    again = methods.unpack(lambda: shared.denoiser(5, methods.DIRECT), methods.pack(stack))
-    x = randn(6, 2, dtype=torch.float32)
-    assert torch.equal(stack(x, 0.5), again(x, 0.5))
-
-
 # --- the experiments -----------------------------------------------------------------------------
 
 

@@ -24,8 +24,6 @@ __all__ = [
     "SURE",
     "Training",
     "objective",
-    "pack",
-    "unpack",
 ]
 
 CLEAN, NAIVE, SURE, AMBIENT, CONSISTENCY = "clean", "naive", "sure", "ambient", "consistency"
@@ -141,21 +139,5 @@ class Training:
             [self.denoiser(100 * seed + r, method) for r in numbers],
             objective(method, s_n, self.sigma_data, self.sigma_max, weight),
             list(sets), steps=self.steps, batch_size=self.batch // EVALUATIONS.get(method, 1),
-            lr=self.lr, ema=0.99, seed=[1000 * seed + r for r in numbers],
+            lr=self.lr, ema=0.99, seed=[1000 * seed + r for r in numbers], device="cpu",
         ).denoiser  # fmt: skip
-
-
-def pack(stack: Any) -> Tensor:
-    """Return the weights of a stack of R denoisers, (R, number of weights)."""
-    vectors = [nn.utils.parameters_to_vector(stack[r].parameters()) for r in range(len(stack))]
-    return torch.stack(vectors).detach().cpu()
-
-
-def unpack(make: Callable[[], nn.Module], weights: Tensor) -> training.Stack:
-    """Return the stack whose weights are packed in ``weights``; ``make`` builds one denoiser."""
-    stack = []
-    for vector in weights:
-        denoiser = make()
-        nn.utils.vector_to_parameters(vector, denoiser.parameters())
-        stack.append(denoiser)
-    return training.Stack(stack).requires_grad_(False).eval()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from companion import metrics, noise, samplers
+from companion.checkpoint import from_arrays, to_arrays
 from companion.experiments.results import Results, tidy
 from companion.experiments.tweedie.exact import mode_widths
 from companion.experiments.tweedie.methods import (
@@ -19,8 +19,6 @@ from companion.experiments.tweedie.methods import (
     DIRECT,
     METHODS,
     NAIVE,
-    pack,
-    unpack,
 )
 from companion.experiments.tweedie.points import DISTANCE, MODES, SMOKE, PointExperiment
 from companion.experiments.tweedie.variants import AmbientNetworks, Gradients, chosen
@@ -55,13 +53,14 @@ class Race(PointExperiment):
         weight = chosen(session, self) if self.weight is None else self.weight
         clean = self.clean_sets(session)
         seen, shared = self.noisy(session, clean), self.training()
-        tables, arrays = [], {}
+        tables: list = []
+        arrays: dict[str, Any] = {}
         for method in RACERS:
             sets = clean if method == CLEAN else seen
             stack = shared.fit(method, self.noise, sets, session.seed, weight)
             errors = self.errors(session, stack)
             tables.append(tidy(errors, self.axes(), measure="error", method=method))
-            arrays[method] = pack(stack)
+            arrays |= to_arrays({method: stack})
         return Results(tables, arrays, {"weight": weight, "evaluations": self.steps * self.batch})
 
 
@@ -138,7 +137,7 @@ class Samples(PointExperiment):
         """Widths and distances by method and seed; samples of the first seed."""
         race, shared = session.run(self.like(Race)), self.training()
         nets = {
-            method: unpack(partial(shared.denoiser, 0, method), race.tensor(method))
+            method: from_arrays(race.arrays, shared.denoiser(0, method), method)
             for method in RACERS
         }
         number = self.seeds * self.samples

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from companion import noise, objectives, training
+from companion.checkpoint import from_arrays, to_arrays
 from companion.experiments.results import Results, tidy
 from companion.experiments.tweedie.ablations import GRADIENTS
-from companion.experiments.tweedie.methods import AMBIENT, CONSISTENCY, objective, pack, unpack
+from companion.experiments.tweedie.methods import AMBIENT, CONSISTENCY, objective
 from companion.experiments.tweedie.points import MODES, SMOKE, PointExperiment
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class AmbientNetworks(PointExperiment):
         sets = self.noisy(session, self.clean_sets(session))
         stack = self.training().fit(AMBIENT, self.noise, sets, session.seed)
         table = tidy(self.errors(session, stack), self.axes(), measure="error", method=AMBIENT)
-        return Results(table, {"weights": pack(stack)})
+        return Results(table, to_arrays(stack))
 
 
 class FineTuning:
@@ -63,7 +63,7 @@ class FineTuning:
         self.sets = plan.noisy(session, plan.clean_sets(session))
         self.shared = plan.training()
         start = session.run(plan.like(AmbientNetworks))
-        self.start = unpack(partial(self.shared.denoiser, 0), start.tensor("weights"))
+        self.start = from_arrays(start.arrays, self.shared.denoiser(0))
 
     def __call__(
         self,
@@ -84,7 +84,7 @@ class FineTuning:
                 objective(method, *sizes, weight, **options),
                 self.sets, steps=self.steps if steps is None else steps,
                 batch_size=plan.batch // (2 if method == CONSISTENCY else 1),
-                lr=shared.lr / 2, ema=0.98, seed=1000 * self.session.seed + seed,
+                lr=shared.lr / 2, ema=0.98, seed=1000 * self.session.seed + seed, device="cpu",
             ).denoiser  # fmt: skip
         except training.TrainingDiverged:
             return None
@@ -260,7 +260,7 @@ class AmbientWeights(PointExperiment):
                 [shared.denoiser(100 * session.seed + r) for r in range(self.seeds)],
                 objectives.AmbientTweedie(self.noise, added, weight, shared.sigma_data),
                 sets, steps=shared.steps, batch_size=shared.batch, lr=shared.lr, ema=0.99,
-                seed=1000 * session.seed,
+                seed=1000 * session.seed, device="cpu",
             ).denoiser  # fmt: skip
             where = {"start": start, "weight": weight}
             tables.append(tidy(self.errors(session, stack), self.axes(), measure="error", **where))
