@@ -13,7 +13,9 @@ import operator
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-__all__ = ["choice", "finite", "number", "whole"]
+from torch import Tensor
+
+__all__ = ["batch", "choice", "finite", "number", "whole"]
 
 T = TypeVar("T")
 
@@ -123,6 +125,34 @@ def choice(name: str, value: T, allowed: Iterable[T]) -> T:
         return value
     listed = ", ".join(map(repr, options))
     raise ValueError(f"{name}: got {shown(value)}; allowed are {listed}")
+
+
+def batch(name: str, value: Any, at_least: int = 0) -> None:
+    """Raise unless a value is a batch: a floating-point tensor (B, *shape).
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    value : Tensor
+    at_least : int
+        Smallest number of samples B.
+
+    Raises
+    ------
+    ValueError
+        If it is of another type or shape, or has fewer samples.
+    """
+    if (
+        not isinstance(value, Tensor)
+        or not value.is_floating_point()
+        or value.ndim < 2
+        or len(value) < at_least
+    ):
+        few = f" with B of at least {at_least}" if at_least else ""
+        raise ValueError(
+            f"{name}: got {shown(value)}; allowed is a floating-point tensor (B, *shape){few}"
+        )
 
 
 def finite(name: str, x: Any) -> None:

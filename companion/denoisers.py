@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor, nn
 
 from companion import checks
@@ -64,9 +63,12 @@ class Noised:
     """
 
     def __init__(self, denoiser: Denoiser, sigma_noise: Tensor | float):
-        t = torch.as_tensor(sigma_noise)
-        if not ((t >= 0) & t.isfinite()).all():
-            raise ValueError(f"sigma_noise: got {sigma_noise!r}; allowed are numbers of at least 0")
+        if not isinstance(sigma_noise, Tensor):
+            sigma_noise = checks.number("sigma_noise", sigma_noise, at_least=0)
+        elif not ((sigma_noise >= 0) & sigma_noise.isfinite()).all():
+            raise ValueError(
+                f"sigma_noise: got {sigma_noise.tolist()}; allowed are finite numbers of at least 0"
+            )
         self.denoiser, self.sigma_noise = denoiser, sigma_noise
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
@@ -128,10 +130,14 @@ class DiffusersDenoiser(nn.Module):
     def __init__(self, unet: nn.Module, alphas_cumprod: Tensor, prediction_type: str = "epsilon"):
         super().__init__()
         checks.choice("prediction_type", prediction_type, ("epsilon", "v_prediction", "sample"))
-        if alphas_cumprod.ndim != 1 or len(alphas_cumprod) < 2:
+        if (
+            not isinstance(alphas_cumprod, Tensor)
+            or alphas_cumprod.ndim != 1
+            or len(alphas_cumprod) < 2
+        ):
             raise ValueError(
-                f"alphas_cumprod: got shape {tuple(alphas_cumprod.shape)}; "
-                "allowed is one dimension of two or more entries"
+                f"alphas_cumprod: got {checks.shown(alphas_cumprod)}; allowed is a tensor of one "
+                "dimension with two or more entries"
             )
         if not ((alphas_cumprod.diff() < 0).all() and alphas_cumprod[-1] > 0):
             raise ValueError("alphas_cumprod: allowed is a decreasing sequence between 1 and 0")

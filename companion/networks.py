@@ -13,6 +13,8 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from companion import checks
+
 __all__ = ["MLP", "Linear", "UNet", "seeded"]
 
 T = TypeVar("T")
@@ -22,7 +24,19 @@ def seeded(make: Callable[[], T], seed: int) -> T:
     """Call ``make`` with torch's global random state at ``seed``, and put the state back.
 
     Layers draw their first weights from the global state; this is how they get a seed.
+
+    Parameters
+    ----------
+    make : function without arguments
+        Builds what is returned.
+    seed : int, at least 0
+
+    Raises
+    ------
+    ValueError
+        If the seed is not such a number.
     """
+    seed = checks.whole("seed", seed, at_least=0)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return make()
@@ -32,7 +46,7 @@ class Linear(nn.Linear):
     """``nn.Linear`` that can hold the parameters of R runs, stacked along a new first dimension.
 
     Then the leading dimension of ``x`` is R equal parts, and each meets its own parameters in one
-    batched product. Networks of nothing but such layers are what ``training.Stack`` runs fastest.
+    batched product. Networks of nothing but such layers are what a ``Stack`` runs fastest.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,6 +55,10 @@ class Linear(nn.Linear):
             return super().forward(x)
         parts = x.reshape(len(self.weight), -1, x.shape[-1])
         return torch.baddbmm(self.bias.unsqueeze(1), parts, self.weight.mT).flatten(0, 1)
+
+
+def _shape(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(checks.whole("shape", size) for size in shape)
 
 
 class MLP(nn.Module):
@@ -57,7 +75,12 @@ class MLP(nn.Module):
     frequencies : int
         Cosine and sine pairs that encode the noise level (default 8).
     dropout : float
-        Share of hidden units dropped in training (default 0).
+        Share of hidden units dropped in training, below 1 (default 0).
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside of what is allowed.
     """
 
     frequency: Tensor
@@ -72,13 +95,11 @@ class MLP(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.shape = _shape(shape if isinstance(shape, Sequence) else [shape])
         dim = math.prod(self.shape)
-        for name, value in (
-            ("shape", dim), ("width", width), ("depth", depth), ("frequencies", frequencies)
-        ):  # fmt: skip
-            if value < 1:
-                raise ValueError(f"{name}: got {value!r}; allowed are whole numbers above 0")
+        width, depth = checks.whole("width", width), checks.whole("depth", depth)
+        frequencies = checks.whole("frequencies", frequencies)
+        dropout = checks.number("dropout", dropout, at_least=0, below=1)
         # Sines and cosines: sin(k pi/2 c) and, a quarter of a turn on, cos(k pi/2 c).
         self.register_buffer(
             "frequency", math.pi / 2 * torch.arange(1.0, frequencies + 1).repeat(2)
@@ -120,7 +141,12 @@ class UNet(nn.Module):
     attention : sequence of bool, optional
         Whether a resolution has self-attention (default: none but the middle block's).
     dropout : float
-        Share of activations dropped in training (default 0).
+        Share of activations dropped in training, below 1 (default 0).
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside of what is allowed.
     """
 
     def __init__(
@@ -134,14 +160,16 @@ class UNet(nn.Module):
         from diffusers import UNet2DModel
 
         super().__init__()
-        self.shape = tuple(shape)
+        self.shape = _shape(shape)
+        layers = checks.whole("layers", layers)
+        dropout = checks.number("dropout", dropout, at_least=0, below=1)
         attention = [False] * len(channels) if attention is None else list(attention)
         if len(self.shape) != 3 or any(n % 2 ** (len(channels) - 1) for n in self.shape[1:]):
             raise ValueError(
                 f"shape: got {self.shape} with {len(channels)} resolutions; allowed is (C, H, W) "
                 f"with H and W multiples of {2 ** (len(channels) - 1)}"
             )
-        if any(c % 8 for c in channels):
+        if any(checks.whole("channels", c) % 8 for c in channels):
             raise ValueError(f"channels: got {tuple(channels)}; allowed are multiples of 8")
         if len(attention) != len(channels):
             raise ValueError(

@@ -81,7 +81,8 @@ class GaussianMixture:
     def sample(
         self, n: int, generator: torch.Generator | None = None, *, device=None, dtype=None
     ) -> Tensor:
-        """Draw ``n`` points, (n, D)."""
+        """Draw ``n`` points, at least one, (n, D)."""
+        n = checks.whole("n", n)
         where = device if generator is None else generator.device
         index = torch.multinomial(self.weights.to(where), n, replacement=True, generator=generator)
         z = randn((n, self.dim), generator=generator, device=where, dtype=torch.float64)
@@ -146,11 +147,7 @@ class Empirical:
     """
 
     def __init__(self, data: Tensor, *, block: int = 4096):
-        if data.ndim < 2 or not len(data) or not data.is_floating_point():
-            raise ValueError(
-                f"data: got shape {tuple(data.shape)} of {data.dtype}; "
-                "allowed is a floating-point (N, *shape) with N of at least 1"
-            )
+        checks.batch("data", data, at_least=1)
         self.data = data
         self.block = checks.whole("block", block)
         self._flat = data.reshape(len(data), -1)
@@ -270,7 +267,8 @@ class Sphere:
         return f"Sphere(dim={self.dim}, ambient={self.ambient}, radius={self.radius:g})"
 
     def sample(self, n: int, generator: Generator = None, *, device=None, dtype=None) -> Tensor:
-        """Draw ``n`` points, (n, ambient)."""
+        """Draw ``n`` points, at least one, (n, ambient)."""
+        n = checks.whole("n", n)
         return self.project(
             randn((n, self.ambient), generator=generator, device=device, dtype=dtype)
         )

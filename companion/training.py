@@ -120,7 +120,7 @@ def fit(
         When a loss is not finite; names step, run, learning rate and range of sigma.
     """
     stacked = not isinstance(denoiser, nn.Module)
-    models = [denoiser] if isinstance(denoiser, nn.Module) else list(denoiser)
+    models = _networks(denoiser)
     runs = len(models)
     steps = checks.whole("steps", steps)
     checkpoint_every = checks.whole("checkpoint_every", checkpoint_every)
@@ -194,11 +194,20 @@ def _seeds(seed: int | Sequence[int], runs: int, stacked: bool) -> list[int]:
     return given if isinstance(seed, (list, tuple)) else [s + r for r, s in enumerate(given)]
 
 
+def _networks(denoiser: Any) -> list[nn.Module]:
+    if isinstance(denoiser, nn.Module):
+        return [denoiser]
+    if not isinstance(denoiser, Sequence) or not all(isinstance(d, nn.Module) for d in denoiser):
+        raise ValueError(
+            f"denoiser: got {checks.shown(denoiser)}; allowed is a module, or a sequence of modules"
+        )
+    return list(denoiser)
+
+
 def _check_data(datasets: Sequence[Any]) -> None:
-    for d in datasets:
-        if not isinstance(d, Tensor) or d.ndim < 2 or not len(d) or not d.is_floating_point():
-            given = f"shape {tuple(d.shape)} of {d.dtype}" if isinstance(d, Tensor) else type(d)
-            raise ValueError(f"data: got {given}; allowed is a floating-point tensor (N, *shape)")
+    for d in {id(d): d for d in datasets}.values():
+        checks.batch("data", d, at_least=1)
+        checks.finite("data", d)
         if d.shape[1:] != datasets[0].shape[1:]:
             raise ValueError(
                 f"data: got samples of shapes {tuple(datasets[0].shape[1:])} and "

@@ -53,6 +53,15 @@ def test_a_choice_lists_what_is_allowed():
         checks.choice("steps", True, (1, 2))
 
 
+def test_a_batch_is_a_floating_point_tensor_of_samples():
+    checks.batch("x", torch.zeros(0, 2))
+    for value in (torch.zeros(4), torch.zeros(4, 2).long(), [[1.0, 2.0]], "noise"):
+        with pytest.raises(ValueError, match=r"x: got .*; allowed is a floating-point tensor"):
+            checks.batch("x", value)
+    with pytest.raises(ValueError, match=r"\(0, 2\).*B of at least 1"):
+        checks.batch("x", torch.zeros(0, 2), at_least=1)
+
+
 def test_values_that_are_not_finite_are_located():
     x = torch.zeros(4, 3)
     checks.finite("data", x)

@@ -192,7 +192,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
         (lambda: oracles.GaussianMixture([[1.0], [2.0]], 1.0, [1.0, -1.0]), "weights: got"),
         (lambda: mixture().denoiser(torch.zeros(3, 2), 1.0), r"x: got shape \(3, 2\).*\(B, 1\)"),
         (lambda: mixture().denoiser(torch.zeros(3, 1), torch.ones(2)), r"sigma: got shape \(2,\)"),
-        (lambda: oracles.Empirical(torch.zeros(3)), r"data: got shape \(3,\)"),
+        (lambda: oracles.Empirical(torch.zeros(3)), r"data: got Tensor of shape \(3,\)"),
+        (lambda: mixture().sample(0), "n: got 0"),
         (lambda: oracles.Empirical(torch.zeros(3, 2, dtype=torch.int64)), "int64"),
         (lambda: oracles.Empirical(torch.zeros(3, 2), block=0), "block: got 0"),
         (

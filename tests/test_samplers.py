@@ -302,9 +302,9 @@ def test_global_random_state_is_left_alone(sampler):
         (torch.zeros(4, 2), [1.0], "sigmas: got 1 entries"),
         (torch.zeros(4, 2), [1.0, 2.0], "strictly decreasing"),
         (torch.zeros(4, 2), [2.0, 1.0, -1.0], "0 or more"),
-        (torch.zeros(4), [1.0, 0.0], r"x: got shape \(4,\)"),
+        (torch.zeros(4), [1.0, 0.0], r"x: got Tensor of shape \(4,\)"),
         (torch.zeros(4, 2, dtype=torch.int64), [1.0, 0.0], "int64"),
-        ("noise", [1.0, 0.0], "x: got str"),
+        ("noise", [1.0, 0.0], "x: got 'noise'"),
     ],
 )
 def test_bad_input(sampler, x, sigmas, message):

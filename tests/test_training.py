@@ -170,14 +170,17 @@ def test_two_processes_train_one_network_on_different_batches(tmp_path):
         ({"clip": 0.0}, "clip: got 0"),
         ({"ema": 1.0}, "ema: got 1"),
         ({"mixed_precision": "int8"}, "mixed_precision: got 'int8'"),
-        ({"data": torch.zeros(3)}, r"data: got shape \(3,\)"),
+        ({"data": torch.zeros(3)}, r"data: got Tensor of shape \(3,\)"),
         ({"data": torch.zeros(3, 2, dtype=torch.long)}, "int64"),
         ({"data": [DATA, DATA]}, "data: got a sequence of 2"),
         (
             {"denoiser": [network(), network()], "seed": [1, 2, 3]},
             "seed: got a sequence of 3.*2 runs",
         ),
+        ({"data": torch.full((3, 2), torch.nan)}, r"data: got nan at position \(0, 0\)"),
         ({"denoiser": []}, "denoisers: got none"),
+        ({"denoiser": "network"}, "denoiser: got 'network'; allowed is a module"),
+        ({"seed": -1}, "seed: got -1"),
     ],
 )
 def test_bad_input(change, message):

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from companion import checks
 from companion.denoisers import Denoiser
 from companion.noise import Generator, LogNormal, SigmaDistribution, corrupt
 
@@ -39,18 +40,23 @@ class DenoisingScoreMatching:
     """Squared error of the denoiser at random noise levels (eq-dsm).
 
     ``E[ w(sigma) ||D(x_0 + sigma eps, sigma) - x_0||^2 / d ]``; whatever the weight ``w > 0`` and
-    the law of ``sigma``, the minimum is the posterior mean at every level. Source: Vincent 2011;
-    with the weight and the law of Karras et al. 2022, table 1.
+    the distribution of ``sigma``, the minimum is the posterior mean at every level. Source: Vincent
+    2011; with the weight and the distribution of Karras et al. 2022, table 1.
 
     Parameters
     ----------
-    sigmas : law of sigma (default ``LogNormal()``: EDM's, for images in [-1, 1])
+    sigmas : distribution of sigma (default ``LogNormal()``: EDM's, for images in [-1, 1])
     weight : {"edm", "epsilon", "data"}
         "edm": ``(sigma^2 + sigma_data^2) / (sigma sigma_data)^2`` (default), one at the start of
         training at every level; "epsilon": ``1 / sigma^2``, the squared error of the noise, as in
         DDPM; "data": 1.
     sigma_data : float
         Standard deviation of the clean data, for the weight (default 0.5).
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside of what is allowed.
     """
 
     sigmas: SigmaDistribution = field(default_factory=LogNormal)
@@ -58,10 +64,13 @@ class DenoisingScoreMatching:
     sigma_data: float = 0.5
 
     def __post_init__(self):
-        if self.weight not in WEIGHTS:
-            raise ValueError(f"weight: got {self.weight!r}; allowed are {sorted(WEIGHTS)}")
-        if not self.sigma_data > 0:
-            raise ValueError(f"sigma_data: got {self.sigma_data!r}; allowed is a number above 0")
+        if not callable(getattr(self.sigmas, "sample", None)):
+            raise ValueError(
+                f"sigmas: got {checks.shown(self.sigmas)}; allowed is a distribution of noise "
+                "levels, such as noise.LogNormal()"
+            )
+        checks.choice("weight", self.weight, WEIGHTS)
+        checks.number("sigma_data", self.sigma_data, above=0)
 
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
         """Loss of each sample of the clean ``batch`` (B, *shape), (B,)."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from companion import checks
 from companion.denoisers import Denoiser
 from companion.noise import Generator, LogNormal, SigmaDistribution, corrupt, expand, randn_like
 from companion.objectives.denoising import (
@@ -28,10 +29,8 @@ TARGETS = ("x_0", "eps")
 
 
 def _check(gamma: float, target: str) -> None:
-    if not 0 <= gamma < math.inf:
-        raise ValueError(f"gamma: got {gamma!r}; allowed is a finite number of at least 0")
-    if target not in TARGETS:
-        raise ValueError(f"target: got {target!r}; allowed are {', '.join(map(repr, TARGETS))}")
+    checks.number("gamma", gamma, at_least=0)
+    checks.choice("target", target, TARGETS)
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,8 @@ class InputPerturbation:
 class NoisyData:
     """Any objective on data with fresh noise: ``x_0 + s xi`` is taken for clean (eq-xn-convolved).
 
-    What is learned is the law of the data convolved with ``N(0, s^2 I)``: too wide by ``s`` in
-    every direction. Source: noise as augmentation, such as Bishop 1995.
+    What is learned is the distribution of the data convolved with ``N(0, s^2 I)``: too wide by
+    ``s`` in every direction. Source: noise as augmentation, such as Bishop 1995.
 
     Parameters
     ----------
@@ -113,12 +112,11 @@ class NoisyData:
     objective: Objective = field(default_factory=DenoisingScoreMatching)
 
     def __post_init__(self):
-        if not 0 <= self.s < math.inf:
-            raise ValueError(f"s: got {self.s!r}; allowed is a finite number of at least 0")
+        checks.number("s", self.s, at_least=0)
 
     @property
     def sigmas(self) -> SigmaDistribution | None:
-        """Law of sigma of the objective, if it has one."""
+        """Distribution of sigma of the objective, if it has one."""
         return getattr(self.objective, "sigmas", None)
 
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
@@ -146,10 +144,9 @@ class Relabelled:
     """
 
     def __init__(self, denoiser: Denoiser, level: float = 1.0, shrink: float = 1.0):
-        for name, value in (("level", level), ("shrink", shrink)):
-            if not 0 < value < math.inf:
-                raise ValueError(f"{name}: got {value!r}; allowed is a finite number above 0")
-        self.denoiser, self.level, self.shrink = denoiser, float(level), float(shrink)
+        self.denoiser = denoiser
+        self.level = checks.number("level", level, above=0)
+        self.shrink = checks.number("shrink", shrink, above=0)
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Estimate the clean data behind ``x`` (B, *shape)."""

@@ -21,9 +21,10 @@ from diffusers import (
 )
 from torch import Tensor
 
+from companion import checks
 from companion.denoisers import Denoiser
 from companion.noise import check_sigmas
-from companion.samplers.sequential import Callback, Step, check_state
+from companion.samplers.sequential import Callback, Step
 
 __all__ = ["from_scheduler"]
 
@@ -92,7 +93,7 @@ def from_scheduler(scheduler: type, **config: Any) -> Callable[..., Tensor]:
     def sampler(
         denoiser: Denoiser, x: Tensor, sigmas: Tensor, *, callback: Callback | None = None
     ) -> Tensor:
-        check_state(x)
+        checks.batch("x", x)
         levels = check_sigmas(sigmas)
         steps = len(levels) - 1
         stepper = _at_levels(scheduler, levels, known)
@@ -117,14 +118,14 @@ def _at_levels(scheduler: type, levels: list[float], config: dict[str, Any]) -> 
     visited = torch.tensor(levels[:-1], dtype=torch.float64)
     alphas_cumprod = (1 / (1 + visited**2)).flip(0)
     betas = 1 - alphas_cumprod / torch.cat([alphas_cumprod.new_ones(1), alphas_cumprod[:-1]])
-    made = scheduler(num_train_timesteps=steps, trained_betas=betas.tolist(), **config)
-    made.set_timesteps(steps)
+    instance = scheduler(num_train_timesteps=steps, trained_betas=betas.tolist(), **config)
+    instance.set_timesteps(steps)
     # The constructor and set_timesteps round to float32: hand over the levels themselves.
-    made.alphas_cumprod = alphas_cumprod
-    made.final_alpha_cumprod = torch.tensor(1 / (1 + levels[-1] ** 2), dtype=torch.float64)
-    if hasattr(made, "sigmas"):
-        made.sigmas = torch.tensor(levels)
-    if hasattr(made, "set_begin_index"):
-        made.set_begin_index(0)
-    made.is_scale_input_called = True  # the state is scaled here
-    return made
+    instance.alphas_cumprod = alphas_cumprod
+    instance.final_alpha_cumprod = torch.tensor(1 / (1 + levels[-1] ** 2), dtype=torch.float64)
+    if hasattr(instance, "sigmas"):
+        instance.sigmas = torch.tensor(levels)
+    if hasattr(instance, "set_begin_index"):
+        instance.set_begin_index(0)
+    instance.is_scale_input_called = True  # the state is scaled here
+    return instance

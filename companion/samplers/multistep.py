@@ -20,7 +20,7 @@ from torch import Tensor
 
 from companion import checks
 from companion.denoisers import Denoiser
-from companion.samplers.sequential import Callback, Step, _levels
+from companion.samplers.sequential import Callback, Step, numbered_steps
 
 __all__ = ["deis", "dpmpp_2m", "dpmpp_3m", "unipc"]
 
@@ -94,16 +94,16 @@ def _denoised_steps(
     callback: Callback | None,
 ) -> Tensor:
     answers: list[Tensor] = []
-    seen: list[float] = []
-    for i, (sigma, below) in _levels(x, sigmas):
+    levels: list[float] = []
+    for i, (sigma, below) in numbered_steps(x, sigmas):
         denoised = denoiser(x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
-        answers, seen = [denoised, *answers[: order - 1]], [sigma, *seen[: order - 1]]
+        answers, levels = [denoised, *answers[: order - 1]], [sigma, *levels[: order - 1]]
         if below == 0:
             x = denoised
         else:
-            x = torch.lerp(_combined(answers, weights(seen, below)), x, below / sigma)
+            x = torch.lerp(_combined(answers, weights(levels, below)), x, below / sigma)
     return x
 
 
@@ -172,16 +172,16 @@ def deis(
     """
     order = checks.whole("order", order, 1, 3)
     noises: list[Tensor] = []
-    seen: list[float] = []
-    for i, (sigma, below) in _levels(x, sigmas):
+    levels: list[float] = []
+    for i, (sigma, below) in numbered_steps(x, sigmas):
         denoised = denoiser(x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
         if below == 0:
             return denoised
         noises = [(x - denoised).div_(sigma), *noises[: order - 1]]
-        seen = [sigma, *seen[: order - 1]]
-        x = x.add(_combined(noises, polynomial_weights(seen, below)), alpha=below - sigma)
+        levels = [sigma, *levels[: order - 1]]
+        x = x.add(_combined(noises, polynomial_weights(levels, below)), alpha=below - sigma)
     return x
 
 
@@ -213,21 +213,21 @@ def unipc(
     """
     checks.choice("variant", variant, ("bh1", "bh2"))
     answers: list[Tensor] = []
-    seen: list[float] = []
+    levels: list[float] = []
     start = x  # corrected state at the level before
-    for i, (sigma, below) in _levels(x, sigmas):
+    for i, (sigma, below) in numbered_steps(x, sigmas):
         denoised = denoiser(x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
         if answers:
-            weights = _corrector(seen, sigma, variant)
+            weights = _corrector(levels, sigma, variant)
             mixed = _combined([denoised, *answers], weights)
-            x = torch.lerp(mixed, start, sigma / seen[0])
-        answers, seen, start = [denoised, *answers[:1]], [sigma, *seen[:1]], x
+            x = torch.lerp(mixed, start, sigma / levels[0])
+        answers, levels, start = [denoised, *answers[:1]], [sigma, *levels[:1]], x
         if below == 0:
             x = denoised
         else:
-            mixed = _combined(answers, _predictor(seen, below, variant))
+            mixed = _combined(answers, _predictor(levels, below, variant))
             x = torch.lerp(mixed, x, below / sigma)
     return x
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from companion import checks
 from companion.denoisers import Denoiser
 from companion.noise import Generator, check_sigmas, randn_like
-from companion.samplers.sequential import check_state
 
 __all__ = ["PicardIteration", "picard"]
 
@@ -88,7 +87,7 @@ def picard(
     ValueError
         If the window, the number of iterations or the tolerance is not as above.
     """
-    check_state(x)
+    checks.batch("x", x)
     levels = check_sigmas(sigmas)
     steps = len(levels) - 1
     window = steps if window is None else checks.whole("window", window)

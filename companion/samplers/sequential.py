@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
+from companion import checks
 from companion.denoisers import Denoiser
 from companion.noise import Generator, check_sigmas, randn_like
 
@@ -32,17 +33,9 @@ class Step(NamedTuple):
 Callback: TypeAlias = Callable[[Step], object]
 
 
-def check_state(x: Tensor) -> None:
-    """Raise unless ``x`` is a batch of floating-point states."""
-    if not isinstance(x, Tensor) or x.ndim < 2 or not x.is_floating_point():
-        given = (
-            f"shape {tuple(x.shape)} of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
-        )
-        raise ValueError(f"x: got {given}; allowed is a floating-point tensor (B, *shape)")
-
-
-def _levels(x: Tensor, sigmas: Tensor):
-    check_state(x)
+def numbered_steps(x: Tensor, sigmas: Tensor) -> Iterator[tuple[int, tuple[float, float]]]:
+    """Check state and schedule; return number, level and the level below of each step."""
+    checks.batch("x", x)
     return enumerate(pairwise(check_sigmas(sigmas)))
 
 
@@ -72,7 +65,7 @@ def ddim(
     ValueError
         If ``x`` is not a floating-point batch or ``sigmas`` is not a schedule.
     """
-    for i, (sigma, below) in _levels(x, sigmas):
+    for i, (sigma, below) in numbered_steps(x, sigmas):
         denoised = denoiser(x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
@@ -102,9 +95,8 @@ def ddpm(
     noise_scale : float, at least 0
         Factor of the fresh noise: 1 is DDPM (default), 0 its mean alone (not DDIM).
     """
-    if not 0 <= noise_scale < math.inf:
-        raise ValueError(f"noise_scale: got {noise_scale!r}; allowed is a number of at least 0")
-    for i, (sigma, below) in _levels(x, sigmas):
+    noise_scale = checks.number("noise_scale", noise_scale, at_least=0)
+    for i, (sigma, below) in numbered_steps(x, sigmas):
         denoised = denoiser(x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
@@ -129,7 +121,7 @@ def heun(
     Each step costs two evaluations, the step to ``sigma = 0`` one. Source: Karras et al. 2022,
     algorithm 1. Parameters are those of ``ddim``; 2 N - 1 evaluations when ``sigmas`` ends at 0.
     """
-    for i, (sigma, below) in _levels(x, sigmas):
+    for i, (sigma, below) in numbered_steps(x, sigmas):
         denoised = denoiser(x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
@@ -162,10 +154,9 @@ def gradient_estimation(
     gamma : float
         Weight of the present direction: 2 (default) is the paper's choice, 1 is DDIM.
     """
-    if not math.isfinite(gamma):
-        raise ValueError(f"gamma: got {gamma!r}; allowed is a finite number")
+    gamma = checks.number("gamma", gamma)
     before: Tensor | None = None
-    for i, (sigma, below) in _levels(x, sigmas):
+    for i, (sigma, below) in numbered_steps(x, sigmas):
         denoised = denoiser(x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
