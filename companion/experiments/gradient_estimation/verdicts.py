@@ -43,6 +43,8 @@ __all__ = ["kept_within", "lemma", "verdicts"]
 NEAR_PROJECTION = 0.5
 """Largest error, relative to the distance, of a denoiser that still projects."""
 
+GAP = "Through the gap where digits are decided, it is not a projection."
+
 ROUNDING = 1e-6
 """Largest relative gap between a step of DDIM and a gradient step in float32."""
 
@@ -98,8 +100,8 @@ def orthogonal(shares: Results, paths: Results) -> Claim:
         f"Noise is orthogonal up to d / n, exactly; for digits that is {share:.0%} along the data "
         f"if {energy:.0%} of the local variance counts. The best denoiser of the digits is off the "
         f"projection by {median:.2f} of the distance at the worst level of a median path, "
-        f"{worst:.2f} on the worst path, and almost nothing below and above. Through the gap where "
-        "digits are decided, it is not a projection.",
+        f"{worst:.2f} on the worst path, and almost nothing below and above. "
+        f"{'' if verdict == 'supported' else GAP}".rstrip(),
         answer=answers[verdict],
         effect=median,
         data=f"{paths.facts['images']} digits, {paths.facts['paths']} paths",
@@ -169,7 +171,8 @@ def admissible(paths: Results, descents: Results) -> Claim:
     return Claim(
         "projection-admissible",
         verdict,
-        f"Paths within the nu of the 50-step run, all the way: {told}. It takes enough steps.",
+        f"Paths within the nu of the 50-step run, all the way: {told}. "
+        f"{'It takes enough steps.' if verdict != 'supported' else ''}".rstrip(),
         answer=answers[verdict],
         data=f"{descents.facts['images']} digits, exact denoiser",
         figure="fig-ov-admissible",
@@ -237,7 +240,7 @@ def gamma_above_one(sweep: Results) -> Claim:
     answers = {
         "supported": f"Yes: by error, the best gamma was {lowest:.2f} to {highest:.2f}.",
         "supported in part": "In some cases; in others the best gamma may be 1 or less.",
-        "not supported": "No: the best gamma was nowhere above 1.",
+        "not supported": "No: the best gamma was nowhere clearly above 1.",
     }
     steps = ", ".join(map(str, whole(sweep, "steps")))
     return Claim(
@@ -269,9 +272,10 @@ def gamma_two(race: Results, sweep: Results, order: Results) -> Claim:
         "projection-gamma-two",
         verdict,
         f"It is faster than DDIM where few steps are taken ({won.better} of {won.number} "
-        f"comparisons), but 2 is not the best value: that is {ends[0]} at N = {steps[0]} and "
-        f"{ends[1]} at N = {steps[-1]} ({'; '.join(PROBLEMS)}). For many steps it is 1.5, and 2 is "
-        f"as far off as DDIM (sizes {order.value(measure='sizes'):.2f} : 1, cosine "
+        f"comparisons), {'and 2 is' if is_best else 'but 2 is not'} the best value: that is "
+        f"{ends[0]} at N = {steps[0]} and {ends[1]} at N = {steps[-1]} "
+        f"({'; '.join(PROBLEMS)}). For many steps it is 1.5, and 2 is as far off as DDIM "
+        f"(sizes {order.value(measure='sizes'):.2f} : 1, cosine "
         f"{order.value(measure='cosine'):.2f}).",
         answer=answers[verdict],
         interval=best[DIGITS, steps[-1]],
@@ -291,7 +295,7 @@ def state_of_the_art(race: Results, images: Mapping[str, Results | None]) -> Cla
     answers = {
         "supported": "Yes, at this scale: nearer to the flow than its rivals, never farther.",
         "supported in part": "In part: more often nearer than its rivals than farther.",
-        "not supported": "No, at this scale: DPM-Solver++, UniPC and DEIS are mostly nearer.",
+        "not supported": "Not at this scale: DPM-Solver++, UniPC, DEIS win at least as often.",
     }
     floors = {m: within_real(race, m, few) for m in ("gradient_estimation", *RIVALS)}
     return Claim(
