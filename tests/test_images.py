@@ -1,23 +1,33 @@
-"""What the image experiments share: settings, the cache of trained networks, studies by profile."""
+"""What the image experiments share: settings, the cache of trained networks, records by profile."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
-from companion import data, images, noise, objectives, records, samplers
+from companion import data, noise, objectives, samplers
+from companion.experiments import Experiment, Results, Session, images, tidy
+from companion.experiments import session as sessions
+from companion.experiments.images import ImageExperiment, Setting, recipe
 
-SMALL = images.recipe("digits", "smoke")
+SMALL = ImageExperiment(**recipe("digits", "smoke"))
 
 
 @pytest.fixture(autouse=True)
 def _elsewhere(monkeypatch, tmp_path):
-    """Keep records and trained networks of a test to itself."""
-    monkeypatch.setenv("COMPANION_RESULTS", str(tmp_path / "results"))
-    monkeypatch.setenv("COMPANION_TRAINED", str(tmp_path / "trained"))
+    """Keep records, results and trained networks of a test to itself."""
+    for name in ("results", "trained", "memory"):
+        monkeypatch.setenv(f"COMPANION_{name.upper()}", str(tmp_path / name))
     monkeypatch.setenv("COMPANION_PROGRESS", "0")
+
+
+def changed(**settings):
+    return dataclasses.replace(SMALL, **settings)
 
 
 def weights(denoiser):
@@ -28,9 +38,9 @@ def weights(denoiser):
 
 
 def test_a_network_is_trained_once_for_all_that_ask_for_it(tmp_path):
-    first = images.Setting(SMALL, cache=tmp_path)
+    first = Setting(SMALL, cache=tmp_path)
     a = first.fit(first.plain(), 0)
-    second = images.Setting(SMALL, cache=tmp_path)
+    second = Setting(SMALL, cache=tmp_path)
     b = second.fit(second.plain(), 0)
     assert torch.equal(weights(a), weights(b))
     first, second = (s.report()["trainings"][0] for s in (first, second))
@@ -46,17 +56,17 @@ def test_a_network_is_trained_once_for_all_that_ask_for_it(tmp_path):
         {"steps": 4},
         {"lr": 2e-3},
         {"batch": 8},
-        {"seen": True},
+        {"images": True},
         {"start": True},
     ],
     ids=lambda change: next(iter(change)),
 )
 def test_whatever_differs_is_trained_anew(tmp_path, change):
-    setting = images.Setting(SMALL, cache=tmp_path)
+    setting = Setting(SMALL, cache=tmp_path)
     plain = {"objective": setting.plain(), "seed": 0}
     before = setting.fit(**plain)
-    if "seen" in change:
-        change = {"seen": data.FrozenNoise(setting.train, 0.2, seed=0).noisy}
+    if "images" in change:
+        change = {"images": data.FrozenNoise(setting.train, 0.2, seed=0).noisy}
     if "start" in change:
         change = {"start": before}
     after = setting.fit(**{**plain, **change})
@@ -66,22 +76,23 @@ def test_whatever_differs_is_trained_anew(tmp_path, change):
 
 
 def test_digits_are_not_kept_unless_asked(tmp_path):
-    setting = images.Setting(SMALL)
+    setting = SMALL.setting()
     setting.fit(setting.plain(), 0)
     assert not images.cache_folder().exists()
     assert images.cache_folder() == tmp_path / "trained"
 
 
 def test_shrunken_images_are_means_of_their_pixels():
-    whole, half = images.Setting(SMALL), images.Setting({**SMALL, "shrink": 2})
-    assert half.shape == (1, 4, 4) and len(half.train) == len(whole.train) == SMALL["images"]
+    whole, half = Setting(SMALL), Setting(changed(shrink=2))
+    assert half.shape == (1, 4, 4) and len(half.train) == len(whole.train) == SMALL.images
     corner = whole.train[:, 0, :2, :2].mean((1, 2))
     torch.testing.assert_close(half.train[:, 0, 0, 0], corner)
-    assert half.spread == pytest.approx(float(half.train.std()))
+    assert half.data_std == pytest.approx(float(half.train.std()))
+    assert (whole.title, half.title) == ("Digits (8 × 8)", "Digits (8 × 8) at 4 × 4")
 
 
 def test_draw_splits_the_noise_and_keeps_its_order():
-    setting = images.Setting({**SMALL, "rows": 5})
+    setting = Setting(changed(sample_batch=5))
     z = setting.noise(12, 3)
     torch.testing.assert_close(setting.noise(12, 3), z)
     sizes = []
@@ -96,7 +107,7 @@ def test_draw_splits_the_noise_and_keeps_its_order():
 
 def test_error_is_that_of_the_denoiser_given():
     """A denoiser that answers with its input is off by the noise; one that is right, by nothing."""
-    setting = images.Setting(SMALL)
+    setting = Setting(SMALL)
     assert setting.error(lambda x, sigma: x, 0.3) == pytest.approx(0.3, rel=0.02)
     number = len(setting.test)
     torch.testing.assert_close(
@@ -105,7 +116,7 @@ def test_error_is_that_of_the_denoiser_given():
 
 
 def test_frechet_of_real_images_is_the_floor_and_broken_samples_are_nan():
-    setting = images.Setting({**SMALL, "classifier_steps": 30})
+    setting = Setting(changed(classifier_steps=30))
     assert setting.frechet(setting.test) == pytest.approx(0.0, abs=1e-3)
     assert setting.floor(80) == setting.frechet(setting.train[:80]) > 0.01
     assert setting.frechet(setting.noise(80, 0)) > 2 * setting.floor(80)
@@ -115,7 +126,7 @@ def test_frechet_of_real_images_is_the_floor_and_broken_samples_are_nan():
 
 
 def test_the_report_counts_the_network_and_measures_the_machine():
-    setting = images.Setting(SMALL)
+    setting = Setting(SMALL)
     setting.fit(setting.plain(), 0)
     report = setting.report()
     speed = report["speed"]
@@ -123,102 +134,166 @@ def test_the_report_counts_the_network_and_measures_the_machine():
     assert speed["share"] == speed["rate"] / speed["matrix_rate"]
     assert "Digits" in report["classifier"]
     # By hand: the first convolution alone, three passes but for the gradient of the input.
-    first = 2 * 2 * 64 * 9 * SMALL["channels"][0]
+    first = 2 * 2 * 64 * 9 * SMALL.channels[0]
     assert speed["operations_per_image"] > 20 * first
     json.dumps(report)
 
 
-def test_weights_go_into_a_record_and_come_back(tmp_path):
-    setting = images.Setting(SMALL)
-    denoiser = setting.fit(setting.plain(), 0)
-    arrays = images.packed(denoiser)
-    assert arrays["weights"].dtype == torch.float16
-    metrics = {"shape": list(setting.shape), "spread": setting.spread}
-    record = records.Record("w", SMALL, metrics, arrays, {})
-    record.save(tmp_path)
-    back = images.restored(records.load("w", tmp_path))
-    x = setting.train[:4]
-    torch.testing.assert_close(back(x, 0.5), denoiser(x, 0.5), atol=2e-3, rtol=0)
-    assert images.packed(denoiser, limit=100) == {}
-    assert images.restored(records.Record("w", SMALL, metrics, {}, {})) is None
+@dataclass(frozen=True)
+class Trained(ImageExperiment):
+    """One network, whose weights travel with the results."""
+
+    recorded: ClassVar[bool] = False
+    sizes: ClassVar[dict[str, Any]] = {"smoke": recipe("digits", "smoke")}
+
+    def run(self, session):
+        setting = self.setting()
+        denoiser = setting.fit(setting.plain(), session.seed)
+        x = setting.train[:4]
+        facts = {"shape": list(setting.shape), "data_std": setting.data_std}
+        arrays = {**images.packed(denoiser), "x": x, "denoised": denoiser(x, 0.5)}
+        return Results(tidy([0.0], {"seed": [0]}), arrays, facts)
+
+
+def test_weights_go_into_results_and_come_back():
+    session = Session("smoke")
+    session.run(Trained)
+    results = session.run(Trained)  # from memory, as a record would be
+    assert results.tensor("weights").dtype == torch.float16
+    back = images.restored(results)
+    answer = back(results.tensor("x"), 0.5)
+    torch.testing.assert_close(answer, results.tensor("denoised"), atol=2e-3, rtol=0)
+    assert images.packed(back, limit=100) == {}
+    assert images.restored(dataclasses.replace(results, arrays={})) is None
 
 
 def test_a_recipe_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="got 'mnist' with 'huge'; allowed are 'digits' with"):
-        images.recipe("mnist", "huge")
+        recipe("mnist", "huge")
+
+
+def test_a_recipe_takes_what_one_experiment_adds():
+    assert recipe("mnist", "gpu", steps=7) == {**recipe("mnist", "gpu"), "steps": 7}
+    ImageExperiment(**recipe("cifar10", "gpu"))
 
 
 def test_samplers_run_on_a_setting():
-    setting = images.Setting(SMALL)
+    setting = Setting(SMALL)
     denoiser = setting.fit(setting.plain(), 0)
     sigmas = noise.log_linear(3, 40.0, 0.1)
     out = setting.draw(lambda p, _: samplers.ddim(denoiser, 40 * p, sigmas), setting.noise(70, 0))
     assert out.shape == (70, *setting.shape) and out.isfinite().all()
 
 
-# --- study
+# --- records by profile
 
 
-def count(config):
-    """Take the place of an experiment."""
-    return {"steps": config["steps"]}, {}
+@dataclass(frozen=True)
+class Count(ImageExperiment):
+    """Takes the place of an experiment."""
+
+    sizes: ClassVar[dict[str, Any]] = {
+        "gpu": [{"data": "digits", "steps": 1000}],
+        "long": {"data": "digits", "steps": 100, "shrink": 2},
+        "smoke": {"data": "digits", "steps": 1},
+    }
+
+    def run(self, session):
+        return Results(tidy([self.steps], {"seed": [0]}, measure="steps"))
 
 
-GPU, LONG, SMOKE = ({"data": "digits", "steps": n} for n in (1000, 100, 1))
-SIZES = {"gpu": [GPU], "long": [{**LONG, "shrink": 2}], "smoke": [SMOKE]}
+@dataclass(frozen=True)
+class Same(Count):
+    """One size for both."""
+
+    sizes: ClassVar[dict[str, Any]] = {
+        "gpu": [{"data": "digits", "steps": 1000}],
+        "long": [{"data": "digits", "steps": 1000}],
+    }
 
 
-def test_a_study_runs_at_the_size_of_the_profile_and_shows_the_rest():
-    assert not any(images.study("s", count, SIZES, "cpu").values())
-    made = images.study("s", count, SIZES, "long").made
-    assert [r.name for r in made.values()] == ["s-digits-long"]
-    shown = images.study("s", count, SIZES, "cpu")
-    assert [bool(r) for r in shown.values()] == [False, True]
-    assert shown.made["Digits (8 × 8) at 4 × 4"].metrics == {"steps": 100}
-    images.study("s", count, SIZES, "gpu")
-    both = images.study("s", count, SIZES, "cpu")
-    assert [r.metrics["steps"] for r in both.values()] == [1000, 100]
-    assert not any(r.stale for r in both.values())
+@dataclass(frozen=True)
+class Photographs(Count):
+    """Of a data set that has a smaller version."""
+
+    sizes: ClassVar[dict[str, Any]] = {"gpu": [{"data": "cifar10", "steps": 5}]}
 
 
-def test_a_smoke_run_leaves_nothing_behind(tmp_path):
-    found = images.study("s", count, SIZES, "smoke")
-    assert [r.metrics["steps"] for r in found.made.values()] == [1]
+def steps(shown):
+    return {name: int(r.value(measure="steps")) for name, r in shown.items_there()}
+
+
+def names(tmp_path):
+    return sorted(path.stem for path in (tmp_path / "results").glob("*.json"))
+
+
+def test_records_are_made_at_the_size_of_the_profile_and_the_rest_is_shown(tmp_path):
+    assert list(Session("cpu").records(Count).values()) == [None, None]
+    Session("long").records(Count)
+    assert names(tmp_path) == ["test_images.count-digits-long"]
+    shown = Session("cpu").records(Count)
+    assert steps(shown) == {"Digits (8 × 8) at 4 × 4": 100} and len(shown) == 2
+    Session("gpu").records(Count)
+    both = Session("cpu").records(Count)
+    assert list(steps(both).values()) == [1000, 100]
+    assert not any(r.stale for r in both.there().values())
+
+
+def test_a_smoke_run_leaves_no_record(tmp_path):
+    shown = Session("smoke").records(Count)
+    assert steps(shown) == {"Digits (8 × 8), smoke run": 1}
     assert not (tmp_path / "results").exists()
 
 
-def test_a_study_of_one_size_has_one_record_whichever_profile_made_it():
-    same = {"gpu": [GPU], "long": [GPU]}
-    first = images.study("s", count, same, "long").made
-    assert [r.name for r in first.values()] == ["s-digits"]
-    assert images.study("s", count, same, "cpu").made == first
-    assert len(images.study("s", count, same, "gpu")) == 1
+def test_one_size_has_one_record_whichever_profile_made_it(tmp_path):
+    Session("long").records(Same)
+    assert names(tmp_path) == ["test_images.same-digits"]
+    for profile in ("cpu", "gpu"):
+        assert steps(Session(profile).records(Same)) == {"Digits (8 × 8)": 1000}
 
 
-def test_a_study_says_where_its_records_came_from_and_what_is_missing():
-    images.study("s", count, SIZES, "long")
-    shown = images.study("s", count, SIZES, "cpu")
-    for text in (repr(shown), shown._repr_html_()):
-        assert "Recorded on CPU" in text and "ot yet recorded" in text
-        assert "s-digits" in text and "gpu" in text
+def test_records_say_where_they_came_from_and_what_is_missing():
+    Session("long").records(Count)
+    shown = Session("cpu").records(Count)
+    for text in (str(shown), repr(shown), shown._repr_html_()):
+        assert "Recorded on CPU" in text and "Not yet recorded" in text
+        assert "Digits (8 × 8) at 4 × 4" in text
+        assert "commit" in text
 
 
-def test_cifar10_falls_back_to_its_jpeg_version_under_its_own_name(monkeypatch):
-    monkeypatch.setattr(images, "_available", lambda name: name == "cifar10-jpeg")
-    sizes = {"gpu": [{"data": "cifar10", "steps": 5}]}
-    made = images.study("s", count, sizes, "gpu").made
-    assert [(name, r.name) for name, r in made.items()] == [
-        ("CIFAR-10 (JPEG q75)", "s-cifar10-jpeg")
-    ]
-    assert images.study("s", count, sizes, "cpu").made == made
+def test_cifar10_falls_back_to_its_jpeg_version_under_its_own_name(monkeypatch, tmp_path):
+    monkeypatch.setattr(sessions, "_available", lambda name: name == "cifar10-jpeg")
+    assert steps(Session("gpu").records(Photographs)) == {"CIFAR-10 (JPEG q75)": 5}
+    assert names(tmp_path) == ["test_images.photographs-cifar10-jpeg"]
+    assert steps(Session("cpu").records(Photographs)) == {"CIFAR-10 (JPEG q75)": 5}
 
 
-def test_without_its_data_a_study_shows_the_record(monkeypatch):
-    images.study("s", count, SIZES, "gpu")
-    monkeypatch.setattr(images, "_available", lambda name: False)
-    assert images.study("s", count, SIZES, "gpu").made["Digits (8 × 8)"].metrics["steps"] == 1000
+def test_without_its_data_the_record_is_shown(monkeypatch):
+    Session("gpu").records(Count)
+    monkeypatch.setattr(sessions, "_available", lambda name: False)
+    assert steps(Session("gpu", 1).records(Count))["Digits (8 × 8)"] == 1000
 
 
-def test_a_size_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="configs: got the size 'huge'"):
-        images.study("s", count, {"huge": [GPU]}, "cpu")
+def test_data_that_cannot_be_had_are_named_not_fatal(monkeypatch, capsys):
+    def nothing(name, split):
+        raise data.DataError("mnist: no network")
+
+    monkeypatch.setattr(sessions.data, "images", nothing)
+    assert list(Session("gpu").records(Count).values()) == [None, None]
+    assert "mnist: no network" in capsys.readouterr().out
+
+
+def test_what_is_not_recorded_is_run_instead():
+    with pytest.raises(ValueError, match=r"trained is not recorded: use session.run\(\)"):
+        Session("cpu").records(Trained)
+
+
+def test_a_setting_that_is_none_is_refused():
+    @dataclass(frozen=True)
+    class Wrong(Experiment):
+        """Sizes name a setting that it has not."""
+
+        sizes: ClassVar[dict[str, Any]] = {"smoke": {"step": 1}}
+
+    with pytest.raises(TypeError, match="unexpected keyword argument 'step'"):
+        Wrong.planned("smoke")

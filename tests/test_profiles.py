@@ -8,7 +8,9 @@ import types
 import pytest
 import torch
 
-from companion import devices, profiles, progress
+from companion import devices, progress
+from companion.experiments.experiment import PROFILES
+from companion.experiments.session import choose, start
 
 
 @pytest.fixture
@@ -28,36 +30,47 @@ def colab(monkeypatch):
 def test_outside_of_colab_the_profile_stays(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("COMPANION_PROFILE", "gpu")
-    assert [profiles.choose(name) for name in profiles.PROFILES] == list(profiles.PROFILES)
+    assert [choose(name) for name in PROFILES] == list(PROFILES)
     assert capsys.readouterr().out == ""
 
 
 def test_in_colab_the_machine_chooses(colab, capsys):
     colab("Tesla T4")
-    assert profiles.choose("cpu") == "gpu"
+    assert choose("cpu") == "gpu"
     said = capsys.readouterr().out
     assert "Tesla T4, 15 GiB: profile 'gpu'" in said and "COMPANION_PROFILE=cpu" in said
     colab(None)
-    assert profiles.choose("cpu") == "cpu"
+    assert choose("cpu") == "cpu"
     assert "no GPU: profile 'cpu'" in capsys.readouterr().out
 
 
 def test_in_colab_a_reader_who_has_chosen_is_heard(colab, monkeypatch, capsys):
     colab("Tesla T4")
-    assert profiles.choose("smoke") == "smoke" and profiles.choose("gpu") == "gpu"
+    assert choose("smoke") == "smoke" and choose("gpu") == "gpu"
     assert capsys.readouterr().out == ""
     monkeypatch.setenv("COMPANION_PROFILE", "cpu")
-    assert profiles.choose("cpu") == "cpu"
+    assert choose("cpu") == "cpu"
     assert "as COMPANION_PROFILE says" in capsys.readouterr().out
 
 
 def test_a_profile_that_is_none_is_refused(colab, monkeypatch):
     colab(None)
     with pytest.raises(ValueError, match="profile: got 'tpu'; allowed are 'smoke', 'cpu'"):
-        profiles.choose("tpu")
+        choose("tpu")
     monkeypatch.setenv("COMPANION_PROFILE", "fast")
     with pytest.raises(ValueError, match="COMPANION_PROFILE: got 'fast'"):
-        profiles.choose("cpu")
+        choose("cpu")
+
+
+def test_a_chapter_starts_with_the_house_style(colab):
+    import matplotlib
+
+    colab(None)
+    with matplotlib.rc_context():
+        session = start("cpu", 3)
+        assert not matplotlib.rcParams["axes.spines.top"]
+    assert (session.profile, session.seed, session.smoke) == ("cpu", 3, False)
+    assert session.generator(7).initial_seed() == 3007
 
 
 @pytest.mark.parametrize("capability, precision", [((7, 5), "fp16"), ((8, 0), "bf16")])
