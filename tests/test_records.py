@@ -1,35 +1,47 @@
-import importlib.util
-import itertools
+"""Results on disk: they come back, damage is named, a kill loses nothing; where they came from."""
+
 import json
-import linecache
 import math
 import os
 import re
 import subprocess
 import sys
 import textwrap
-import types
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from companion import records
-from companion.records import Missing, Record, RecordError, fingerprint, load, run
+from companion.experiments import Results, records, tidy
+from companion.experiments.provenance import provenance
+from companion.experiments.records import LIMIT, RecordError, load, save
 
 
-def experiment(config):
-    """Do what the tests run."""
-    x = torch.arange(config["n"], dtype=torch.float32)
-    return {"mean": x.mean(), "seeds": [1, 2.5]}, {"x": x, "half": x.bfloat16()}
+def toy(n=4, **facts):
+    """Results of a small experiment, as a session fills them in."""
+    x = torch.arange(n, dtype=torch.float32)
+    return Results(
+        tidy([x.mean()], {"seed": [0]}, measure="mean"),
+        {"x": x, "half": x.bfloat16()},
+        {"seeds": [1, 2.5], **facts},
+        experiment="toy.mean",
+        settings={"n": n, "name": "a"},
+        profile="cpu",
+        provenance=provenance(seconds=0.5, code="abc"),
+    )
+
+
+def mean(folder, name="toy"):
+    return load(name, folder).value(measure="mean")
 
 
 @pytest.fixture
 def saved(tmp_path):
-    run("toy", experiment, {"n": 4, "name": "a"}, live=True, folder=tmp_path)
+    save(toy(), "toy", tmp_path)
     return tmp_path
 
 
@@ -37,42 +49,65 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-# --- saving and loading ---
+# --- saving and loading
 
 
 def test_round_trip(saved):
-    record = run("toy", experiment, {"n": 4, "name": "a"}, live=False, folder=saved)
-    assert record.metrics == {"mean": 1.5, "seeds": [1, 2.5]}
-    assert record.arrays["x"].tolist() == [0, 1, 2, 3] and record.arrays["half"].dtype == "float32"
-    assert record.config == {"n": 4, "name": "a"} and record.stale == () and record
-    assert len(files(saved)) == 2
+    before, after = toy(), load("toy", saved)
+    pd.testing.assert_frame_equal(after.table, before.table)
+    assert after.arrays["x"].tolist() == [0, 1, 2, 3] and after.arrays["half"].dtype == "float32"
+    assert after.tensor("x").dtype == torch.float32
+    assert after.settings == {"n": 4, "name": "a"} and after.facts == {"seeds": [1, 2.5]}
+    assert (after.experiment, after.profile, after.seed) == ("toy.mean", "cpu", 0)
+    assert after.stale == () and len(files(saved)) == 2
+
+
+def test_a_table_of_several_measures_comes_back(tmp_path):
+    """Columns that a measure does not have are missing there, not made up."""
+    parts = [
+        tidy([[1.0, math.nan]], {"level": [0.1], "seed": [0, 1]}, measure="error", method="plain"),
+        tidy([0.5], {"level": [0.1]}, measure="floor"),
+    ]
+    save(Results(parts), "any", tmp_path)
+    results = load("any", tmp_path)
+    assert results.value(measure="floor") == 0.5
+    assert np.isnan(results.values(measure="error")[1])
+    assert results.where(method=None)["measure"].tolist() == ["floor"]
 
 
 def test_provenance_says_where_it_came_from(saved):
     where = load("toy", saved).provenance
     assert where["versions"]["torch"] == torch.__version__
     assert re.match(r"\d{4}-\d\d-\d\dT.*\+00:00$", where["date"])
-    assert where["seconds"] >= 0 and where["peak_memory"] > 1e6 and where["device"]
+    assert where["seconds"] == 0.5 and where["peak_memory"] > 1e6 and where["device"]
+    assert where["code"] == "abc"
     text = json.dumps(where)
     assert str(Path.home()) not in text and os.uname().nodename not in text
     line = load("toy", saved).line
     for fact in (where["device"], where["date"][:10], "commit", " s, ", "GiB"):
         assert fact in line
-    assert where["device"] in load("toy", saved)._repr_html_()
 
 
-def test_a_new_record_replaces_the_old_one(saved):
+def test_a_new_result_replaces_the_old_one(saved):
     before = files(saved)
-    run("toy", experiment, {"n": 9}, live=True, folder=saved)
-    run("toy-2", experiment, {"n": 3}, live=True, folder=saved)
-    assert load("toy", saved).metrics["mean"] == 4
+    save(toy(9), "toy", saved)
+    save(toy(3), "toy-2", saved)
+    assert mean(saved) == 4 and mean(saved, "toy-2") == 1
     assert len(files(saved)) == 4 and before[0] not in files(saved)
 
 
 def test_the_same_result_gives_the_same_arrays_file(saved):
-    before = (saved / files(saved)[0]).read_bytes()
-    run("toy", experiment, {"n": 4}, live=True, folder=saved)
-    assert (saved / files(saved)[0]).read_bytes() == before
+    (npz,) = saved.glob("*.npz")
+    before = npz.read_bytes()
+    save(toy(), "toy", saved)
+    assert npz.read_bytes() == before and len(files(saved)) == 2
+
+
+def test_a_column_of_the_table_is_one_line(tmp_path):
+    """So that a difference between two commits of a record can be read."""
+    path = save(Results(tidy(torch.rand(50), {"seed": range(50)})), "any", tmp_path)
+    (line,) = [line for line in path.read_text().splitlines() if line.startswith('  "value": ')]
+    assert line.count(",") >= 49
 
 
 values = st.recursive(
@@ -87,20 +122,26 @@ values = st.recursive(
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.dictionaries(st.text(), values, max_size=4))
-def test_any_metrics_come_back(tmp_path_factory, metrics):
+@given(st.dictionaries(st.text(), values, max_size=4), st.text())
+def test_any_facts_and_labels_come_back(tmp_path_factory, facts, label):
+    """Quotes, line ends, markup and signs of every alphabet among them."""
     folder = tmp_path_factory.mktemp("records")
-    Record("any", {}, metrics, {"x": np.arange(3)}, {}).save(folder)
-    assert load("any", folder).metrics == metrics
+    table = tidy([1.0], {"seed": [0]}, method=label)
+    save(Results(table, {"x": np.arange(3)}, facts), "any", folder)
+    results = load("any", folder)
+    assert results.facts == facts and results.labels("method") == [label]
 
 
 def test_infinite_and_missing_values_come_back(tmp_path):
-    Record("any", {}, {"a": math.inf, "b": math.nan}, {}, {}).save(tmp_path)
-    metrics = load("any", tmp_path).metrics
-    assert metrics["a"] == math.inf and math.isnan(metrics["b"])
+    table = tidy([math.inf, math.nan], {"seed": [0, 1]})
+    save(Results(table, facts={"a": math.inf, "b": math.nan}), "any", tmp_path)
+    results = load("any", tmp_path)
+    first, second = results.table["value"]
+    assert first == math.inf and math.isnan(second)
+    assert results.facts["a"] == math.inf and math.isnan(results.facts["b"])
 
 
-# --- damage ---
+# --- damage
 
 
 def damage(path, change):
@@ -133,10 +174,13 @@ def test_arrays_missing(saved):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda body: body.pop("metrics"), "damaged or cut short: no entry 'metrics'"),
-        (lambda body: body.update(metrics=[1]), "is damaged: metrics: got list"),
-        (lambda body: body.update(format=7), "format 7; this version reads 1"),
-        (lambda body: body.update(name="other"), "it is the record of 'other'"),
+        (lambda body: body.pop("facts"), "damaged or cut short: no entry 'facts'"),
+        (lambda body: body["arrays"].pop("sha256"), "damaged or cut short: no entry 'sha256'"),
+        (lambda body: body.update(format=7), "format 7; this version reads 2"),
+        (lambda body: body["table"].pop("value"), "is damaged: table: got the columns"),
+        (lambda body: body["table"].update(seed=[0, 1]), "damaged or cut short"),
+        (lambda body: body.update(table=3), "damaged or cut short"),
+        (lambda body: body.update(arrays=[]), "damaged or cut short"),
     ],
 )
 def test_entries_that_are_wrong(saved, change, message):
@@ -149,29 +193,40 @@ def test_entries_that_are_wrong(saved, change, message):
     assert "toy.json" in str(caught.value)
 
 
+def test_a_result_reads_no_file_of_another_folder(saved, tmp_path):
+    """The name of the arrays' file is a name, not a path."""
+    path = saved / "toy.json"
+    body = json.loads(path.read_text(encoding="utf-8"))
+    body["arrays"]["file"] = "../../" + body["arrays"]["file"]
+    path.write_text(json.dumps(body), encoding="utf-8")
+    assert mean(saved) == 1.5
+
+
 def test_pickles_are_refused(saved):
     (path,) = saved.glob("*.npz")
     np.savez(path, x=np.array([{}], dtype=object))
     with pytest.raises(RecordError):
         load("toy", saved)
     with pytest.raises(TypeError, match=r"arrays\['x'\]: got an array of object"):
-        Record("a", {}, {}, {"x": [{}]}, {})
+        Results(tidy([1.0], {"seed": [0]}), {"x": [{}]})
 
 
 def test_too_large_keeps_the_old_record(saved):
     before = files(saved)
-    noise = np.random.default_rng(0).random(300_000)
+    large = Results(tidy([7.0], {"seed": [0]}), {"x": np.random.default_rng(0).random(300_000)})
     with pytest.raises(RecordError, match=r"record toy: it takes 2\.\d MB; allowed are 2 MB"):
-        Record("toy", {}, {}, {"x": noise}, {}).save(saved)
-    assert files(saved) == before and load("toy", saved).metrics["mean"] == 1.5
+        save(large, "toy", saved, LIMIT)
+    assert files(saved) == before and mean(saved) == 1.5
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_while_writing(saved):
-    """Kill the process before each of its steps: the old record is there, whole."""
+    """Kill the process before each of its steps: the old result is there, whole."""
     script = textwrap.dedent(f"""
         import os, signal
+        from pathlib import Path
         import numpy as np
-        from companion import records
+        from companion.experiments import Results, records, tidy
 
         def counted(function):
             def call(*arguments, **options):
@@ -182,195 +237,107 @@ def test_killed_while_writing(saved):
                 return function(*arguments, **options)
             return call
 
-        new = records.Record("toy", {{}}, {{"mean": 7}}, {{"x": np.arange(5)}}, {{}})
+        folder = Path({str(saved)!r})
+        new = Results(tidy([7.0], {{"seed": [0]}}, measure="mean"), {{"x": np.arange(5)}})
         for steps in range(7):
             child = os.fork()
             if not child:
                 left = steps
                 for name in ("fsync", "replace", "chmod"):
                     setattr(os, name, counted(getattr(os, name)))
-                new.save({str(saved)!r})
+                records.save(new, "toy", folder)
                 os._exit(0)
             status = os.waitpid(child, 0)[1]
-            print(status == signal.SIGKILL, records.load("toy", {str(saved)!r}).metrics["mean"])
+            mean = records.load("toy", folder).value(measure="mean")
+            print(status == signal.SIGKILL, mean)
     """)
-    where = Path(records.__file__).parents[1]
+    where = Path(records.__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=where, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split("\n") == ["True 1.5"] * 6 + ["False 7", ""]
+    assert done.stdout.split("\n") == ["True 1.5"] * 6 + ["False 7.0", ""]
     for left in saved.glob(".*"):
         os.utime(left, (0, 0))
-    run("toy", experiment, {"n": 3}, live=True, folder=saved)  # the next run is not disturbed
-    assert load("toy", saved).metrics["mean"] == 1 and len(files(saved)) == 2
+    save(toy(3), "toy", saved)  # the next run is not disturbed
+    assert mean(saved) == 1 and len(files(saved)) == 2
 
 
-# --- run ---
+# --- folders, names and input
 
 
-def test_missing_is_false_and_says_so(tmp_path):
-    record = run("none", experiment, {"n": 1}, live=False, folder=tmp_path)
-    assert isinstance(record, Missing) and not record
-    assert "not yet recorded" in repr(record) and "Not yet recorded" in record._repr_html_()
-    with pytest.raises(RecordError, match=r"none: not yet recorded .* it has no metrics"):
-        _ = record.metrics
-
-
-def test_stale_when_the_configuration_differs(saved):
-    record = run("toy", experiment, {"n": 5, "k": 1}, live=False, folder=saved)
-    assert record.stale == ("it was made with another configuration (n, k, name)",)
-    assert "Warning: it was made with another" in record.line and "D55E00" in record._repr_html_()
-
-
-def test_stale_when_the_code_differs(saved):
-    def other(config):
-        return {}, {}
-
-    record = run("toy", other, {"n": 4, "name": "a"}, live=False, folder=saved)
-    assert record.stale == ("the code has changed since",)
-
-
-def test_results_folder(tmp_path, monkeypatch):
+def test_folder_of_the_records(tmp_path, monkeypatch):
     monkeypatch.delenv("COMPANION_RESULTS", raising=False)
     monkeypatch.chdir(tmp_path)
-    assert records.results_folder() == Path(records.__file__).parent / "_results"
-    Record("a", {}, {}, {}, {}).save()  # not into the package
-    assert (tmp_path / "results/a.json").is_file() and load("a").name == "a"
+    packaged = Path(records.__file__).resolve().parents[1] / "_results"
+    assert records.records_folder() == packaged
+    assert records.writable_records_folder() == tmp_path / "results"  # not into the package
+    (tmp_path / "results").mkdir()
+    assert records.records_folder() == tmp_path / "results"
     inner = tmp_path / "book" / "notebooks"
     for folder in (inner, tmp_path / "book/companion", tmp_path / "book/results"):
         folder.mkdir(parents=True)
     monkeypatch.chdir(inner)
-    assert records.results_folder() == tmp_path / "book/results"
+    assert records.records_folder() == tmp_path / "book/results"
     monkeypatch.setenv("COMPANION_RESULTS", str(tmp_path))
-    assert records.results_folder() == tmp_path
+    assert records.records_folder() == records.writable_records_folder() == tmp_path
+
+
+def test_folder_of_the_memory(tmp_path, monkeypatch):
+    monkeypatch.delenv("COMPANION_MEMORY", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    assert records.memory_folder().name == "experiments"
+    for folder in ("book/notebooks", "book/companion", "book/results"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "book/notebooks")
+    assert records.memory_folder() == tmp_path / "book/_build/experiments"
+    monkeypatch.setenv("COMPANION_MEMORY", str(tmp_path / "mine"))
+    assert records.memory_folder() == tmp_path / "mine"
 
 
 def test_without_git(monkeypatch):
     monkeypatch.delenv("COMPANION_COMMIT", raising=False)
     monkeypatch.setenv("PATH", "")
-    assert records.provenance()["commit"] is None
+    assert provenance()["commit"] is None
+    assert "no commit" in Results(tidy([1.0], {"seed": [0]}), provenance=provenance()).line
     monkeypatch.setenv("COMPANION_COMMIT", "abc")
-    assert records.provenance()["commit"] == "abc"
+    assert provenance()["commit"] == "abc"
 
 
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: Record("A b", {}, {}, {}, {}), "name: got 'A b'"),
-        (lambda: load("../x"), r"name: got '\.\./x'"),
-        (lambda: Record("a", {}, {"f": object()}, {}, {}), r"metrics\['f'\]: got object"),
-        (lambda: Record("a", {}, {1: 2}, {}, {}), "metrics: got the key 1"),
-        (lambda: Record("a", [], {}, {}, {}), "config: got list"),
-        (lambda: fingerprint(), "functions: got none"),
+        (lambda f: save(toy(), "A b", f), "name: got 'A b'"),
+        (lambda f: load("../x", f), r"name: got '\.\./x'"),
+        (lambda f: save(toy(f=object()), "a", f), r"facts\['f'\]: got object"),
+        (lambda f: save(toy(f={1: 2}), "a", f), r"facts\['f'\]: got the key 1"),
+        (lambda f: Results([]), "table: allowed is a DataFrame or a sequence"),
+        (lambda f: Results(pd.DataFrame({"a": [1]})), r"got the columns \['a'\]; one must be"),
     ],
 )
-def test_bad_input(call, message):
+def test_bad_input(call, message, tmp_path):
     with pytest.raises((ValueError, TypeError), match=message):
-        call()
+        call(tmp_path)
 
 
-# --- fingerprint ---
+def test_what_is_not_there_is_a_file_not_found(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load("none", tmp_path)
 
 
-COUNT = itertools.count()
+# --- the records of the book
 
 
-def functions_of(tmp_path, text):
-    path = tmp_path / f"module_{next(COUNT)}.py"
-    path.write_text(textwrap.dedent(text), encoding="utf-8")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
+def committed():
+    folder = Path(__file__).resolve().parent.parent / "results"
+    return sorted(p for p in folder.glob("*.json") if json.loads(p.read_text()).get("format") == 2)
 
 
-BASE = """
-    import companion
-    from companion import noise
-
-    FACTOR = 2
-
-    def helper(x):
-        return x + 1
-
-    def main(config):
-        return helper(noise.log_linear(3)) * FACTOR, companion.oracles.Empirical
-"""
-
-
-def test_fingerprint_ignores_what_does_not_matter(tmp_path):
-    same = BASE.replace("return x + 1", '"""Say."""\n\n        return (x  +  1)  # more')
-    same = same.replace("FACTOR = 2", "FACTOR = 3  # values belong into the configuration")
-    assert same != BASE
-    one, two = functions_of(tmp_path, BASE), functions_of(tmp_path, same)
-    assert fingerprint(one.main) == fingerprint(two.main)
-    assert len(fingerprint(one.main)) == 16
-
-
-@pytest.mark.parametrize(
-    "old, new",
-    [("x + 1", "x + 2"), ("log_linear(3)", "log_linear(4)"), ("Empirical", "GaussianMixture")],
-)
-def test_fingerprint_sees_what_matters(tmp_path, old, new):
-    one, two = functions_of(tmp_path, BASE), functions_of(tmp_path, BASE.replace(old, new))
-    assert fingerprint(one.main) != fingerprint(two.main)
-
-
-def test_fingerprint_follows_the_modules_that_are_used(tmp_path, monkeypatch):
-    def touched(name):
-        """Modules whose change the fingerprint of ``BASE`` sees."""
-        path = records._source(name)
-        original = records._source
-
-        def changed(module):
-            found = original(module)
-            if found == path:
-                copy = tmp_path / path.name
-                copy.write_text(path.read_text(encoding="utf-8") + "\nEXTRA = 1\n")
-                return copy
-            return found
-
-        with monkeypatch.context() as patch:
-            patch.setattr(records, "_source", changed)
-            return fingerprint(module.main) != before
-
-    module = functions_of(tmp_path, BASE)
-    before = fingerprint(module.main)
-    assert touched("companion.noise")  # used
-    assert touched("companion.oracles")  # used by a dotted name
-    assert not touched("companion.samplers.sequential")  # not used
-    assert not touched("companion.plotting")
-
-
-def test_fingerprint_of_a_function_of_the_package():
-    from companion import noise, samplers
-
-    assert fingerprint(noise.karras) == fingerprint(noise.cosine) != fingerprint(samplers.ddim)
-
-
-def test_fingerprint_needs_a_source():
-    scope = {}
-    exec("def f(config): return {}, {}", scope)
-    with pytest.raises(ValueError, match=r"the source of .* cannot be read"):
-        fingerprint(scope["f"])
-
-
-def test_fingerprint_reads_a_class_of_a_notebook_cell(monkeypatch):
-    """A kernel's cells are no files; their text stands in linecache, as IPython puts it there."""
-    module = types.ModuleType("a_kernel")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-
-    def cell(number, text):
-        name = f"/nowhere/ipykernel_1/{number}.py"
-        lines = text.splitlines(keepends=True)
-        monkeypatch.setitem(linecache.cache, name, (len(text), None, lines, name))
-        exec(compile(text, name, "exec", dont_inherit=True), vars(module))
-
-    cell(1, "from dataclasses import dataclass\n\n@dataclass\nclass Setting:\n    size: int = 1\n")
-    cell(2, "def main(config):\n    return Setting().size\n")
-    before = fingerprint(module.main)
-    cell(3, "@dataclass\nclass Setting:\n    # a comment\n    size: int = 1\n")
-    assert fingerprint(module.main) == before
-    cell(4, "@dataclass\nclass Setting:\n    size: int = 2\n")
-    assert fingerprint(module.main) != before
+@pytest.mark.parametrize("path", committed(), ids=lambda p: p.stem)
+def test_a_committed_record_is_whole_and_small(path):
+    results = load(path.stem, path.parent)
+    assert len(results.table) and results.experiment == path.stem.partition("-")[0]
+    assert results.profile in ("long", "gpu")
+    (npz,) = path.parent.glob(f"{path.stem}.{'?' * 12}.npz")
+    assert path.stat().st_size + npz.stat().st_size <= LIMIT
+    assert results.provenance["device"] and results.provenance["date"]
