@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from companion.checks import shown
 from companion.stack import Stack
 
 __all__ = ["FILE", "Checkpoint", "digest", "from_arrays", "to_arrays"]
@@ -37,10 +38,17 @@ def digest(value: Tensor | nn.Module) -> str:
     Returns
     -------
     str, for a tensor with its shape: "(100, 2) 0f3a8c21be947d65"
+
+    Raises
+    ------
+    ValueError
+        If the value is neither.
     """
     if isinstance(value, Tensor):
         content = value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
         return f"{tuple(value.shape)} {hashlib.sha256(content).hexdigest()[:16]}"
+    if not isinstance(value, nn.Module):
+        raise ValueError(f"value: got {shown(value)}; allowed is a tensor or a module")
     total = hashlib.sha256()
     for name, tensor in value.state_dict().items():
         total.update(f"{name} {digest(tensor)}".encode())
@@ -64,11 +72,20 @@ def to_arrays(modules: nn.Module | Mapping[str, nn.Module]) -> dict[str, np.ndar
         mapping with the module's name before them: ``"plain.network.input.weight"``. A ``Stack``
         of R has the names of one run, and parameters with a new first dimension of R.
 
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
     Examples
     --------
     >>> arrays = to_arrays({"plain": denoiser})             # doctest: +SKIP
     >>> denoiser = from_arrays(arrays, untrained, "plain")  # doctest: +SKIP
     """
+    if not isinstance(modules, (nn.Module, Mapping)):
+        raise ValueError(
+            f"modules: got {shown(modules)}; allowed is a module, or a mapping of names to modules"
+        )
     if isinstance(modules, nn.Module):
         weights = (modules.module if isinstance(modules, Stack) else modules).state_dict()
         return {name: value.detach().cpu().numpy().copy() for name, value in weights.items()}
@@ -104,14 +121,14 @@ def from_arrays(arrays: Mapping[str, Any], module: nn.Module, prefix: str = "") 
     """
     start = f"{prefix}." if prefix else ""
     template = module[0] if isinstance(module, Stack) else copy.deepcopy(module)
-    wanted = template.state_dict()
-    missing = [start + name for name in wanted if start + name not in arrays]
+    names = list(template.state_dict())
+    missing = [start + name for name in names if start + name not in arrays]
     if missing:
         raise ValueError(
-            f"arrays: no {missing[0]!r} ({len(missing)} of {len(wanted)} are missing); "
+            f"arrays: no {missing[0]!r} ({len(missing)} of {len(names)} are missing); "
             f"there are {', '.join(map(repr, list(arrays)[:20]))}"
         )
-    weights = {name: torch.tensor(arrays[start + name]) for name in wanted}
+    weights = {name: torch.tensor(arrays[start + name]) for name in names}
     runs = _runs(weights, template)
     if runs is None:
         return _with_weights(template, weights, start).eval().requires_grad_(False)
@@ -258,11 +275,11 @@ class Checkpoint:
             ) from error
 
     def _refuse_other(self, identity: Mapping[str, Any]) -> None:
-        other = [k for k, v in self.identity.items() if identity.get(k) != v]
-        if other:
-            given = {k: self.identity[k] for k in other}
-            stored = {k: identity.get(k) for k in other}
+        keys = [k for k, v in self.identity.items() if identity.get(k) != v]
+        if keys:
+            here = {k: self.identity[k] for k in keys}
+            there = {k: identity.get(k) for k in keys}
             raise ValueError(
-                f"checkpoint: {self.path} is of another run; here {given}, there {stored}. "
+                f"checkpoint: {self.path} is of another run; here {here}, there {there}. "
                 "Delete it or name another folder"
             )

@@ -63,10 +63,10 @@ def track(items: Iterable[T], label: str = "", *, total: int | None = None) -> I
     if not watched():
         yield from items
         return
-    shown = bar(len(items) if total is None else total, label=label, unit="it")  # type: ignore[arg-type]
+    display = bar(len(items) if total is None else total, label=label, unit="it")  # type: ignore[arg-type]
     try:
         for item in items:
             yield item
-            shown.update()
+            display.update()
     finally:
-        shown.close()
+        display.close()

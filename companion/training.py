@@ -137,18 +137,18 @@ def fit(
         _per_run("objective", objective, runs, stacked), datasets,
         _seeds(seed, runs, stacked), settings, accelerator,
     )  # fmt: skip
-    kept, step, before = None, 0, 0.0
+    store, step, before = None, 0, 0.0
     if checkpoint is not None:
-        kept = run.checkpoint(checkpoint, datasets)
-        step, before = kept.load(run.losses)
+        store = run.checkpoint(checkpoint, datasets)
+        step, before = store.load(run.losses)
         if step and accelerator.process_index:  # the checkpoint holds the first process's draws
             run.seed_generators(step)
     if compile is None:
         compile = devices.has_bf16(run.device) and not stacked and steps > 1000
     run.prepare(compile)
 
-    shown = (watched() if progress is None else progress) and accelerator.is_main_process
-    bar = progress_bar(steps, done=step) if shown else None
+    visible = (watched() if progress is None else progress) and accelerator.is_main_process
+    bar = progress_bar(steps, done=step) if visible else None
     started = time.perf_counter()
     try:
         while step < steps:
@@ -156,7 +156,7 @@ def fit(
             step += 1
             if step % AVERAGE_EVERY == 0 or step == steps:
                 run.update_average(step)
-            saving = kept is not None and (step % checkpoint_every == 0 or step == steps)
+            saving = store is not None and (step % checkpoint_every == 0 or step == steps)
             # Asking a GPU for a number makes it wait; a CPU is asked at each step.
             on_cpu = run.device.type == "cpu"
             suspicious = not math.isfinite(total.item()) if on_cpu else step % 25 == 0
@@ -166,9 +166,9 @@ def fit(
                 bar.update()
                 if step % 50 == 0 or step == steps:
                     bar.set_postfix(loss=f"{run.losses[step - 1].mean().item():.4g}", refresh=False)
-            if kept is not None and saving and accelerator.is_main_process:
+            if store is not None and saving and accelerator.is_main_process:
                 run.wait()
-                kept.save(step, before + time.perf_counter() - started, run.losses)
+                store.save(step, before + time.perf_counter() - started, run.losses)
         run.wait()
     finally:
         if bar is not None:
@@ -190,8 +190,8 @@ def _per_run(name: str, value: Any, runs: int, stacked: bool) -> list:
 
 
 def _seeds(seed: int | Sequence[int], runs: int, stacked: bool) -> list[int]:
-    given = [checks.whole("seed", s, at_least=0) for s in _per_run("seed", seed, runs, stacked)]
-    return given if isinstance(seed, (list, tuple)) else [s + r for r, s in enumerate(given)]
+    seeds = [checks.whole("seed", s, at_least=0) for s in _per_run("seed", seed, runs, stacked)]
+    return seeds if isinstance(seed, (list, tuple)) else [s + r for r, s in enumerate(seeds)]
 
 
 def _networks(denoiser: Any) -> list[nn.Module]:

@@ -77,16 +77,16 @@ def from_scheduler(scheduler: type, **config: Any) -> Callable[..., Tensor]:
             f"scheduler: got {getattr(scheduler, '__name__', scheduler)!r}; allowed are {names} "
             "(one evaluation a level, no randomness, and a state that is known)"
         )
-    settings = inspect.signature(scheduler).parameters
-    wrong = [key for key in config if key not in settings or key in SCHEDULES]
+    options = inspect.signature(scheduler).parameters
+    wrong = [key for key in config if key not in options or key in SCHEDULES]
     if wrong:
-        allowed = ", ".join(key for key in settings if key not in SCHEDULES)
+        allowed = ", ".join(key for key in options if key not in SCHEDULES)
         raise TypeError(
             f"{wrong[0]}: not a setting of {scheduler.__name__} here; allowed: {allowed}"
         )
-    known = {"prediction_type": "sample", "timestep_spacing": "trailing", **config}
-    if "clip_sample" in settings:  # on by default in DDIM's
-        known.setdefault("clip_sample", False)
+    settings = {"prediction_type": "sample", "timestep_spacing": "trailing", **config}
+    if "clip_sample" in options:  # on by default in DDIM's
+        settings.setdefault("clip_sample", False)
     preserving = issubclass(scheduler, PRESERVING)
 
     @torch.no_grad()
@@ -96,7 +96,7 @@ def from_scheduler(scheduler: type, **config: Any) -> Callable[..., Tensor]:
         checks.batch("x", x)
         levels = check_sigmas(sigmas)
         steps = len(levels) - 1
-        stepper = _at_levels(scheduler, levels, known)
+        stepper = _at_levels(scheduler, levels, settings)
         scales = [math.sqrt(1 + level**2) if preserving else 1.0 for level in levels]
         z = x / scales[0]
         for i, t in enumerate(stepper.timesteps):

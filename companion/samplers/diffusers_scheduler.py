@@ -149,8 +149,8 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
             value for it, such as ``use_karras_sigmas=False``, to go on without it.
         """
         if isinstance(config, Mapping):
-            given = {**config, **kwargs}
-            name = given.get("_class_name", cls.__name__)
+            settings = {**config, **kwargs}
+            name = settings.get("_class_name", cls.__name__)
             if "beta_schedule" not in config and "trained_betas" not in config:
                 raise ValueError(
                     f"config: got no beta_schedule, only {', '.join(config)}; allowed is the "
@@ -161,9 +161,9 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
                     f"config: got one of {name}; allowed are those of {', '.join(cls._compatibles)}"
                 )
             for key, allowed in _NEUTRAL.items():
-                if given.get(key) not in allowed:
+                if settings.get(key) not in allowed:
                     raise ValueError(
-                        f"{key}: got {given[key]!r}, which is not supported; from_config(..., "
+                        f"{key}: got {settings[key]!r}, which is not supported; from_config(..., "
                         f"{key}={allowed[0]!r}) goes on without it"
                     )
             kwargs = {k: v for k, v in kwargs.items() if k not in _NEUTRAL}
