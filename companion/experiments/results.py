@@ -78,8 +78,9 @@ class Results:
         What a figure or a later experiment needs: samples, weights. Kept as NumPy arrays.
     facts : dict
         Texts and numbers that belong to the whole, such as the description of a classifier.
-    settings, profile, seed, experiment, provenance, stale
-        What was run and where it came from; filled in when it is run or loaded.
+    settings, profile, seed, experiment, provenance, stale, kept
+        What was run, where it came from, what has changed since, and the file that it is kept in;
+        filled in when it is run or loaded.
     """
 
     table: pd.DataFrame
@@ -91,6 +92,7 @@ class Results:
     seed: int = 0
     provenance: dict[str, Any] = field(default_factory=dict)
     stale: tuple[str, ...] = ()
+    kept: str = ""
 
     def __post_init__(self):
         table = self.table

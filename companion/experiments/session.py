@@ -46,6 +46,7 @@ class Session:
         self.profile = checks.choice("profile", profile, PROFILES)
         self.seed = checks.whole("seed", seed, 0)
         self._memory = None if memory is None else Path(memory).expanduser()
+        self._shared: dict[str, Results] = {}  # what was run by several processes
 
     def __repr__(self) -> str:
         return f"Session(profile={self.profile!r}, seed={self.seed})"
@@ -65,7 +66,9 @@ class Session:
         """Run an experiment, or take its results from memory.
 
         Results are remembered under the settings, the profile, the seed, and the code that made
-        them, so that a change of prose or of a figure runs nothing again.
+        them, so that a change of prose or of a figure runs nothing again. Under
+        ``accelerate launch`` on several processes each of them runs it, so that they meet in its
+        training, and the first keeps the results.
 
         Parameters
         ----------
@@ -81,10 +84,12 @@ class Session:
         """
         experiment = self.asked(experiment)
         code = _code(experiment)
-        if code is None or _processes() > 1:
+        if code is None:
             return self._measure(experiment, code)
         name = f"{experiment.name()}-{self._key(experiment, code)}"
         folder = self._memory or records.memory_folder()
+        if _processes() > 1:
+            return self._run_by_all(experiment, code, name, folder)
         if not again and (known := _known(name, folder)) is not None:
             return known
         from filelock import FileLock
@@ -96,6 +101,14 @@ class Session:
             results = self._measure(experiment, code)
             records.save(results, name, folder)
         return _kept(results, name, folder)
+
+    def _run_by_all(self, experiment: Experiment, code: str, name: str, folder: Path) -> Results:
+        if name not in self._shared:
+            results = self._measure(experiment, code)
+            if _first_process():
+                records.save(results, name, folder)
+            self._shared[name] = _kept(results, name, folder)
+        return self._shared[name]
 
     def remembered(self, experiment: type[Experiment] | Experiment) -> Results | None:
         """Return what ``run`` would take from memory; None if it would have to run."""
@@ -150,16 +163,24 @@ class Session:
             "torch": torch.__version__,
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         }
+        if _processes() > 1:
+            parts["processes"] = _processes()
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     # --- records
 
-    def records(self, experiment: type[Experiment]) -> Records:
+    def records(self, experiment: type[Experiment], *, again: bool = False) -> Records:
         """Return the records of an experiment that is too long to run with the book.
 
         At ``long`` and ``gpu``, if it has a size there, it is run, and its records are written; at
         ``smoke`` it is run at its tiny size. Everything else that is recorded is loaded, and says
         so if its code or its settings have changed since.
+
+        Parameters
+        ----------
+        experiment : class of an Experiment that is ``recorded``
+        again : bool
+            At its profile run it even if there is a record of the same run (default False).
         """
         shown = Records()
         full, long = experiment.planned("gpu"), experiment.planned("long")
@@ -168,13 +189,13 @@ class Session:
         for planned in [*full, *(e for e in long if e not in full)]:
             sizes = [s for s, among in (("gpu", full), ("long", long)) if planned in among]
             ending = "" if "gpu" in sizes else "-long"
-            shown |= self._record(planned, ending, live=self.profile in sizes)
+            shown |= self._record(planned, ending, live=self.profile in sizes, again=again)
         if self.smoke:
             for planned in experiment.planned("smoke"):
                 shown[f"{title(planned)}, smoke run"] = self.run(planned)
         return shown
 
-    def _record(self, planned: Experiment, ending: str, live: bool) -> Records:
+    def _record(self, planned: Experiment, ending: str, live: bool, again: bool) -> Records:
         """One record, of each version of its data that there is; made anew where ``live``."""
         versions = [planned]
         name = getattr(planned, "data", None)
@@ -184,7 +205,7 @@ class Session:
             here = [v for v in versions if _available(getattr(v, "data", None))][:1]
             here = [v for v in here if v.possible()]
             if here:
-                return Records({title(here[0]): self._recorded(here[0], ending)})
+                return Records({title(here[0]): self._recorded(here[0], ending, again)})
         shown = Records()
         for version in versions:
             name = record_name(version, ending)
@@ -193,22 +214,23 @@ class Session:
             except FileNotFoundError:
                 continue
             reasons = _differences(results, version)
+            results = _kept(results, name, records.records_folder())
             shown[title(version)] = dataclasses.replace(results, stale=reasons)
         return shown or Records({title(planned): None})
 
-    def _recorded(self, experiment: Experiment, ending: str) -> Results:
+    def _recorded(self, experiment: Experiment, ending: str, again: bool) -> Results:
         """Run and write the record, unless the one that is there is of the same run."""
         name, folder = record_name(experiment, ending), records.records_folder()
         try:
             there = records.load(name, folder)
-            if not _differences(there, experiment) and there.seed == self.seed:
-                return there
+            if not again and not _differences(there, experiment) and there.seed == self.seed:
+                return _kept(there, name, folder)
         except (FileNotFoundError, records.RecordError):
             pass
-        results = self.run(experiment)
-        if int(os.environ.get("RANK", 0)) == 0:
-            records.save(results, name, records.writable_records_folder(), records.LIMIT)
-        return results
+        results, folder = self.run(experiment, again=again), records.writable_records_folder()
+        if _first_process():
+            records.save(results, name, folder, records.LIMIT)
+        return _kept(results, name, folder)
 
 
 class Records(dict[str, Results | None]):
@@ -280,8 +302,7 @@ def _known(name: str, folder: Path) -> Results | None:
 
 
 def _kept(results: Results, name: str, folder: Path) -> Results:
-    results.provenance["kept"] = str(folder / f"{name}.json")
-    return results
+    return dataclasses.replace(results, kept=str(folder / f"{name}.json"))
 
 
 def _code(experiment: Experiment) -> str | None:
@@ -294,6 +315,10 @@ def _code(experiment: Experiment) -> str | None:
 
 def _processes() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def _first_process() -> bool:
+    return int(os.environ.get("RANK", 0)) == 0
 
 
 def _available(name: str | None) -> bool:
