@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
+import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from companion.experiments.experiment import PROFILES, Experiment, find, registry, size
+from companion import checks
+from companion.experiments.experiment import PROFILES, Experiment, chapters, find, registry, size
+from companion.experiments.session import Session
 
 __all__ = ["main"]
+
+Job = Callable[[], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,20 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int, the exit status: 0, 1 if an experiment failed, 2 for a wrong command.
     """
-    parser = _parser()
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options, rest = parser.parse_known_args(given)
-    if rest and options.command != "run":
-        parser.error(f"unknown arguments: {' '.join(rest)}")
+    options, rest = _parser().parse_known_args(sys.argv[1:] if arguments is None else arguments)
     try:
-        if options.command == "list":
-            return _list()
-        if options.command == "verdicts":
-            return _verdicts(options)
-        return _run(options, rest)
+        job = COMMANDS[options.command](options, rest)
     except ValueError as error:
         print(f"companion: {error}", file=sys.stderr)
         return 2
+    return job()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,13 +49,16 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="list every experiment, with the size of each profile")
     run = commands.add_parser(
         "run",
+        allow_abbrev=False,  # an experiment's own --seeds is not --seed
         help="run one experiment, all of a chapter, or 'all'",
         description="Run one experiment, all of a chapter, or 'all'. One experiment takes its "
         "settings as options too: 'companion run NAME --settings' lists them.",
     )
     run.add_argument("name", help="such as gradient_estimation.race, gradient_estimation, or all")
     verdicts = commands.add_parser("verdicts", help="judge the claims of a chapter, or of all")
-    verdicts.add_argument("name", nargs="?", default="all", help="a chapter's module (default all)")
+    verdicts.add_argument(
+        "name", nargs="?", default="all", help="a chapter's module (default: all)"
+    )
     for command in (run, verdicts):
         command.add_argument("--profile", choices=PROFILES, default="cpu", help="default: cpu")
         command.add_argument("--seed", type=int, default=0, help="master seed (default 0)")
@@ -65,72 +68,98 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _list() -> int:
-    for name, experiment in registry().items():
-        print(f"{name}\n    {_first_line(experiment)}")
-        print("    " + "; ".join(f"{p}: {size(experiment, p)}" for p in PROFILES))
-    return 0
+def _list(options: argparse.Namespace, rest: list[str]) -> Job:
+    _no_more(rest)
+    known = registry()
+
+    def job() -> int:
+        for name, experiment in known.items():
+            print(f"{name}\n    {_first_line(experiment)}")
+            print("    " + "; ".join(f"{p}: {size(experiment, p)}" for p in PROFILES))
+        return 0
+
+    return job
 
 
 def _first_line(experiment: type[Experiment]) -> str:
     return (experiment.__doc__ or "").strip().partition("\n")[0]
 
 
-def _run(options: argparse.Namespace, rest: list[str]) -> int:
-    experiments = find(options.name)
-    if len(experiments) > 1 or options.name == "all":
-        if rest or options.settings:
-            raise ValueError(f"settings belong to one experiment, and {options.name} is several")
-        from companion.experiments.parallel import run_all
-
-        return run_all(experiments, options.profile, options.seed, options.jobs, options.again)
-    return _run_one(experiments[0], options, rest)
+def _no_more(rest: list[str]) -> None:
+    if rest:
+        raise ValueError(f"unknown arguments: {' '.join(rest)}")
 
 
-def _run_one(cls: type[Experiment], options: argparse.Namespace, rest: list[str]) -> int:
-    import tyro
-
-    from companion.experiments.session import Session
-
+def _run(options: argparse.Namespace, rest: list[str]) -> Job:
     session = Session(options.profile, options.seed)
+    experiments = find(options.name)
+    if len(experiments) == 1:
+        return _run_one(experiments[0], session, options, rest)
+    if rest or options.settings:
+        raise ValueError(f"settings belong to one experiment, and {options.name} is several")
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:  # by accelerate: all processes run each of them
+        there = [cls for cls in experiments if cls.planned(options.profile)]
+        jobs = [_run_one(cls, session, options, rest) for cls in there]
+        return lambda: max(job() for job in jobs)
+    from companion.experiments.parallel import run_all
+
+    return partial(run_all, experiments, options.profile, options.seed, options.jobs, options.again)
+
+
+def _run_one(
+    cls: type[Experiment], session: Session, options: argparse.Namespace, rest: list[str]
+) -> Job:
     planned = cls.planned(options.profile)
     if not planned:
         allowed = ", ".join(p for p in PROFILES if cls.planned(p))
         raise ValueError(f"{cls.name()} has no size for {options.profile}; profiles: {allowed}")
-    if not rest and not options.settings and cls.recorded and options.profile in ("long", "gpu"):
-        records = session.records(cls)
-        print(records)
-        return 0
+    recorded = cls.recorded and options.profile in ("long", "gpu")
     if rest or options.settings:
+        import tyro
+
+        recorded = False  # a record is of the documented settings
         asked = tyro.cli(
             cls,
             prog=f"companion run {cls.name()}",
-            description=cls.__doc__,
+            description=inspect.cleandoc(cls.__doc__ or ""),
             args=["--help"] if options.settings else rest,
             default=planned[0],
         )
         planned = [dataclasses.replace(asked)]  # all settings are given now
-    for experiment in planned:
-        results = session.run(experiment, again=options.again)
+
+    def job() -> int:
+        if recorded:
+            results = list(session.records(cls, again=options.again).there().values())
+        else:
+            results = [session.run(experiment, again=options.again) for experiment in planned]
         if int(os.environ.get("RANK", 0)) == 0:
-            print(results)
-            print(f"kept in {results.provenance.get('kept', 'no file: run by several processes')}")
-    return 0
+            for one in results:
+                print(f"{one}\nkept in {one.kept}")
+        return 0
+
+    return job
 
 
-def _verdicts(options: argparse.Namespace) -> int:
-    import importlib
-
-    from companion.experiments.experiment import chapters
-    from companion.experiments.session import Session
-
+def _verdicts(options: argparse.Namespace, rest: list[str]) -> Job:
+    _no_more(rest)
     known = chapters()
-    names = known if options.name == "all" else [options.name]
-    if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"there is no chapter {unknown[0]!r}; allowed are {', '.join(known)}, all")
+    checks.choice("chapter", options.name, [*known, "all"])
     session = Session(options.profile, options.seed)
-    for name in names:
-        module = importlib.import_module(f"companion.experiments.{name}")
-        if hasattr(module, "verdicts"):
-            print(module.verdicts(session))
-    return 0
+    names = known if options.name == "all" else [options.name]
+
+    def job() -> int:
+        for name in names:
+            module = importlib.import_module(f"companion.experiments.{name}")
+            if hasattr(module, "verdicts"):
+                print(module.verdicts(session))
+        return 0
+
+    return job
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], Job]] = {
+    "list": _list,
+    "run": _run,
+    "verdicts": _verdicts,
+}
+"""Each checks its arguments and returns what is to be done."""

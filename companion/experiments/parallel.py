@@ -10,8 +10,9 @@ import traceback
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TextIO
 
-from companion import checks
+from companion import checks, progress
 from companion.experiments.experiment import Experiment
 
 __all__ = ["run_all"]
@@ -47,6 +48,7 @@ def run_all(
     failed: set[type[Experiment]] = set()
     running: dict[Future, type[Experiment]] = {}
     began = time.perf_counter()
+    shown = progress.bar(len(wanted), unit="experiment") if progress.watched() else None
     os.environ["OMP_NUM_THREADS"] = "1"  # of the workers: their libraries read it as they load
     with ProcessPoolExecutor(
         min(jobs, max(1, len(wanted))), multiprocessing.get_context("spawn"), _one_thread
@@ -57,7 +59,7 @@ def run_all(
                 if needs & failed:
                     waiting.remove(experiment)
                     failed.add(experiment)
-                    print(f"{experiment.name()}: not run, since what it needs failed", flush=True)
+                    _say(f"{experiment.name()}: not run, since what it needs failed", shown)
                 elif needs <= done and len(running) < jobs:
                     waiting.remove(experiment)
                     future = pool.submit(_one, experiment, profile, seed, again)
@@ -68,18 +70,31 @@ def run_all(
                 try:
                     report = future.result()
                 except BrokenProcessPool:
-                    print(
+                    _say(
                         f"{experiment.name()}: its process, or one beside it, was killed; perhaps "
                         "it ran out of memory",
-                        file=sys.stderr,
+                        shown,
+                        sys.stderr,
                     )
                     return 1
                 failure = report.startswith("FAILED")
                 (failed if failure else done).add(experiment)
                 count = f"[{len(done) + len(failed)}/{len(wanted)}]"
-                print(f"{count} {report}", file=sys.stderr if failure else sys.stdout, flush=True)
+                _say(f"{count} {report}", shown, sys.stderr if failure else sys.stdout)
+                if shown is not None:
+                    shown.update()
+    if shown is not None:
+        shown.close()
     print(f"{len(done)} experiments, {time.perf_counter() - began:.0f} s", flush=True)
     return 1 if failed else 0
+
+
+def _say(line: str, shown: Any, file: TextIO | None = None) -> None:
+    """Print a line, above the progress bar if there is one."""
+    if shown is None:
+        print(line, file=file, flush=True)
+    else:
+        shown.write(line, file=file or sys.stdout)
 
 
 def _with_needs(experiments: Sequence[type[Experiment]]) -> list[type[Experiment]]:
@@ -107,7 +122,7 @@ def _one(experiment: type[Experiment], profile: str, seed: int, again: bool) -> 
     try:
         session = Session(profile, seed)
         if experiment.recorded and profile in ("long", "gpu"):
-            session.records(experiment)
+            session.records(experiment, again=again)
         else:
             for planned in experiment.planned(profile):
                 session.run(planned, again=again)
