@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from companion import data, denoisers, metrics, networks, noise, objectives, samplers, training
+from companion.checkpoint import from_arrays, to_arrays
 from companion.experiments.experiment import Experiment
 from companion.experiments.gradient_estimation.descent import digit_set
 from companion.experiments.gradient_estimation.methods import SIGMA_MAX
@@ -70,7 +71,7 @@ class PointNetworks(Experiment):
     seconds = 4
 
     def run(self, session: Session) -> Results:
-        """Array ``weights`` (seeds, number of weights), and the seconds that training took."""
+        """Weights of all networks, and the seconds that training took."""
         return _trained(
             session, self.seeds, point_network, noise.LogNormal(-1.2, 1.6), 1.0,
             data.mixture("spirals").sample(20_000, session.generator(14)),
@@ -96,7 +97,7 @@ class DigitNetworks(Experiment):
     seconds = 8
 
     def run(self, session: Session) -> Results:
-        """Array ``weights`` (seeds, number of weights), and the seconds that training took."""
+        """Weights of all networks, and the seconds that training took."""
         return _trained(
             session, self.seeds, digit_network, noise.LogNormal(-0.5, 1.4), 0.75,
             data.images("digits", "train")[0], steps=self.steps, batch_size=128, lr=2e-3,
@@ -116,20 +117,7 @@ def _trained(
         device="cpu",
         **options,
     )
-    stack = fitted.denoiser
-    vectors = [nn.utils.parameters_to_vector(stack[r].parameters()) for r in range(number)]
-    table = tidy([fitted.seconds], {"measure": ["seconds"]})
-    return Results(table, {"weights": torch.stack(vectors).detach()})
-
-
-def _restored(results: Results, make: Callable[[int], nn.Module]) -> training.Stack:
-    """Return the stack of networks whose weights are in results."""
-    models = []
-    for vector in results.tensor("weights"):
-        model = make(0)
-        nn.utils.vector_to_parameters(vector, model.parameters())
-        models.append(model)
-    return training.Stack(models).requires_grad_(False).eval()
+    return Results(tidy([fitted.seconds], {"measure": ["seconds"]}), to_arrays(fitted.denoiser))
 
 
 # --- problems ------------------------------------------------------------------------------------
@@ -170,8 +158,8 @@ def problems(session: Session, seeds: int) -> dict[str, Problem]:
     """Return the three problems by name; networks of so many seeds."""
     law = data.mixture("spirals")
     digits, held_out = (data.images("digits", part)[0] for part in ("train", "test"))
-    on_points = _restored(session.run(PointNetworks(seeds=seeds)), point_network)
-    on_digits = _restored(session.run(DigitNetworks(seeds=seeds)), digit_network)
+    on_points: Any = from_arrays(session.run(PointNetworks(seeds=seeds)).arrays, point_network(0))
+    on_digits: Any = from_arrays(session.run(DigitNetworks(seeds=seeds)).arrays, digit_network(0))
     fresh = law.sample(1000, session.generator(15))
     unseen = law.sample(4000, session.generator(23))
     listed = (
