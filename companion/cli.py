@@ -92,6 +92,8 @@ def _no_more(rest: list[str]) -> None:
 
 def _run(options: argparse.Namespace, rest: list[str]) -> Job:
     session = Session(options.profile, options.seed)
+    if options.jobs is not None:
+        checks.whole("jobs", options.jobs)
     experiments = find(options.name)
     if len(experiments) == 1:
         return _run_one(experiments[0], session, options, rest)
