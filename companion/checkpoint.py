@@ -96,7 +96,7 @@ def to_arrays(modules: nn.Module | Mapping[str, nn.Module]) -> dict[str, np.ndar
     }
 
 
-def from_arrays(arrays: Mapping[str, Any], module: nn.Module, prefix: str = "") -> nn.Module:
+def from_arrays(arrays: Mapping[str, Any], module: nn.Module, prefix: str = "") -> Any:
     """Return a module, or a ``Stack``, with the weights that ``to_arrays`` made arrays of.
 
     Parameters

@@ -145,16 +145,6 @@ def test_second_stages_cost_what_they_say():
     assert [w.data_noise for w in ways.values()] == [0, 0, 0, 0, 0.1, 0.3, 0.3, 0.3]
 
 
-def test_networks_come_back_from_their_weights():
-    from companion.experiments.four_noises.points import point_network
-
-    networks = [point_network(s, 8) for s in (1, 2)]
-    stack = stages.unpack(lambda s: point_network(s, 8), stages.pack(networks))
-    x = torch.randn(6, 2, generator=seeded())
-    expected = torch.cat([net(part, 0.5) for net, part in zip(networks, x.chunk(2))])
-    assert torch.allclose(stack(x, 0.5), expected)
-
-
 @pytest.mark.parametrize("sampler", sampling.SAMPLERS)
 @pytest.mark.parametrize("budget", [5, 10])
 def test_a_budget_is_evaluations_one_after_the_other(sampler, budget):
@@ -407,7 +397,7 @@ def test_a_record_with_a_lost_seed_leaves_it_out():
 
 def test_a_session_of_another_seed_trains_other_networks(tmp_path):
     weights = [
-        Session("smoke", seed, memory=tmp_path).run(fn.PointNetworks).arrays["denoising"]
+        Session("smoke", seed, memory=tmp_path).run(fn.PointNetworks).arrays["denoising.network.input.weight"]
         for seed in (0, 1)
     ]
     assert not np.allclose(*weights)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from torch import Tensor, nn
 
-from companion import data, denoisers, networks, noise, training
+from companion import data, denoisers, networks, noise
+from companion.checkpoint import from_arrays, to_arrays
 from companion.experiments.experiment import Experiment
 from companion.experiments.four_noises.stages import (
     CLEAN,
@@ -18,9 +19,9 @@ from companion.experiments.four_noises.stages import (
     TwoStages,
     train,
     two_stages,
-    unpack,
 )
 from companion.experiments.results import Results
+from companion.stack import Stack
 
 if TYPE_CHECKING:
     from companion.experiments.session import Session
@@ -55,8 +56,8 @@ class DigitSettings(StageSettings):
             self.consistency_weight,
         )  # fmt: skip
 
-    def weights(self, session: Session, names: Any, digits: Tensor) -> dict[str, Tensor]:
-        """Train some of the ways on digits; return the weights by name."""
+    def train(self, session: Session, names: Any, digits: Tensor) -> dict[str, Stack]:
+        """Train some of the ways on digits; return the networks by name."""
         ways = self.ways()
         seeds = range(100 * session.seed, 100 * session.seed + self.seeds)
         make = partial(digit_network, width=self.width)
@@ -105,12 +106,12 @@ def _networks(settings: DigitSettings, session: Session, names: Any) -> Results:
     ways = settings.ways()
     return Results(
         pd.DataFrame(),
-        settings.weights(session, names, digits),
+        to_arrays(settings.train(session, names, digits)),
         {"labels": {name: ways[name].label for name in names}},
     )
 
 
-def stacks(trained: Results) -> dict[str, training.Stack]:
+def stacks(trained: Results) -> dict[str, Any]:
     """Return the networks of one of the experiments above, way to train -> Stack."""
-    make = partial(digit_network, width=trained.settings["width"])
-    return {name: unpack(make, trained.tensor(name)) for name in trained.arrays}
+    untrained = digit_network(0, trained.settings["width"])
+    return {name: from_arrays(trained.arrays, untrained, name) for name in trained.facts["labels"]}

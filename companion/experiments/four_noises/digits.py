@@ -18,7 +18,6 @@ from companion.experiments.four_noises.digit_networks import (
     CleanDigitNetworks,
     DigitSettings,
     NoisyDigitNetworks,
-    digit_network,
     stacks,
 )
 from companion.experiments.four_noises.sampling import (
@@ -30,7 +29,6 @@ from companion.experiments.four_noises.sampling import (
     schedule,
     try_schedules,
 )
-from companion.experiments.four_noises.stages import unpack
 from companion.experiments.results import Results, tidy
 
 if TYPE_CHECKING:
@@ -279,8 +277,7 @@ class SmallTrainingSet(DigitSettings, Experiment):
         measures = DigitMeasures(session.seed, self.classifier_steps, self.seeds)
         z = _start(session, 5, self.seeds * self.samples)
         tables = []
-        for name, weights in self.weights(session, FEW, few).items():
-            stack = unpack(partial(digit_network, width=self.width), weights)
+        for name, stack in self.train(session, FEW, few).items():
             x = draw("ddim", stack, z, self.budget, LOW, kind)
             copies = [metrics.copies(part, few) for part in x.view(self.seeds, -1, *few.shape[1:])]
             measured = {"distance": measures.frechet(x), "copies": torch.tensor(copies)}

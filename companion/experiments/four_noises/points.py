@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from companion import data, denoisers, metrics, networks, noise
+from companion.checkpoint import from_arrays, to_arrays
 from companion.experiments.experiment import Experiment
 from companion.experiments.four_noises.sampling import chosen_schedules, measure_all, try_schedules
 from companion.experiments.four_noises.stages import (
@@ -20,7 +21,6 @@ from companion.experiments.four_noises.stages import (
     StageSettings,
     train,
     two_stages,
-    unpack,
 )
 from companion.experiments.results import Results
 
@@ -64,7 +64,7 @@ class PointNetworks(StageSettings, Experiment):
         )  # fmt: skip
         seeds = range(100 * session.seed, 100 * session.seed + self.seeds)
         make = partial(point_network, width=self.width)
-        weights = train(make, listed, cloud(session), self, seeds)
+        weights = to_arrays(train(make, listed, cloud(session), self, seeds))
         return Results(pd.DataFrame(), weights, {"labels": {k: w.label for k, w in listed.items()}})
 
 
@@ -107,9 +107,10 @@ class PointSamples(Experiment):
         """Distances by training, sampler, budget and seed; those of both schedules."""
         trained = session.run(PointNetworks)
         seeds, width = trained.settings["seeds"], trained.settings["width"]
-        make = partial(point_network, width=width)
+        untrained = point_network(0, width)
         clean, noisy = (
-            {name: unpack(make, trained.tensor(name)) for name in names} for names in (CLEAN, NOISY)
+            {name: from_arrays(trained.arrays, untrained, name) for name in names}
+            for names in (CLEAN, NOISY)
         )
         distance = sliced(cloud(session)[:1000], seeds, self.projections)
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from companion import data, noise, objectives, training
 from companion.experiments.four_noises.calculation import GAMMA
+from companion.stack import Stack
 
 __all__ = [
     "ALL",
@@ -18,10 +18,8 @@ __all__ = [
     "NOISY",
     "StageSettings",
     "TwoStages",
-    "pack",
     "train",
     "two_stages",
-    "unpack",
 ]
 
 CLEAN = ("denoising", "perturbed", "contrastive", "both")
@@ -142,7 +140,7 @@ def train(
     clean: Tensor,
     settings: StageSettings,
     seeds: Sequence[int],
-) -> dict[str, Tensor]:
+) -> dict[str, Stack]:
     """Train networks of all seeds at once; what costs more gets fewer steps in the second stage.
 
     Parameters
@@ -155,7 +153,7 @@ def train(
 
     Returns
     -------
-    dict, name -> weights (R, number of weights), for ``unpack``
+    dict, name -> Stack of R
     """
     runs = len(seeds)
 
@@ -164,7 +162,7 @@ def train(
             return [clean] * runs
         return [data.FrozenNoise(clean, way.data_noise, seed=s).noisy for s in seeds]
 
-    def fit(models: list, group: list[TwoStages], second: bool, steps: float) -> training.Stack:
+    def fit(models: list, group: list[TwoStages], second: bool, steps: float) -> Stack:
         return training.fit(
             models, [(w.second if second else w.first) for w in group for _ in seeds],
             [part for w in group for part in samples(w)], steps=int(steps),
@@ -176,26 +174,11 @@ def train(
     models = [make(s) for _ in starts for s in seeds]
     base = fit(models, list(starts.values()), False, settings.steps)
     begun = {key: [base[i * runs + r] for r in range(runs)] for i, key in enumerate(starts)}
-    weights = {}
+    stacks = {}
     for cost in sorted({w.cost for w in listed.values()}):
         group = {name: w for name, w in listed.items() if w.cost == cost}
         models = [m for w in group.values() for m in begun[w.data_noise, repr(w.first)]]
         trained = fit(models, list(group.values()), True, settings.second_steps / cost)
         for i, name in enumerate(group):
-            weights[name] = pack([trained[r] for r in range(i * runs, (i + 1) * runs)])
-    return {name: weights[name] for name in listed}
-
-
-def pack(denoisers: Sequence[nn.Module]) -> Tensor:
-    """Return the weights of R denoisers, (R, number of weights)."""
-    return torch.stack([nn.utils.parameters_to_vector(d.parameters()).detach() for d in denoisers])
-
-
-def unpack(make: Callable[[int], nn.Module], weights: Tensor) -> training.Stack:
-    """Return the stack whose weights are packed; ``make`` builds one network."""
-    denoisers = []
-    for vector in weights:
-        denoiser = make(0)
-        nn.utils.vector_to_parameters(vector, denoiser.parameters())
-        denoisers.append(denoiser)
-    return training.Stack(denoisers).requires_grad_(False).eval()
+            stacks[name] = Stack([trained[r] for r in range(i * runs, (i + 1) * runs)])
+    return {name: stacks[name].eval().requires_grad_(False) for name in listed}
