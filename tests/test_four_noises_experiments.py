@@ -397,7 +397,9 @@ def test_a_record_with_a_lost_seed_leaves_it_out():
 
 def test_a_session_of_another_seed_trains_other_networks(tmp_path):
     weights = [
-        Session("smoke", seed, memory=tmp_path).run(fn.PointNetworks).arrays["denoising.network.input.weight"]
+        Session("smoke", seed, memory=tmp_path)
+        .run(fn.PointNetworks)
+        .arrays["denoising.network.input.weight"]
         for seed in (0, 1)
     ]
     assert not np.allclose(*weights)
