@@ -13,16 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from companion import data
 from companion.data import image_sets, point_sets
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
 
 # --- points ---
 

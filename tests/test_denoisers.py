@@ -1,24 +1,16 @@
 import diffusers
 import pytest
 import torch
+from conftest import seeded, tiny_unet
 
 import companion
 from companion import denoisers, networks, noise, oracles
 
 
-def tiny_unet():
-    return diffusers.UNet2DModel(
-        sample_size=8, in_channels=1, out_channels=1, layers_per_block=1,
-        block_out_channels=(8, 16),
-        down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
-        norm_num_groups=4,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("sigma_data", [0.5, 1.7])
 def test_preconditioning_keeps_unit_variance(sigma_data):
     """eq-preconditioning: inputs and regression targets of the network have variance 1."""
-    g = torch.Generator().manual_seed(0)
+    g = seeded()
     seen = {}
 
     class Spy(torch.nn.Module):

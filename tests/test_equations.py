@@ -1,16 +1,14 @@
 """Every numbered equation of a chapter is checked by a test that carries its label."""
 
 import re
-from pathlib import Path
 
 import pytest
+from conftest import ROOT, SOURCES
 
-ROOT = Path(__file__).parents[1]
-CHAPTERS = sorted((ROOT / "notebooks").glob("*.md"))
 TESTS = "".join(p.read_text() for p in (ROOT / "tests").glob("test_*.py"))
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("chapter", SOURCES, ids=lambda p: p.stem)
 def test_every_equation_has_its_test(chapter):
     text = chapter.read_text()
     labels = re.findall(r"^\$\$ \((eq-[a-z0-9-]+)\)", text, flags=re.MULTILINE)

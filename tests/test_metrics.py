@@ -3,15 +3,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from conftest import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from companion import data, metrics
 from companion.oracles import GaussianMixture
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def normal(n, dim, seed=0, mean=0.0, std=1.0):

@@ -5,8 +5,9 @@ import math
 import diffusers
 import pytest
 import torch
+from conftest import seeded, tiny_mlp
 
-from companion import data, denoisers, networks, noise, samplers
+from companion import data, denoisers, noise, samplers
 from companion.samplers import multistep
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
@@ -16,16 +17,11 @@ ALL = [samplers.dpmpp_2m, samplers.dpmpp_3m, samplers.unipc, samplers.deis]
 
 @pytest.fixture(scope="module")
 def network():
-    def make():
-        net = denoisers.Preconditioned(networks.MLP(2, width=32), 0.7)
-        torch.nn.init.normal_(net.network.output.weight, std=0.2)
-        return net.double()
-
-    return networks.seeded(make, 0)
+    return tiny_mlp(width=32, depth=3, sigma_data=0.7, output=0.2).double()
 
 
 def start(sigma=40.0):
-    gen = torch.Generator().manual_seed(0)
+    gen = seeded()
     return sigma * torch.randn(64, 2, generator=gen, dtype=torch.float64)
 
 

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from conftest import seeded
 from diffusers import DDPMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,7 +103,7 @@ def test_log_snr_round_trip(sigma):
 
 def test_variance_preserving():
     """eq-vp: of unit variance for data of unit variance, and undone exactly."""
-    g = torch.Generator().manual_seed(0)
+    g = seeded()
     x = noise.randn((20000, 3), generator=g)
     sigma = torch.linspace(0.01, 50, 20000)
     noisy = noise.corrupt(x, sigma, generator=g)
@@ -118,9 +119,7 @@ def test_variance_preserving():
 def test_corrupt_adds_noise_of_the_level_per_sample():
     """eq-corruption."""
     x = torch.zeros(3, 50000)
-    noisy = noise.corrupt(
-        x, torch.tensor([0.1, 1.0, 10.0]), generator=torch.Generator().manual_seed(1)
-    )
+    noisy = noise.corrupt(x, torch.tensor([0.1, 1.0, 10.0]), generator=seeded(1))
     torch.testing.assert_close(noisy.std(1), torch.tensor([0.1, 1.0, 10.0]), rtol=0.02, atol=0)
     eps = torch.ones(3, 4)
     torch.testing.assert_close(noise.corrupt(torch.zeros(3, 4), 2.0, eps=eps), 2 * eps)
@@ -136,7 +135,7 @@ def test_sigma_of_another_shape(shape):
 
 def test_several_generators_draw_as_each_alone():
     def three():
-        return [torch.Generator().manual_seed(s) for s in range(3)]
+        return [seeded(s) for s in range(3)]
 
     for draw in (
         lambda g, n: noise.randn((n, 4), generator=g),
@@ -157,16 +156,16 @@ def test_several_generators_draw_as_each_alone():
     [noise.LogNormal(-1, 0.7), noise.LogUniform(0.01, 5), noise.Discrete((0.1, 0.5, 3.0))],
 )
 def test_distributions_stay_in_their_range_and_follow_the_generator(distribution):
-    draw = distribution.sample(20000, generator=torch.Generator().manual_seed(3))
+    draw = distribution.sample(20000, generator=seeded(3))
     low, high = distribution.range
     inside = ((draw >= low * 0.999) & (draw <= high * 1.001)).float().mean()
     assert inside > 0.998
-    again = distribution.sample(20000, generator=torch.Generator().manual_seed(3))
+    again = distribution.sample(20000, generator=seeded(3))
     assert torch.equal(draw, again)
 
 
 def test_log_normal_moments():
-    draw = noise.LogNormal(-1.2, 1.2).sample(200000, generator=torch.Generator().manual_seed(0))
+    draw = noise.LogNormal(-1.2, 1.2).sample(200000, generator=seeded())
     assert draw.log().mean().item() == pytest.approx(-1.2, abs=0.01)
     assert draw.log().std().item() == pytest.approx(1.2, abs=0.01)
 
@@ -183,7 +182,7 @@ def test_bad_distributions(make):
 def test_global_random_state_is_left_alone():
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    g = torch.Generator().manual_seed(1)
+    g = seeded(1)
     noise.randn((3,), generator=g)
     noise.corrupt(torch.zeros(2, 2), 1.0, generator=g)
     noise.LogNormal().sample(4, generator=g)

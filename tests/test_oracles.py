@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from conftest import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
@@ -72,13 +73,11 @@ def test_mixture_against_quadrature(sigma):
 @pytest.mark.parametrize("sigma", LEVELS)
 def test_mixture_is_stable(sigma, dtype):
     """From 1e-4 to 1e4: finite, and float32 agrees with float64."""
-    gm = oracles.GaussianMixture(
-        torch.randn(6, 16, generator=torch.Generator().manual_seed(0)), 0.1
-    )
+    gm = oracles.GaussianMixture(torch.randn(6, 16, generator=seeded()), 0.1)
     x64 = noise.corrupt(
-        gm.sample(64, torch.Generator().manual_seed(1), dtype=torch.float64),
+        gm.sample(64, seeded(1), dtype=torch.float64),
         sigma,
-        generator=torch.Generator().manual_seed(2),
+        generator=seeded(2),
     )
     x = x64.to(dtype)
     exact = gm.denoiser(x.double(), sigma), gm.score(x.double(), sigma)
@@ -92,7 +91,7 @@ def test_mixture_is_stable(sigma, dtype):
 
 def test_score_is_the_gradient_of_log_prob():
     gm = oracles.GaussianMixture([[0.0, 1.0], [1.0, -1.0]], [0.3, 0.5], [1.0, 3.0])
-    x = torch.randn(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(20, 2, dtype=torch.float64, generator=seeded())
     for sigma in (0.0, 0.2, 3.0):
         gradient = torch.func.grad(lambda q: gm.log_prob(q, sigma).sum())(x)  # noqa: B023
         torch.testing.assert_close(gm.score(x, sigma), gradient)
@@ -100,10 +99,10 @@ def test_score_is_the_gradient_of_log_prob():
 
 def test_noisy_mixture_and_samples():
     gm = mixture()
-    x = gm.sample(200_000, torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = gm.sample(200_000, seeded(), dtype=torch.float64)
     mean = sum(w * m[0] for w, m in zip(WEIGHTS, MEANS))
     assert x.mean().item() == pytest.approx(mean, abs=0.01)
-    y = noise.corrupt(x, 0.5, generator=torch.Generator().manual_seed(1))
+    y = noise.corrupt(x, 0.5, generator=seeded(1))
     points = torch.linspace(-3, 4, 9, dtype=torch.float64)[:, None]
     torch.testing.assert_close(gm.noisy(0.5).log_prob(points), gm.log_prob(points, 0.5))
     # The denoiser is the best one: any shift of it has a larger mean squared error (eq-dsm).
@@ -115,8 +114,8 @@ def test_noisy_mixture_and_samples():
 
 def test_per_sample_sigma_equals_one_by_one():
     gm = oracles.GaussianMixture([[0.0, 1.0], [1.0, -1.0]], [0.3, 0.5])
-    x = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
-    data = torch.randn(50, 2, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(5, 2, generator=seeded())
+    data = torch.randn(50, 2, generator=seeded(1))
     sigma = torch.tensor([0.01, 0.1, 1.0, 10.0, 100.0])
     empirical = oracles.Empirical(data)
     for f in (
@@ -137,7 +136,7 @@ def test_per_sample_sigma_equals_one_by_one():
 @settings(max_examples=25, deadline=None)
 def test_empirical_streams_to_the_same_answer(n, block, sigma):
     """eq-empirical-denoiser: blocks of any size give the plain softmax over all data."""
-    g = torch.Generator().manual_seed(n)
+    g = seeded(n)
     data = torch.randn(n, 1, 2, 3, generator=g, dtype=torch.float64)
     x = torch.randn(7, 1, 2, 3, generator=g, dtype=torch.float64)
     oracle = oracles.Empirical(data, block=block)
@@ -155,7 +154,7 @@ def test_empirical_streams_to_the_same_answer(n, block, sigma):
 
 @pytest.mark.parametrize("sigma", LEVELS)
 def test_empirical_is_stable_in_float32(sigma):
-    g = torch.Generator().manual_seed(0)
+    g = seeded()
     data = torch.rand(500, 1, 28, 28, generator=g) * 2 - 1
     x = noise.corrupt(data[:16], sigma, generator=g)
     oracle = oracles.Empirical(data)
@@ -214,7 +213,7 @@ def test_bad_input(make, message):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_oracles_follow_the_device():
     gm = mixture()
-    x = gm.sample(32, torch.Generator().manual_seed(0))
+    x = gm.sample(32, seeded())
     torch.testing.assert_close(gm.denoiser(x.cuda(), 0.5).cpu(), gm.denoiser(x, 0.5))
     e = oracles.Empirical(x)
     torch.testing.assert_close(oracles.Empirical(x.cuda()).denoiser(x, 0.5), e.denoiser(x, 0.5))

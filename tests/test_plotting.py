@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import seeded
 
 from companion import data, noise, oracles, plotting
 from companion.plotting import TrajectoryPlayer
@@ -27,10 +28,6 @@ def close_figures():
     with plotting.style():
         yield
     plt.close("all")
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def test_importing_changes_nothing_and_style_is_undone():

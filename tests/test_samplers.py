@@ -7,6 +7,7 @@ import diffusers
 import pytest
 import smalldiffusion
 import torch
+from conftest import seeded, tiny_mlp
 
 from companion import denoisers, networks, noise, oracles, samplers, training
 
@@ -22,17 +23,11 @@ ALL = [
 @pytest.fixture(scope="module")
 def network():
     """A small network with random weights: its values mean nothing, its samples can be compared."""
-
-    def make():
-        net = denoisers.Preconditioned(networks.MLP(2, width=32), 0.7)
-        torch.nn.init.normal_(net.network.output.weight, std=0.2)
-        return net.double()
-
-    return networks.seeded(make, 0)
+    return tiny_mlp(width=32, depth=3, sigma_data=0.7, output=0.2).double()
 
 
 def start(n=64, sigma=40.0, seed=0, dtype=torch.float64):
-    return sigma * noise.randn((n, 2), generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    return sigma * noise.randn((n, 2), generator=seeded(seed), dtype=dtype)
 
 
 def mixture():
@@ -57,7 +52,7 @@ class OursForTheirs(torch.nn.Module, smalldiffusion.ModelMixin):
 def test_against_smalldiffusion(network, gamma, mu):
     """eq-ddim, eq-gradient-estimation and eq-ddpm: same network, same noise, every state."""
     x, sigmas = start(), noise.log_linear(12, 40.0, 0.02, final_zero=False).double()
-    noises = [noise.randn_like(x, torch.Generator().manual_seed(i)) for i in range(12)]
+    noises = [noise.randn_like(x, seeded(i)) for i in range(12)]
     model = OursForTheirs(network, noises)
     theirs = list(smalldiffusion.samples(model, sigmas, gam=gamma, mu=mu, xt=x, batchsize=64))
     if mu == 0:
@@ -107,7 +102,7 @@ def test_ddpm_against_diffusers(network, steps):
     scheduler = diffusers.DDPMScheduler(variance_type="fixed_small", **SPACED)
     sigmas = vp_schedule(scheduler, steps)
     x = start(sigma=sigmas[0].item())
-    g, h = torch.Generator().manual_seed(5), torch.Generator().manual_seed(5)
+    g, h = seeded(5), seeded(5)
     theirs = run_diffusers(scheduler, network, x, sigmas, generator=g)
     ours = samplers.ddpm(network, x, sigmas, generator=h)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
@@ -151,7 +146,7 @@ def test_ode_samplers_reach_the_exact_flow(sampler, order):
 def test_ddpm_draws_from_the_data():
     """eq-ddpm: with an exact denoiser and many steps, means, widths and shares are right."""
     gm = oracles.GaussianMixture([[2.0, 0.0], [-2.0, 1.0]], [0.3, 0.6], [0.3, 0.7])
-    g = torch.Generator().manual_seed(0)
+    g = seeded()
     x = samplers.ddpm(gm.denoiser, start(8000), noise.karras(100, 40.0, 0.01), generator=g)
     left = x[:, 0] < 0
     assert left.float().mean().item() == pytest.approx(0.7, abs=0.02)
@@ -176,7 +171,7 @@ def test_ddpm_without_its_noise_collapses():
 def test_picard_is_the_sequential_sampler(network, window, stochastic, final_zero, semilinear):
     """eq-nc-picard and eq-nc-semilinear have the sequential sampler as their fixed point."""
     x, sigmas = start(), noise.karras(20, 40.0, 0.02, final_zero).double()
-    g, h = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+    g, h = seeded(1), seeded(1)
     if stochastic:
         sequential = samplers.ddpm(network, x, sigmas, generator=g)
     else:
@@ -243,7 +238,7 @@ def test_semilinear_iterates_stay_between_the_start_and_the_data(stochastic):
     seen: list = []
     samplers.picard(
         gm.denoiser, x, sigmas, tolerance=1e-3, stochastic=stochastic, semilinear=True,
-        generator=torch.Generator().manual_seed(1), callback=seen.append,
+        generator=seeded(1), callback=seen.append,
     )  # fmt: skip
     limit = x.norm(dim=1).max() + (120 if stochastic else 2)
     assert max(step.x.norm(dim=2).max() for step in seen) < limit
@@ -253,7 +248,7 @@ def test_semilinear_iterates_stay_between_the_start_and_the_data(stochastic):
 @pytest.mark.parametrize("sampler", ALL)
 def test_callback_sees_every_level_and_changes_nothing(sampler):
     gm, x, sigmas = mixture(), start(), noise.karras(6, 40.0, 0.02)
-    kw = {"generator": torch.Generator().manual_seed(0)} if sampler is samplers.ddpm else {}
+    kw = {"generator": seeded()} if sampler is samplers.ddpm else {}
     before, seen = x.clone(), []
     out = sampler(gm.denoiser, x, sigmas, callback=seen.append, **kw)
     assert torch.equal(x, before) and out.shape == x.shape and out.dtype == x.dtype
@@ -290,7 +285,7 @@ def test_global_random_state_is_left_alone(sampler):
     before = torch.get_rng_state()
     kw = {"stochastic": True} if sampler is samplers.picard else {}
     if sampler in (samplers.ddpm, samplers.picard):
-        kw["generator"] = torch.Generator().manual_seed(3)
+        kw["generator"] = seeded(3)
     sampler(mixture().denoiser, start(), noise.karras(4), **kw)
     assert torch.equal(before, torch.get_rng_state())
 
