@@ -14,7 +14,6 @@ import inspect
 import math
 import pkgutil
 import sys
-import typing
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,12 +24,13 @@ import torch
 from conftest import three, tiny_mlp
 
 import companion
-from companion import networks, noise, objectives, samplers
+from companion import checkpoint, networks, noise, objectives, samplers
 
 SKIPPED = ("companion.experiments", "companion.plotting", "companion.cli", "companion.__main__",
     "companion.progress", "companion.checks", "companion.claims", "companion.images",
-    "companion.profiles", "companion.records")  # fmt: skip
-"""Modules whose functions draw, print, or are the command line: they have tests of their own."""
+    "companion.profiles", "companion.records", "companion.training_run",
+    "companion.devices")  # fmt: skip
+"""Modules whose functions draw, print, are the command line, or get what ``fit`` has checked."""
 
 NUMBERS = [0.5, 0.7, 0.9]
 X = torch.randn(12, 2, generator=torch.Generator().manual_seed(0))
@@ -50,6 +50,7 @@ VALID: dict[str, Callable[[], Any]] = {
     "alpha": lambda: 0.5,
     "alphas_cumprod": lambda: noise.ddpm_alphas_cumprod(20),
     "b": lambda: X[6:],
+    "arrays": lambda: checkpoint.to_arrays(tiny_mlp()),
     "batch": lambda: X[:4],
     "below": lambda: torch.full((4,), 0.1),
     "conditions": lambda: [True, False],
@@ -74,6 +75,8 @@ VALID: dict[str, Callable[[], Any]] = {
     "mixture": three,
     "n": lambda: 5,
     "name": lambda: "ring",
+    "module": tiny_mlp,
+    "modules": tiny_mlp,
     "network": lambda: networks.MLP(2, width=8),
     "objective": lambda: objectives.DenoisingScoreMatching(),
     "objectives": lambda: (objectives.DenoisingScoreMatching(),),
@@ -168,7 +171,9 @@ def _only_output(value: Any) -> bool:
     if issubclass(value, dict):
         return True
     protocol = getattr(value, "_is_protocol", False)
-    return protocol or issubclass(value, (tuple, Exception)) or value.__name__ in ("Fit",)
+    return (
+        protocol or issubclass(value, (tuple, Exception)) or value.__name__ in ("Checkpoint", "Fit")
+    )
 
 
 def parameters(function: Any) -> list[inspect.Parameter]:
