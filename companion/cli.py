@@ -1,4 +1,7 @@
-"""The command line: ``companion list``, ``run``, ``verdicts``; also ``python -m companion``."""
+"""The command line: ``companion list``, ``run``, ``verdicts``; also ``python -m companion``.
+
+``accelerate launch -m companion run NAME`` runs an experiment on several devices or machines.
+"""
 
 from __future__ import annotations
 

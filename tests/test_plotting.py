@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import matplotlib as mpl
 
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import seeded
+from conftest import ROOT, seeded
 
 from companion import data, noise, oracles, plotting
 from companion.plotting import TrajectoryPlayer
@@ -38,8 +37,7 @@ def test_importing_changes_nothing_and_style_is_undone():
         "c.__exit__(None, None, None); assert dict(m.rcParams) == before;"
         "p.use_style(); assert not m.rcParams['axes.spines.top']"
     )
-    where = Path(plotting.__file__).parents[2]
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=where)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_methods_in_one_figure_differ():

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -251,9 +252,8 @@ def test_killed_while_writing(saved):
             mean = records.load("toy", folder).value(measure="mean")
             print(status == signal.SIGKILL, mean)
     """)
-    where = Path(records.__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=where, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split("\n") == ["True 1.5"] * 6 + ["False 7.0", ""]
     for left in saved.glob(".*"):
@@ -329,8 +329,9 @@ def test_what_is_not_there_is_a_file_not_found(tmp_path):
 
 
 def committed():
-    folder = Path(__file__).resolve().parent.parent / "results"
-    return sorted(p for p in folder.glob("*.json") if json.loads(p.read_text()).get("format") == 2)
+    return sorted(
+        p for p in (ROOT / "results").glob("*.json") if json.loads(p.read_text()).get("format") == 2
+    )
 
 
 @pytest.mark.parametrize("path", committed(), ids=lambda p: p.stem)

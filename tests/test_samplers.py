@@ -7,7 +7,7 @@ import diffusers
 import pytest
 import smalldiffusion
 import torch
-from conftest import seeded, tiny_mlp
+from conftest import seeded, three, tiny_mlp
 
 from companion import denoisers, networks, noise, oracles, samplers, training
 
@@ -28,10 +28,6 @@ def network():
 
 def start(n=64, sigma=40.0, seed=0, dtype=torch.float64):
     return sigma * noise.randn((n, 2), generator=seeded(seed), dtype=dtype)
-
-
-def mixture():
-    return oracles.GaussianMixture([[1.0, 0.0], [-1.0, 0.5], [0.0, -1.0]], [0.2, 0.3, 0.1])
 
 
 class OursForTheirs(torch.nn.Module, smalldiffusion.ModelMixin):
@@ -200,7 +196,7 @@ def test_picard_of_a_stack_keeps_each_run_to_its_own_network(network):
 
 
 def test_picard_stops_by_tolerance_and_by_count():
-    gm, x, sigmas = mixture(), start(), noise.karras(40, 40.0, 0.02).double()
+    gm, x, sigmas = three(), start(), noise.karras(40, 40.0, 0.02).double()
     counted, calls = denoisers.Counted(gm.denoiser), []
     loose = samplers.picard(counted, x, sigmas, tolerance=1e-2, callback=calls.append)
     assert counted.calls == calls[-1].iteration < 40
@@ -234,7 +230,7 @@ def test_plain_picard_blows_up_as_the_exponential_series_and_semilinear_does_not
 
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_semilinear_iterates_stay_between_the_start_and_the_data(stochastic):
-    gm, x, sigmas = mixture(), start(), noise.log_linear(50, 40.0, 0.02).double()
+    gm, x, sigmas = three(), start(), noise.log_linear(50, 40.0, 0.02).double()
     seen: list = []
     samplers.picard(
         gm.denoiser, x, sigmas, tolerance=1e-3, stochastic=stochastic, semilinear=True,
@@ -247,7 +243,7 @@ def test_semilinear_iterates_stay_between_the_start_and_the_data(stochastic):
 
 @pytest.mark.parametrize("sampler", ALL)
 def test_callback_sees_every_level_and_changes_nothing(sampler):
-    gm, x, sigmas = mixture(), start(), noise.karras(6, 40.0, 0.02)
+    gm, x, sigmas = three(), start(), noise.karras(6, 40.0, 0.02)
     kw = {"generator": seeded()} if sampler is samplers.ddpm else {}
     before, seen = x.clone(), []
     out = sampler(gm.denoiser, x, sigmas, callback=seen.append, **kw)
@@ -261,14 +257,14 @@ def test_callback_sees_every_level_and_changes_nothing(sampler):
 
 @pytest.mark.parametrize("sampler", ALL)
 def test_one_step_to_zero_is_the_denoiser(sampler):
-    gm, x = mixture(), start(sigma=3.0)
+    gm, x = three(), start(sigma=3.0)
     torch.testing.assert_close(
         sampler(gm.denoiser, x, torch.tensor([3.0, 0.0])), gm.denoiser(x, 3.0)
     )
 
 
 def test_evaluations():
-    gm, x, sigmas = mixture(), start(n=5), noise.karras(10)
+    gm, x, sigmas = three(), start(n=5), noise.karras(10)
     for sampler, calls in (
         (samplers.ddim, 10),
         (samplers.heun, 19),
@@ -286,7 +282,7 @@ def test_global_random_state_is_left_alone(sampler):
     kw = {"stochastic": True} if sampler is samplers.picard else {}
     if sampler in (samplers.ddpm, samplers.picard):
         kw["generator"] = seeded(3)
-    sampler(mixture().denoiser, start(), noise.karras(4), **kw)
+    sampler(three().denoiser, start(), noise.karras(4), **kw)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -304,7 +300,7 @@ def test_global_random_state_is_left_alone(sampler):
 )
 def test_bad_input(sampler, x, sigmas, message):
     with pytest.raises(ValueError, match=message):
-        sampler(mixture().denoiser, x, torch.tensor(sigmas))
+        sampler(three().denoiser, x, torch.tensor(sigmas))
 
 
 @pytest.mark.parametrize(
@@ -322,4 +318,4 @@ def test_bad_input(sampler, x, sigmas, message):
 )
 def test_bad_options(call, message):
     with pytest.raises(ValueError, match=message):
-        call(mixture().denoiser, start(), noise.karras(4))
+        call(three().denoiser, start(), noise.karras(4))
