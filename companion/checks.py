@@ -10,12 +10,25 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
-__all__ = ["batch", "choice", "finite", "number", "whole"]
+__all__ = [
+    "batch",
+    "choice",
+    "finite",
+    "function",
+    "generator",
+    "instance",
+    "level",
+    "number",
+    "seed",
+    "tensor",
+    "whole",
+]
 
 T = TypeVar("T")
 
@@ -153,6 +166,96 @@ def batch(name: str, value: Any, at_least: int = 0) -> None:
         raise ValueError(
             f"{name}: got {shown(value)}; allowed is a floating-point tensor (B, *shape){few}"
         )
+
+
+def seed(name: str, value: Any) -> int:
+    """Return a seed: a whole number from 0 to 2^63 - 1."""
+    return whole(name, value, 0, 2**63 - 1)
+
+
+def instance(name: str, value: Any, kinds: type | tuple[type, ...], allowed: str) -> Any:
+    """Return what is of one of some types, or raise a ``TypeError`` that says what is allowed."""
+    if isinstance(value, kinds):
+        return value
+    raise TypeError(f"{name}: got {shown(value)}; allowed is {allowed}")
+
+
+def function(name: str, value: Any) -> Callable:
+    """Return what can be called, or raise a ``TypeError``."""
+    if callable(value) and not isinstance(value, type):
+        return value
+    raise TypeError(f"{name}: got {shown(value)}; allowed is a function, or what is called as one")
+
+
+def generator(name: str, value: Any) -> None:
+    """Check a source of random numbers: ``torch.Generator``, a sequence of them, or None.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else, such as a seed.
+    """
+    if value is None or isinstance(value, torch.Generator):
+        return
+    if isinstance(value, Sequence) and all(isinstance(g, torch.Generator) for g in value):
+        return
+    raise TypeError(
+        f"{name}: got {shown(value)}; allowed is None or a torch.Generator, such as "
+        "torch.Generator().manual_seed(0)"
+    )
+
+
+# --- tensors ------------------------------------------------------------------------------------
+
+
+def tensor(name: str, x: Any, shape: str = "(B, *shape)", at_least: int = 1) -> Tensor:
+    """Return a floating-point tensor of so many dimensions at least, or say what it is instead.
+
+    Raises
+    ------
+    TypeError
+        If it is no tensor, or one of whole numbers.
+    ValueError
+        If it has too few dimensions.
+    """
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise TypeError(f"{name}: got {shown(x)}; allowed is a floating-point tensor {shape}")
+    if x.ndim < at_least:
+        raise ValueError(f"{name}: got {shown(x)}; allowed is a floating-point tensor {shape}")
+    return x
+
+
+def level(name: str, sigma: Any, positive: bool = False) -> None:
+    """Check noise levels: a float or a tensor of finite numbers, none below 0.
+
+    The values of tensors are looked at on the CPU only, so that no GPU has to be waited for, and
+    not while ``torch.compile`` or ``vmap`` trace.
+
+    Parameters
+    ----------
+    positive : bool
+        Whether 0 is not allowed either (default: it is).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is anything else.
+    """
+    if isinstance(sigma, Tensor):
+        if sigma.is_cpu and sigma.numel() and not torch.compiler.is_compiling():
+            try:
+                ends = sigma.detach().aminmax()
+                low, high = float(ends[0]), float(ends[1])
+            except RuntimeError:  # under vmap nothing has a value
+                return
+            if not (low > 0 if positive else low >= 0) or not high < math.inf:
+                bad = low if not low >= 0 or low == 0 else high
+                bounds = "above 0" if positive else "of at least 0"
+                raise ValueError(f"{name}: got {bad:g}; allowed are finite numbers {bounds}")
+    elif positive:
+        number(name, sigma, above=0)
+    elif type(sigma) is not float or not 0 <= sigma < math.inf:
+        number(name, sigma, at_least=0)
 
 
 def finite(name: str, x: Any) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "DiffusersDenoiser",
     "Noised",
     "Preconditioned",
+    "denoise",
     "epsilon",
     "from_diffusers",
     "score",
@@ -35,9 +36,39 @@ class Denoiser(Protocol):
         ...
 
 
+def denoise(denoiser: Denoiser, x: Tensor, sigma: Tensor | float) -> Tensor:
+    """Ask a denoiser, and check what is given to it and what it answers.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    x : (B, *shape) floating-point tensor
+    sigma : float, 0-d tensor or (B,) tensor
+
+    Returns
+    -------
+    (B, *shape), the denoiser's answer
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``denoiser`` cannot be called, ``x`` is no floating-point tensor, or the answer is no
+        tensor of its shape.
+    """
+    checks.function("denoiser", denoiser)
+    checks.tensor("x", x)
+    answer = denoiser(x, sigma)
+    if not isinstance(answer, Tensor) or answer.shape != x.shape:
+        raise ValueError(
+            f"denoiser: got {checks.shown(answer)} as its answer; allowed is a tensor of the "
+            f"shape of x, {tuple(x.shape)}"
+        )
+    return answer
+
+
 def epsilon(denoiser: Denoiser, x: Tensor, sigma: Tensor | float) -> Tensor:
     """Noise that the denoiser sees: ``(x - D(x, sigma)) / sigma`` (eq-epsilon), (B, *shape)."""
-    return (x - denoiser(x, sigma)) / expand(sigma, x)
+    return (x - denoise(denoiser, x, sigma)) / expand(sigma, x, positive=True)
 
 
 def score(denoiser: Denoiser, x: Tensor, sigma: Tensor | float) -> Tensor:
@@ -45,7 +76,7 @@ def score(denoiser: Denoiser, x: Tensor, sigma: Tensor | float) -> Tensor:
 
     Source: Efron 2011 (after Robbins 1956); Vincent 2011. Returns (B, *shape).
     """
-    return (denoiser(x, sigma) - x) / expand(sigma, x) ** 2
+    return (denoise(denoiser, x, sigma) - x) / expand(sigma, x, positive=True) ** 2
 
 
 class Noised:

@@ -40,7 +40,8 @@ class FrozenNoise:
     Raises
     ------
     TypeError, ValueError
-        If ``data`` are not floating-point, ``sigma`` is negative or ``distribution`` is unknown.
+        If ``data`` are not floating-point, not finite or none, ``sigma`` is negative, ``seed`` no
+        whole number or ``distribution`` unknown.
 
     Examples
     --------
@@ -52,11 +53,12 @@ class FrozenNoise:
     def __init__(
         self, data: Tensor, sigma: float, *, seed: int = 0, distribution: str = "gaussian"
     ):
-        if not isinstance(data, Tensor) or not data.is_floating_point():
-            kind = data.dtype if isinstance(data, Tensor) else type(data).__name__
-            raise TypeError(f"data: got {kind}; allowed is a floating-point tensor")
+        checks.tensor("data", data, "(N, *shape)")
+        checks.finite("data", data)
+        if not data.numel():
+            raise ValueError(f"data: got shape {tuple(data.shape)}; allowed is one sample or more")
         self.sigma = checks.number("sigma", sigma, at_least=0)
-        self.seed = int(seed)
+        self.seed = checks.seed("seed", seed)
         self.distribution = checks.choice("distribution", distribution, DISTRIBUTIONS)
         generator = torch.Generator().manual_seed(self.seed)
         if distribution == "gaussian":

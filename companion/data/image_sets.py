@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import os
+import platform
 import shutil
 import tarfile
 import tempfile
@@ -26,6 +28,22 @@ IMAGES = {
     "cifar10": "CIFAR-10",
     "cifar10-jpeg": "CIFAR-10 (JPEG q75)",
 }
+
+HASHES = {
+    "mnist": {
+        "train-images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "train-labels": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "t10k-images": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "t10k-labels": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    },
+    "fashion_mnist": {
+        "train-images": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "train-labels": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "t10k-images": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "t10k-labels": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    },
+}
+"""SHA-256 of the files that torchvision's downloads unpack to."""
 
 JPEG_ARCHIVE = "cifar10-jpeg.tar.xz"
 
@@ -122,10 +140,11 @@ def _obtain(cls, folder: Path, paths: list[str], title: str, download: bool) -> 
     staging = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for stale in folder.glob(".download-*"):  # left by a process that was killed
-            if time.time() - stale.stat().st_mtime > 24 * 3600:
+        for stale in folder.glob(".download-*"):
+            if _abandoned(stale):
                 shutil.rmtree(stale, ignore_errors=True)
-        staging = Path(tempfile.mkdtemp(prefix=".download-", dir=folder))
+        prefix = f".download-{platform.node()}-{os.getpid()}-"
+        staging = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
         cls(staging, download=True)
         for path in paths:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -141,11 +160,29 @@ def _obtain(cls, folder: Path, paths: list[str], title: str, download: bool) -> 
             shutil.rmtree(staging, ignore_errors=True)
 
 
+def _abandoned(staging: Path) -> bool:
+    """Whether the process that was downloading to a folder is dead, or must be."""
+    import psutil
+
+    host, _, process = staging.name.removeprefix(".download-").rpartition("-")[0].rpartition("-")
+    if host == platform.node() and process.isdigit():
+        return not psutil.pid_exists(int(process))
+    return time.time() - staging.stat().st_mtime > 24 * 3600  # of another machine
+
+
 def _damaged(path: Path, problem: str) -> DataError:
     return DataError(
         f"{path} is damaged ({problem}): delete it and load the data again, "
         "which downloads it afresh."
     )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _check_idx(path: Path) -> int:
@@ -177,6 +214,10 @@ def _mnist(name: str, folder: Path, split: str, download: bool) -> tuple[Tensor,
     for pair, (n_images, n_labels) in zip(files, counts):
         if n_images != n_labels:
             raise _damaged(folder / pair[1], f"{n_labels} labels for {n_images} images")
+    for path in files[0 if split == "train" else 1]:
+        expected = HASHES[name].get(Path(path).name.rpartition("-idx")[0])
+        if expected and _sha256(folder / path) != expected:
+            raise _damaged(folder / path, "its SHA-256 is not that of the published file")
     data = cls(folder, train=split == "train", download=False)
     return data.data[:, None], data.targets
 

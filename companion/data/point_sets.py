@@ -126,6 +126,7 @@ def points(
     checks.choice("name", name, POINTS)
     n = checks.whole("n", n)
     noise = checks.number("noise", noise, at_least=0)
+    checks.generator("generator", generator)
     if name in MIXTURES:
         x = mixture(name).sample(n, generator, device="cpu", dtype=torch.float32)
     else:

@@ -154,6 +154,7 @@ def modes_covered(
         and by one at least.
     """
     x = flat_samples("samples", samples)
+    checks.instance("mixture", mixture, GaussianMixture, "a GaussianMixture")
     if x.shape[1] != mixture.dim:
         raise ValueError(
             f"samples: got shape {tuple(samples.shape)}; allowed is (N, {mixture.dim})"

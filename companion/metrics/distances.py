@@ -27,7 +27,7 @@ __all__ = [
 def flat_samples(name: str, x: Any, at_least: int = 1) -> Tensor:
     """Return samples (N, ...) as finite float64 vectors (N, D), or say what is wrong with them."""
     if not isinstance(x, Tensor):
-        raise TypeError(f"{name}: got {type(x).__name__}; allowed is a tensor (N, ...)")
+        raise TypeError(f"{name}: got {checks.shown(x)}; allowed is a tensor (N, ...)")
     if x.ndim < 2 or len(x) < at_least or not x.numel():
         raise ValueError(
             f"{name}: got shape {tuple(x.shape)}; allowed is (N, ...) with N at least {at_least}"
@@ -76,7 +76,7 @@ def sliced_wasserstein(
     first, second = flat_pair(a, b)
     projections = checks.whole("projections", projections)
     p = checks.number("p", p, at_least=1)
-    generator = torch.Generator().manual_seed(int(seed))
+    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
     directions = torch.randn(
         (projections, first.shape[1]), generator=generator, dtype=torch.float64
     )
@@ -139,6 +139,8 @@ def mmd(a: Tensor, b: Tensor, *, bandwidths: Sequence[float] | None = None) -> f
         pool = torch.cat([s[:: math.ceil(len(s) / 500)] for s in (first, second)])
         middle = torch.pdist(pool).median().item()
         bandwidths = [middle * factor for factor in (0.25, 0.5, 1, 2, 4)] if middle else [1.0]
+    elif isinstance(bandwidths, str) or not hasattr(bandwidths, "__iter__"):
+        raise TypeError(f"bandwidths: got {checks.shown(bandwidths)}; allowed are numbers above 0")
     bandwidths = [checks.number("bandwidths", h, above=0) for h in bandwidths]
     if not bandwidths:
         raise ValueError("bandwidths: got none; allowed are one or more numbers above 0")
@@ -227,9 +229,10 @@ def noise_floor(
     -------
     NoiseFloor
     """
+    checks.function("metric", metric)
     flat_samples("data", data, 4)
     repeats = checks.whole("repeats", repeats)
-    generator = torch.Generator().manual_seed(int(seed))
+    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
     half = len(data) // 2
     values = []
     for _ in range(repeats):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from companion import checks
-from companion.denoisers import Denoiser
+from companion.denoisers import Denoiser, denoise
 from companion.noise import Generator, expand, rand, randn_like
 from companion.progress import track
 
@@ -85,13 +85,13 @@ def nll(
     ----------
     Kong, Brekelmans & Ver Steeg, Information-theoretic diffusion, 2023.
     """
-    _check_integral(x, points, sigma_min, sigma_max, sigma_data, batch)
+    _check_integral(x, points, sigma_min, sigma_max, sigma_data, mean_data, batch)
     dims = x[0].numel()
     values, errors = [], []
     for part in x.split(batch // 2):
 
         def excess(noisy: Tensor, s: Tensor, eps: Tensor) -> Tensor:
-            estimate = (noisy - denoiser(noisy, s.flatten())) / s
+            estimate = (noisy - denoise(denoiser, noisy, s.flatten())) / s
             return _excess(estimate, (noisy - mean_data) * s / (sigma_data**2 + s**2), eps)
 
         value, error = _integral(part, excess, points, sigma_min, sigma_max, generator)
@@ -155,11 +155,9 @@ def log_likelihood_ratio(
     Wu, Luo, Kong, Papalexakis & Ver Steeg, Your diffusion model is secretly a noise classifier and
     benefits from contrastive training, 2024; in its variance-preserving notation.
     """
-    _check_integral(x, points, sigma_min, sigma_max, sigma_data, batch, 4)
-    level = torch.as_tensor(sigma_noise, dtype=x.dtype, device=x.device)
-    if not ((level > 0) & level.isfinite()).all():
-        raise ValueError(f"sigma_noise: got {sigma_noise!r}; allowed are finite numbers above 0")
-    t = torch.as_tensor(expand(level, x)).expand(len(x), *[1] * (x.ndim - 1))
+    _check_integral(x, points, sigma_min, sigma_max, sigma_data, mean_data, batch, 4)
+    level = expand(sigma_noise, x, name="sigma_noise", positive=True)
+    t = torch.as_tensor(level, dtype=x.dtype, device=x.device).expand(len(x), *[1] * (x.ndim - 1))
     dims = x[0].numel()
     values, errors = [], []
     for part, own in zip(x.split(batch // 4), t.split(batch // 4)):
@@ -167,8 +165,8 @@ def log_likelihood_ratio(
 
         def excess(noisy: Tensor, s: Tensor, eps: Tensor, t: Tensor = twice) -> Tensor:
             r = (s**2 + t**2).sqrt()
-            clean, mixed = denoiser(
-                torch.cat([noisy, noisy]), torch.cat([s.flatten(), r.flatten()])
+            clean, mixed = denoise(
+                denoiser, torch.cat([noisy, noisy]), torch.cat([s.flatten(), r.flatten()])
             ).chunk(2)
             centred = noisy - mean_data
             noised = _excess(
@@ -188,10 +186,25 @@ def log_likelihood_ratio(
     return LogLikelihood(torch.cat(values), torch.cat(errors))
 
 
-def _check_integral(x, points, sigma_min, sigma_max, sigma_data, batch, smallest=2) -> None:
-    if not isinstance(x, Tensor) or x.ndim < 2 or not x.is_floating_point() or not x.numel():
-        given = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"x: got {given}; allowed is a floating-point tensor (B, *shape)")
+def _check_integral(
+    x, points, sigma_min, sigma_max, sigma_data, mean_data, batch, smallest=2
+) -> None:
+    checks.tensor("x", x, at_least=2)
+    checks.finite("x", x)
+    if not x.numel():
+        raise ValueError(f"x: got shape {tuple(x.shape)}; allowed is one sample or more")
+    if isinstance(mean_data, Tensor):
+        try:
+            fits = torch.broadcast_shapes(mean_data.shape, x.shape[1:]) == x.shape[1:]
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"mean_data: got shape {tuple(mean_data.shape)}; allowed is a number or a tensor "
+                f"of shape {tuple(x.shape[1:])}"
+            )
+    else:
+        checks.number("mean_data", mean_data)
     checks.whole("points", points, 2)
     checks.whole("batch", batch, smallest)
     checks.number("sigma_max", sigma_max, above=0)

@@ -65,7 +65,7 @@ class LogNormal:
 
     def sample(self, n: int, *, generator: Generator = None, device=None, dtype=None) -> Tensor:
         """Draw ``n`` noise levels, an (n,) tensor."""
-        z = randn((n,), generator=generator, device=device, dtype=dtype)
+        z = randn((checks.whole("n", n, 0),), generator=generator, device=device, dtype=dtype)
         return z.mul_(self.std).add_(self.mean).exp_()
 
 
@@ -87,17 +87,19 @@ class LogUniform:
 
     def sample(self, n: int, *, generator: Generator = None, device=None, dtype=None) -> Tensor:
         """Draw ``n`` noise levels, an (n,) tensor."""
-        u = rand((n,), generator=generator, device=device, dtype=dtype)
+        u = rand((checks.whole("n", n, 0),), generator=generator, device=device, dtype=dtype)
         low, high = math.log(self.sigma_min), math.log(self.sigma_max)
         return u.mul_(high - low).add_(low).exp_()
 
     def quantile(self, u: Tensor) -> Tensor:
         """Levels at the shares ``u`` of log SNR: ``sigma_max`` at 0, ``sigma_min`` at 1."""
+        checks.tensor("u", u, "(n,)", at_least=0)
         low, high = math.log(self.sigma_min), math.log(self.sigma_max)
         return (high + u * (low - high)).exp()
 
     def density(self, sigma: Tensor) -> Tensor:
         """Density of ``alpha = -2 ln sigma``, the same at all levels."""
+        checks.tensor("sigma", sigma, "(n,)", at_least=0)
         return torch.full_like(sigma, 0.5 / math.log(self.sigma_max / self.sigma_min))
 
 
@@ -136,17 +138,20 @@ class LogLogistic:
 
     def quantile(self, u: Tensor) -> Tensor:
         """Levels at the shares ``u`` of log SNR: the largest at 0, the smallest at 1."""
+        checks.tensor("u", u, "(n,)", at_least=0)
         share = self._tail + (1 - 2 * self._tail) * u
         return (-0.5 * (self.location + self.scale * torch.logit(share))).exp()
 
     def density(self, sigma: Tensor) -> Tensor:
         """Density of ``alpha = -2 ln sigma`` at levels within the range."""
+        checks.tensor("sigma", sigma, "(n,)", at_least=0)
         z = (-2 * sigma.log() - self.location) / self.scale
         bell = torch.sigmoid(z) * torch.sigmoid(-z)
         return bell / (self.scale * (1 - 2 * self._tail))
 
     def sample(self, n: int, *, generator: Generator = None, device=None, dtype=None) -> Tensor:
         """Draw ``n`` noise levels, an (n,) tensor."""
+        n = checks.whole("n", n, 0)
         return self.quantile(rand((n,), generator=generator, device=device, dtype=dtype))
 
 
@@ -157,7 +162,13 @@ class Discrete:
     sigmas: tuple[float, ...]
 
     def __post_init__(self):
-        values = tuple(checks.number("sigmas", s, above=0) for s in self.sigmas)
+        try:
+            given = list(self.sigmas)
+        except TypeError:
+            raise TypeError(
+                f"sigmas: got {checks.shown(self.sigmas)}; allowed are numbers above 0"
+            ) from None
+        values = tuple(checks.number("sigmas", s, above=0) for s in given)
         if not values:
             raise ValueError("sigmas: got none; allowed are one or more numbers above 0")
         object.__setattr__(self, "sigmas", values)
@@ -169,5 +180,6 @@ class Discrete:
 
     def sample(self, n: int, *, generator: Generator = None, device=None, dtype=None) -> Tensor:
         """Draw ``n`` noise levels, an (n,) tensor."""
+        n = checks.whole("n", n, 0)
         index = randint(len(self.sigmas), (n,), generator=generator, device=device)
         return torch.tensor(self.sigmas, device=index.device, dtype=dtype)[index]

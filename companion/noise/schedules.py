@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Real
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,10 +31,20 @@ def check_sigmas(sigmas: Tensor | Sequence[float]) -> list[float]:
     A schedule is one-dimensional, finite, strictly decreasing, at least two entries long; only its
     last entry may be 0.
     """
-    values = sigmas.tolist() if isinstance(sigmas, Tensor) else list(sigmas)
-    if not isinstance(values, list) or any(isinstance(v, list) for v in values):
-        shape = tuple(sigmas.shape) if isinstance(sigmas, Tensor) else "nested"
-        raise ValueError(f"sigmas: got shape {shape}; allowed is one dimension")
+    if isinstance(sigmas, (Tensor, np.ndarray)):
+        values = sigmas.tolist()
+        if sigmas.ndim != 1:
+            raise ValueError(f"sigmas: got shape {tuple(sigmas.shape)}; allowed is one dimension")
+    elif isinstance(sigmas, Sequence) and not isinstance(sigmas, str):
+        values = list(sigmas)
+    else:
+        raise TypeError(
+            f"sigmas: got {checks.shown(sigmas)}; allowed are decreasing numbers, such as "
+            "noise.log_linear(20)"
+        )
+    wrong = [v for v in values if not isinstance(v, Real) or isinstance(v, bool)]
+    if wrong:
+        raise TypeError(f"sigmas: got {checks.shown(wrong[0])} among them; allowed are numbers")
     if len(values) < 2:
         raise ValueError(f"sigmas: got {len(values)} entries; allowed are two or more")
     for i, (high, low) in enumerate(pairwise(values)):
@@ -63,7 +75,13 @@ def _schedule(
         sigmas[-1] = sigma_min
     if final_zero:
         sigmas = torch.cat([sigmas, sigmas.new_zeros(1)])
-    return sigmas.to(torch.get_default_dtype())
+    sigmas = sigmas.to(torch.get_default_dtype())
+    if not (sigmas.diff() < 0).all():
+        raise ValueError(
+            f"steps: got {steps} between {sigma_max:g} and {sigma_min:g}, too many for "
+            f"{sigmas.dtype}: neighbouring levels are equal; allowed are fewer, or a wider range"
+        )
+    return sigmas
 
 
 def log_linear(
@@ -124,12 +142,16 @@ def ddpm_alphas_cumprod(
     train_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02
 ) -> Tensor:
     """Cumulated signal power of DDPM's linear betas, (train_steps,) (Ho et al. 2020)."""
+    train_steps = checks.whole("train_steps", train_steps, 2)
+    beta_start = checks.number("beta_start", beta_start, above=0, below=1)
+    beta_end = checks.number("beta_end", beta_end, above=0, below=1)
     betas = torch.linspace(beta_start, beta_end, train_steps, dtype=torch.float64)
     return torch.cumprod(1 - betas, dim=0)
 
 
 def sigmas_from_alphas_cumprod(alphas_cumprod: Tensor) -> Tensor:
     """Noise levels ``sqrt((1 - a) / a)`` of variance-preserving signal powers ``a`` (eq-vp)."""
+    checks.tensor("alphas_cumprod", alphas_cumprod, "(T,)")
     return ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
 
 
@@ -154,10 +176,13 @@ def ddpm(
     """
     if alphas_cumprod is None:
         alphas_cumprod = ddpm_alphas_cumprod()
+    checks.tensor("alphas_cumprod", alphas_cumprod, "(T,)")
     train = sigmas_from_alphas_cumprod(alphas_cumprod.double().cpu()).log()
     low, high = train[0].exp().item(), train[-1].exp().item()
     sigma_max = high if sigma_max is None else sigma_max
     sigma_min = low if sigma_min is None else sigma_min
+    sigma_max = checks.number("sigma_max", sigma_max, above=0)
+    sigma_min = checks.number("sigma_min", sigma_min, above=0, below=sigma_max)
     if sigma_min < low * (1 - 1e-9):
         raise ValueError(f"sigma_min: got {sigma_min!r}; this schedule starts at {low:g}")
 
