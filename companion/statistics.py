@@ -17,6 +17,9 @@ from companion import checks
 __all__ = [
     "Interval",
     "best_of_others",
+    "combine",
+    "decide",
+    "detectable",
     "grade",
     "grade_all",
     "interaction",
@@ -238,3 +241,101 @@ def grade_all(conditions: Iterable[bool]) -> str:
     if not listed:
         raise ValueError("conditions: got none; allowed are one or more")
     return grade(all(listed), any(listed))
+
+
+# --- rules that can return every verdict --------------------------------------------------------
+
+
+def decide(interval: Interval, smallest: float, *, reference: float = 0.0) -> str:
+    """Verdict on one claim of an effect, from its interval and the smallest effect of interest.
+
+    An effect is the distance from ``reference`` towards ``smallest``: below it for a claim that
+    something becomes less, above it for a claim that something becomes more.
+
+    - "supported": the whole interval lies on the claimed side of ``reference``, and its mean is at
+      least as far as ``smallest``.
+    - "not supported": the whole interval lies short of ``smallest``. A tie and a small effect that
+      is certain count so, and of course an effect in the other direction.
+    - "inconclusive": anything else. The data allow both.
+
+    Parameters
+    ----------
+    interval : Interval
+        Of a difference (``reference`` 0), or of a ratio (``reference`` 1).
+    smallest : float
+        Smallest effect of interest, in the same units; not ``reference``.
+    reference : float
+        Value that stands for no effect (default 0).
+
+    Raises
+    ------
+    ValueError
+        If ``smallest`` is ``reference``.
+
+    Examples
+    --------
+    >>> decide(Interval(0.8, 0.7, 0.88, 8), 0.95, reference=1)  # a ratio of errors
+    'supported'
+    >>> decide(Interval(0.99, 0.97, 1.01, 8), 0.95, reference=1)
+    'not supported'
+    >>> decide(Interval(0.9, 0.7, 1.2, 4), 0.95, reference=1)
+    'inconclusive'
+    """
+    smallest, reference = checks.number("smallest", smallest), checks.number("reference", reference)
+    if smallest == reference:
+        raise ValueError(f"smallest: got {smallest:g}; allowed is anything but the reference")
+    sign = 1.0 if smallest > reference else -1.0
+    mean, *ends = (sign * (v - reference) for v in (interval.mean, interval.low, interval.high))
+    wanted = sign * (smallest - reference)
+    if max(ends) < wanted:
+        return "not supported"
+    if min(ends) > 0 and mean >= wanted:
+        return "supported"
+    return "inconclusive"
+
+
+def combine(verdicts: Iterable[str]) -> str:
+    """Verdict on a claim about several conditions, from the verdict under each.
+
+    "supported" or "not supported" if all agree. "depends" if it holds under one and not under
+    another: the answer must then name the condition. "inconclusive" if neither is so.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or one is another word.
+    """
+    listed = list(verdicts)
+    if not listed:
+        raise ValueError("verdicts: got none; allowed are one or more")
+    for verdict in listed:
+        checks.choice(
+            "verdicts", verdict, ("supported", "not supported", "inconclusive", "depends")
+        )
+    if len(set(listed)) == 1:
+        return listed[0]
+    if "depends" in listed or {"supported", "not supported"} <= set(listed):
+        return "depends"
+    return "inconclusive"
+
+
+def detectable(interval: Interval, *, power: float = 0.8, confidence: float = 0.95) -> float:
+    """Smallest effect that so many values would have shown, at the scatter that they had.
+
+    Half the width of an interval says what it excludes; an effect has to be larger than that for an
+    interval to exclude 0 with probability ``power``.
+
+    Parameters
+    ----------
+    interval : Interval, of a difference (or of logarithms), by ``mean_interval``
+    power : float in (0, 1), default 0.8
+    confidence : float in (0, 1)
+        The one that ``interval`` was made with (default 0.95).
+    """
+    from scipy.stats import t
+
+    power = checks.number("power", power, above=0, below=1)
+    confidence = checks.number("confidence", confidence, above=0, below=1)
+    reach = t.isf((1 - confidence) / 2, interval.n - 1)
+    standard_error = (interval.high - interval.low) / 2 / reach
+    return float(standard_error * (reach + t.ppf(power, interval.n - 1)))
