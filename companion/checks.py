@@ -38,7 +38,9 @@ def shown(value: Any) -> str:
     shape = getattr(value, "shape", None)
     if shape is not None and getattr(value, "dtype", None) is not None and len(shape):
         return f"{type(value).__name__} of shape {tuple(shape)} and {value.dtype}"
-    text = repr(value)
+    if isinstance(value, (tuple, list)) and any(hasattr(v, "shape") for v in value):
+        return f"a {type(value).__name__} of {len(value)}"
+    text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from companion import checks
@@ -12,9 +14,11 @@ from companion.noise import expand, sigmas_from_alphas_cumprod
 from companion.noise.schedules import interpolate
 
 __all__ = [
+    "Clipped",
     "Counted",
     "Denoiser",
     "DiffusersDenoiser",
+    "Guided",
     "Noised",
     "Preconditioned",
     "denoise",
@@ -94,22 +98,18 @@ class Noised:
     """
 
     def __init__(self, denoiser: Denoiser, sigma_noise: Tensor | float):
-        if not isinstance(sigma_noise, Tensor):
-            sigma_noise = checks.number("sigma_noise", sigma_noise, at_least=0)
-        elif not ((sigma_noise >= 0) & sigma_noise.isfinite()).all():
-            raise ValueError(
-                f"sigma_noise: got {sigma_noise.tolist()}; allowed are finite numbers of at least 0"
-            )
+        checks.function("denoiser", denoiser)
+        checks.level("sigma_noise", sigma_noise)
         self.denoiser, self.sigma_noise = denoiser, sigma_noise
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Estimate ``x_0 + t eps`` behind ``x`` (B, *shape)."""
-        s, t = expand(sigma, x), expand(self.sigma_noise, x)
+        s, t = expand(sigma, x), expand(self.sigma_noise, x, name="sigma_noise")
         square = s**2 + t**2
         level = square**0.5
         if isinstance(level, Tensor):
             level = level.flatten() if level.ndim else level
-        return x - s**2 / square * (x - self.denoiser(x, level))
+        return x - s**2 / square * (x - denoise(self.denoiser, x, level))
 
 
 class Preconditioned(nn.Module):
@@ -130,7 +130,7 @@ class Preconditioned(nn.Module):
 
     def __init__(self, network: nn.Module, sigma_data: float = 0.5):
         super().__init__()
-        self.network = network
+        self.network = checks.instance("network", network, nn.Module, "a module")
         self.sigma_data = checks.number("sigma_data", sigma_data, above=0)
 
     def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
@@ -144,6 +144,9 @@ class Preconditioned(nn.Module):
         if isinstance(s, Tensor):
             c_noise = s.flatten().clamp_min(1e-38).log() / 4
             c_noise = c_noise[0] if s.ndim == 0 else c_noise
+        elif torch.compiler.is_compiling():  # as a tensor, for one graph of all levels
+            level = torch.full((), s, dtype=torch.float64, device="cpu")
+            c_noise = (level.clamp_min(1e-38).log() / 4).to(x)
         else:
             c_noise = x.new_tensor(math.log(max(s, 1e-38)) / 4)
         return c_skip * x + c_out * self.network(c_in * x, c_noise)
@@ -161,20 +164,34 @@ class DiffusersDenoiser(nn.Module):
     def __init__(self, unet: nn.Module, alphas_cumprod: Tensor, prediction_type: str = "epsilon"):
         super().__init__()
         checks.choice("prediction_type", prediction_type, ("epsilon", "v_prediction", "sample"))
-        if (
-            not isinstance(alphas_cumprod, Tensor)
-            or alphas_cumprod.ndim != 1
-            or len(alphas_cumprod) < 2
-        ):
+        checks.instance("unet", unet, nn.Module, "a module")
+        if not isinstance(alphas_cumprod, (Tensor, np.ndarray)):
+            raise TypeError(
+                f"alphas_cumprod: got {checks.shown(alphas_cumprod)}; allowed is a tensor or array"
+            )
+        alphas_cumprod = torch.as_tensor(alphas_cumprod)
+        if alphas_cumprod.ndim != 1 or len(alphas_cumprod) < 2:
             raise ValueError(
                 f"alphas_cumprod: got {checks.shown(alphas_cumprod)}; allowed is a tensor of one "
                 "dimension with two or more entries"
             )
-        if not ((alphas_cumprod.diff() < 0).all() and alphas_cumprod[-1] > 0):
-            raise ValueError("alphas_cumprod: allowed is a decreasing sequence between 1 and 0")
+        inside = (alphas_cumprod[0] < 1) and (alphas_cumprod[-1] >= 0)
+        if not ((alphas_cumprod.diff() < 0).all() and inside):
+            raise ValueError(
+                f"alphas_cumprod: got {alphas_cumprod[0]:g} to {alphas_cumprod[-1]:g}; allowed is "
+                "a decreasing sequence below 1 and not below 0"
+            )
+        if alphas_cumprod[-1] == 0 and prediction_type == "epsilon":
+            raise ValueError(
+                "prediction_type: got 'epsilon' with a last alphas_cumprod of 0 (zero terminal "
+                "SNR), where the noise says nothing about the data; allowed are 'v_prediction' "
+                "and 'sample'"
+            )
         self.unet = unet
         self.prediction_type = prediction_type
         sigmas = sigmas_from_alphas_cumprod(alphas_cumprod.double())
+        # At zero terminal SNR the last level is infinite; its neighbour is the largest to be asked.
+        sigmas = sigmas[sigmas.isfinite()]
         self.register_buffer("log_sigmas", sigmas.log().float(), persistent=False)
 
     def timestep(self, sigma: Tensor) -> Tensor:
@@ -205,8 +222,9 @@ def from_diffusers(
     unet : diffusers ``UNet2DModel`` or alike, called as ``unet(z, timestep)``
         ``z`` is the variance-preserving state ``x_sigma / sqrt(1 + sigma^2)`` (eq-vp). Output
         channels beyond those of the data (learned variances) are ignored.
-    alphas_cumprod : (T,) decreasing tensor
-        The scheduler's ``alphas_cumprod``. Levels outside of its range are clamped to its ends.
+    alphas_cumprod : (T,) decreasing tensor or array
+        The scheduler's ``alphas_cumprod``. Levels outside of its range are clamped to its ends. A
+        last one of 0 (zero terminal SNR) is allowed, unless the model predicts "epsilon".
     prediction_type : {"epsilon", "v_prediction", "sample"}
         What the model predicts, as in the scheduler's configuration (default "epsilon").
 
@@ -217,6 +235,82 @@ def from_diffusers(
     >>> denoiser = from_diffusers(unet, DDPMScheduler().alphas_cumprod)  # doctest: +SKIP
     """
     return DiffusersDenoiser(unet, alphas_cumprod, prediction_type)
+
+
+class Clipped:
+    """A denoiser whose answers stay where data can be.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    low, high : float
+        Smallest and largest value of clean data (default -1 and 1).
+    quantile : float in (0, 1], optional
+        Dynamic thresholding (Saharia et al. 2022, Imagen): values are clipped at this quantile of
+        each sample's absolute values, if it is above ``high``, and scaled back by it. Needs
+        ``low = -high``. Default: plain clipping.
+
+    Notes
+    -----
+    The exact denoiser of data within the bounds never leaves them, so clipping only mends errors.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        low: float = -1.0,
+        high: float = 1.0,
+        *,
+        quantile: float | None = None,
+    ):
+        self.denoiser = checks.function("denoiser", denoiser)
+        self.high = checks.number("high", high)
+        self.low = checks.number("low", low, below=self.high)
+        if quantile is not None:
+            quantile = checks.number("quantile", quantile, above=0, at_most=1)
+            if self.low != -self.high:
+                raise ValueError(
+                    f"low, high: got {self.low:g} and {self.high:g} with quantile; allowed with it "
+                    "is low = -high"
+                )
+        self.quantile = quantile
+
+    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Estimate the clean data behind ``x`` (B, *shape), within the bounds."""
+        answer = denoise(self.denoiser, x, sigma)
+        if self.quantile is None:
+            return answer.clamp(self.low, self.high)
+        reach = answer.flatten(1).abs().float().quantile(self.quantile, dim=1)
+        factor = (reach / self.high).clamp_min(1).to(answer).reshape(-1, *[1] * (x.ndim - 1))
+        return (answer / factor).clamp(self.low, self.high)
+
+
+class Guided:
+    """Classifier-free guidance: ``D_u + weight (D_c - D_u)`` (Ho & Salimans 2022).
+
+    Parameters
+    ----------
+    conditional, unconditional : Denoiser
+        The same network with and without its label; see ``conditional``.
+    weight : float
+        1 is the conditional denoiser, 0 the unconditional one, above 1 is guidance.
+
+    Notes
+    -----
+    It takes two evaluations. All samplers here work with it as with any denoiser; for gradient
+    estimation both directions are then guided ones. CFG++ (Chung et al. 2024), which renoises with
+    the unconditional direction, is another sampler and not this wrapper.
+    """
+
+    def __init__(self, conditional: Denoiser, unconditional: Denoiser, weight: float):
+        self.conditional = checks.function("conditional", conditional)
+        self.unconditional = checks.function("unconditional", unconditional)
+        self.weight = checks.number("weight", weight)
+
+    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Estimate the clean data behind ``x`` (B, *shape)."""
+        without = denoise(self.unconditional, x, sigma)
+        return torch.lerp(without, denoise(self.conditional, x, sigma), self.weight)
 
 
 class Counted:
@@ -231,15 +325,16 @@ class Counted:
     """
 
     def __init__(self, denoiser: Denoiser):
-        self.denoiser = denoiser
+        self.denoiser = checks.function("denoiser", denoiser)
         self.calls = 0
         self.evaluations = 0
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Estimate the clean data behind ``x``, and count."""
+        answer = denoise(self.denoiser, x, sigma)
         self.calls += 1
         self.evaluations += x.shape[0]
-        return self.denoiser(x, sigma)
+        return answer
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.denoiser, name)
