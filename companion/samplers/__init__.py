@@ -5,6 +5,7 @@ comes back is the state at ``sigmas[-1]``. No sampler seeds, or uses global rand
 ``generator`` is given.
 """
 
+from companion.samplers.learned import LearnedSampler, learn
 from companion.samplers.multistep import deis, dpmpp_2m, dpmpp_3m, unipc
 from companion.samplers.parallel import PicardIteration, picard
 from companion.samplers.sequential import (
@@ -17,6 +18,7 @@ from companion.samplers.sequential import (
 )
 
 __all__ = [
+    "LearnedSampler",
     "PicardIteration",
     "Step",
     "ddim",
@@ -26,6 +28,7 @@ __all__ = [
     "dpmpp_3m",
     "gradient_estimation",
     "heun",
+    "learn",
     "picard",
     "trajectory",
     "unipc",

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from companion import checks
-from companion.denoisers import Denoiser
+from companion.denoisers import Denoiser, denoise
 from companion.samplers.sequential import Callback, Step, numbered_steps
 
 __all__ = ["deis", "dpmpp_2m", "dpmpp_3m", "unipc"]
@@ -96,7 +96,7 @@ def _denoised_steps(
     answers: list[Tensor] = []
     levels: list[float] = []
     for i, (sigma, below) in numbered_steps(x, sigmas):
-        denoised = denoiser(x, sigma)
+        denoised = denoise(denoiser, x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
         answers, levels = [denoised, *answers[: order - 1]], [sigma, *levels[: order - 1]]
@@ -174,7 +174,7 @@ def deis(
     noises: list[Tensor] = []
     levels: list[float] = []
     for i, (sigma, below) in numbered_steps(x, sigmas):
-        denoised = denoiser(x, sigma)
+        denoised = denoise(denoiser, x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
         if below == 0:
@@ -216,7 +216,7 @@ def unipc(
     levels: list[float] = []
     start = x  # corrected state at the level before
     for i, (sigma, below) in numbered_steps(x, sigmas):
-        denoised = denoiser(x, sigma)
+        denoised = denoise(denoiser, x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
         if answers:

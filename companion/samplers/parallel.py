@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from companion import checks
-from companion.denoisers import Denoiser
+from companion.denoisers import Denoiser, denoise
 from companion.noise import Generator, check_sigmas, randn_like
 
 __all__ = ["PicardIteration", "picard"]
@@ -109,7 +109,7 @@ def picard(
         here = states[start:stop]
         # All levels of a sample side by side: the samples of each run of a stack stay together.
         flat = here.transpose(0, 1).reshape(batch * width, *x.shape[1:])
-        denoised = denoiser(flat, level[start:stop].repeat(batch))
+        denoised = denoise(denoiser, flat, level[start:stop].repeat(batch))
         denoised = denoised.view(batch, width, *x.shape[1:]).transpose(0, 1)
         new = move(here, denoised, kept[start:stop], noise[start:stop])
         change = (new - states[start + 1 : stop + 1]).flatten(2).square().mean(-1).sqrt()

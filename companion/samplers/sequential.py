@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from companion import checks
-from companion.denoisers import Denoiser
+from companion.denoisers import Denoiser, denoise
 from companion.noise import Generator, check_sigmas, randn_like
 
 __all__ = ["Callback", "Step", "ddim", "ddpm", "gradient_estimation", "heun", "trajectory"]
@@ -66,7 +66,7 @@ def ddim(
         If ``x`` is not a floating-point batch or ``sigmas`` is not a schedule.
     """
     for i, (sigma, below) in numbered_steps(x, sigmas):
-        denoised = denoiser(x, sigma)
+        denoised = denoise(denoiser, x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
         x = torch.lerp(denoised, x, below / sigma)
@@ -97,7 +97,7 @@ def ddpm(
     """
     noise_scale = checks.number("noise_scale", noise_scale, at_least=0)
     for i, (sigma, below) in numbered_steps(x, sigmas):
-        denoised = denoiser(x, sigma)
+        denoised = denoise(denoiser, x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
         x, std = ddpm_step(x, denoised, sigma, below)
@@ -122,12 +122,12 @@ def heun(
     algorithm 1. Parameters are those of ``ddim``; 2 N - 1 evaluations when ``sigmas`` ends at 0.
     """
     for i, (sigma, below) in numbered_steps(x, sigmas):
-        denoised = denoiser(x, sigma)
+        denoised = denoise(denoiser, x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
         euler = torch.lerp(denoised, x, below / sigma)
         if below > 0:
-            slope = (x - denoised) / sigma + (euler - denoiser(euler, below)) / below
+            slope = (x - denoised) / sigma + (euler - denoise(denoiser, euler, below)) / below
             x = x.add(slope, alpha=(below - sigma) / 2)
         else:
             x = euler
@@ -157,7 +157,7 @@ def gradient_estimation(
     gamma = checks.number("gamma", gamma)
     before: Tensor | None = None
     for i, (sigma, below) in numbered_steps(x, sigmas):
-        denoised = denoiser(x, sigma)
+        denoised = denoise(denoiser, x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
         eps = (x - denoised).div_(sigma)

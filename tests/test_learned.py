@@ -1,0 +1,113 @@
+"""The learned sampler: its update against the fixed ones, its gain on held-out noise."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import randn, seeded, three
+
+from companion import noise, samplers
+from companion.samplers.learned import LearnedSampler, learn
+
+MIX = three()
+SIGMA_MAX = 20.0
+
+
+def schedule(steps):
+    """Levels of a sampler that ends at 0."""
+    return noise.log_linear(steps, SIGMA_MAX, 0.02).double()
+
+
+def test_without_weights_it_is_ddim():
+    sigmas, x = schedule(6), SIGMA_MAX * randn(30, 2)
+    ours = LearnedSampler(tuple(sigmas[:-1].tolist()), (0.0,) * 6)
+    assert torch.allclose(ours(MIX.denoiser, x), samplers.ddim(MIX.denoiser, x, sigmas), atol=1e-12)
+
+
+def test_with_the_weights_of_2m_it_is_2m():
+    sigmas, x = schedule(6), SIGMA_MAX * randn(30, 2)
+    weights = [0.0]
+    for i in range(1, 5):
+        weights.append(samplers.multistep.midpoint_weights(
+            [float(sigmas[i]), float(sigmas[i - 1])], float(sigmas[i + 1]))[0] - 1)  # fmt: skip
+    ours = LearnedSampler(tuple(sigmas[:-1].tolist()), (*weights, 0.0))
+    theirs = samplers.dpmpp_2m(MIX.denoiser, x, sigmas)
+    assert torch.allclose(ours(MIX.denoiser, x), theirs, atol=1e-12)
+
+
+def test_the_callback_sees_each_level():
+    steps, learned = [], LearnedSampler((5.0, 1.0, 0.2), (0.0, 0.3, 0.1), (0.0, 0.0, 0.2))
+    learned(MIX.denoiser, 5 * randn(3, 2), callback=steps.append)
+    assert [(s.number, s.sigma) for s in steps] == [(0, 5.0), (1, 1.0), (2, 0.2)]
+
+
+@pytest.mark.parametrize("steps", [3, 6])
+def test_learning_halves_the_error_on_new_noise(steps):
+    fresh = SIGMA_MAX * randn(500, 2, seed=5)
+    exact = samplers.dpmpp_3m(MIX.denoiser, fresh, noise.log_linear(200, SIGMA_MAX, 2e-4))
+
+    def rms(end):
+        return (end - exact).square().mean().sqrt()
+
+    learned = learn(MIX.denoiser, (2,), steps, sigma_max=SIGMA_MAX, generator=seeded(1))
+    fixed = min(rms(s(MIX.denoiser, fresh)) for s in samplers.learned._fixed(steps, SIGMA_MAX))
+    assert rms(learned(MIX.denoiser, fresh)) < 0.5 * fixed
+    assert learned.facts["error"] < learned.facts["start_error"]
+    assert learned.steps == steps and learned.sigmas[0] == pytest.approx(SIGMA_MAX)
+
+
+def test_it_is_never_worse_than_where_it_starts_on_held_out_noise():
+    """Far too few samples: what is learned from them does not hold, and the start is kept."""
+    learned = learn(
+        MIX.denoiser, (2,), 8, sigma_max=SIGMA_MAX, order=3, samples=2, generator=seeded(3)
+    )
+    assert learned.facts["error"] <= learned.facts["start_error"]
+
+
+def test_seeded_and_leaves_the_global_generator_alone():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    a, b = (learn(MIX.denoiser, (2,), 3, generator=seeded(2), samples=32) for _ in range(2))
+    assert a.sigmas == b.sigmas and a.weights == b.weights
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_denoiser_without_gradients_can_be_learned_from():
+    def rounded(x, sigma):
+        with torch.no_grad():
+            return torch.from_numpy(MIX.denoiser(x, sigma).detach().numpy().copy())
+
+    learned = learn(rounded, (2,), 3, sigma_max=SIGMA_MAX, generator=seeded(1))
+    assert learned.facts["error"] < 0.5 * learned.facts["start_error"]
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_few_steps_of_every_order(order, steps):
+    learned = learn(MIX.denoiser, (2,), steps, order=order, samples=16, generator=seeded(0))
+    assert len(learned.sigmas) == len(learned.weights) == steps
+    assert learned(MIX.denoiser, 80 * randn(4, 2)).isfinite().all()
+
+
+def test_saved_and_read(tmp_path):
+    learned = LearnedSampler((5.0, 1.0), (0.0, 0.4), facts={"error": 0.1})
+    learned.save(tmp_path / "two.json")
+    assert LearnedSampler.load(tmp_path / "two.json") == learned
+    assert json.loads((tmp_path / "two.json").read_text())["weights"] == [0.0, 0.4]
+    (tmp_path / "half.json").write_text('{"sigmas": [5')
+    with pytest.raises(ValueError, match=r"half.json is not a learned sampler"):
+        LearnedSampler.load(tmp_path / "half.json")
+
+
+def test_bad_settings():
+    for sigmas in ((), (1.0, 2.0), (1.0, 0.0), (1.0, float("nan"))):
+        with pytest.raises(ValueError, match="sigmas: got"):
+            LearnedSampler(sigmas, (0.0,) * len(sigmas))
+    with pytest.raises(ValueError, match="weights: got 1 numbers; allowed are 2"):
+        LearnedSampler((2.0, 1.0), (0.0,))
+    with pytest.raises(ValueError, match="order: got 4"):
+        learn(MIX.denoiser, (2,), 3, order=4)
+    with pytest.raises(ValueError, match="denoiser: got"):
+        learn(lambda x, s: x[:, :1], (2,), 3)
+    assert np.isfinite(learn(MIX.denoiser, (2,), 2, samples=8).weights).all()
