@@ -1,0 +1,156 @@
+"""The published verdicts: the same rules on several master seeds at once, kept as a record."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from companion import checks
+from companion.experiments.claims import Claim, Claims
+from companion.experiments.experiment import Experiment
+from companion.experiments.provenance import provenance
+from companion.experiments.records import records_folder, writable_records_folder
+from companion.experiments.results import Results
+from companion.experiments.session import Session
+from companion.experiments.source import code_hash
+
+__all__ = ["PooledSession", "judge", "pool", "published", "rule"]
+
+FILE = "verdicts.json"
+
+
+def pool(results: Sequence[Results]) -> Results:
+    """Put the results of one experiment from several master seeds together.
+
+    Rows that have a seed stay apart: a seed becomes one of its own for each master seed, so that
+    intervals are made of all of them. Rows without one are averaged. Arrays and facts are those of
+    the first.
+
+    Parameters
+    ----------
+    results : sequence of Results, of one experiment, with different master seeds
+    """
+    first = results[0]
+    if len(results) == 1 or not len(first.table):
+        return first
+    parts = []
+    for number, one in enumerate(results):
+        table = one.table.copy()
+        if "seed" in table:
+            table["seed"] = table["seed"].map(
+                lambda seed, n=number: seed if pd.isna(seed) else (n, seed)
+            )
+        parts.append(table.assign(_order=np.arange(len(table))))
+    table = pd.concat(parts, ignore_index=True)
+    if "seed" in table:
+        known = {s: i for i, s in enumerate(table["seed"].dropna().drop_duplicates())}
+        table["seed"] = table["seed"].map(lambda seed: seed if pd.isna(seed) else known[seed])
+    keys = [column for column in table if column not in ("value", "_order")]
+    grouped = table.groupby(keys, sort=False, dropna=False, as_index=False)
+    table = grouped.agg(value=("value", "mean"), _order=("_order", "min"))
+    table = table.sort_values("_order", kind="stable").drop(columns="_order")
+    return replace(first, table=table.reset_index(drop=True))
+
+
+class PooledSession(Session):
+    """A session whose results are those of several master seeds together.
+
+    Parameters
+    ----------
+    profile : as of ``Session``
+    seeds : sequence of int
+        Master seeds, one or more, all different.
+    """
+
+    def __init__(self, profile: str, seeds: Sequence[int], **options: Any):
+        self.seeds = tuple(checks.whole("seeds", seed, 0) for seed in seeds)
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: got {list(seeds)}; allowed are one or more different ones")
+        super().__init__(profile, self.seeds[0], **options)
+        self.sessions = [Session(profile, seed, **options) for seed in self.seeds]
+
+    def run(self, experiment: type[Experiment] | Experiment, *, again: bool = False) -> Results:
+        """Run an experiment with each master seed, or take it from memory, and pool the results."""
+        return pool([session.run(experiment, again=again) for session in self.sessions])
+
+
+def judge(chapters: Sequence[str], profile: str, seeds: Sequence[int]) -> Claims:
+    """Apply the rules of some chapters to several master seeds together."""
+    session = PooledSession(profile, seeds)
+    claims: list[Claim] = []
+    for chapter in chapters:
+        module = importlib.import_module(f"companion.experiments.{chapter}")
+        if hasattr(module, "verdicts"):
+            claims += [replace(claim, chapter=chapter) for claim in module.verdicts(session)]
+    return Claims(claims)
+
+
+# --- the record ---------------------------------------------------------------------------------
+
+
+def rule(chapter: str) -> dict[str, str | None]:
+    """Identity of a chapter's rules: a hash of their code, and the commit of their last change."""
+    name = f"companion.experiments.{chapter}.verdicts"
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError:
+        module = importlib.import_module(f"companion.experiments.{chapter}")
+        name = module.__name__
+    path = Path(str(module.__file__))
+    command = ["git", "log", "-1", "--format=%H", "--", path.name]
+    try:
+        done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=True)
+        commit = done.stdout.strip() or None
+    except (OSError, subprocess.CalledProcessError):
+        commit = None
+    return {"hash": hashlib.sha256(code_hash(name).encode()).hexdigest()[:16], "commit": commit}
+
+
+def write(claims: Claims, profile: str, seeds: Sequence[int]) -> Path:
+    """Keep verdicts as the published ones; those of other chapters stay as they are."""
+    path = writable_records_folder() / FILE
+    kept = published(path.parent)
+    chapters = {str(claim.chapter) for claim in claims}
+    came_from = provenance(seconds=0.0, code=None)
+    entry = {
+        "profile": profile,
+        "seeds": list(seeds),
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "versions": came_from.get("versions"),
+    }
+    for chapter in sorted(chapters):
+        own = [asdict(claim) for claim in claims if claim.chapter == chapter]
+        kept[chapter] = {**entry, "rule": rule(chapter), "claims": own}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    half.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(half, path)
+    return path
+
+
+def published(folder: Path | None = None) -> dict[str, Any]:
+    """Return the published verdicts: chapter -> profile, seeds, date, rule, claims.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged; the message names it.
+    """
+    path = (folder or records_folder()) / FILE
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error

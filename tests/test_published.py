@@ -1,0 +1,69 @@
+"""Verdicts on several master seeds together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from companion.experiments import Results, tidy
+from companion.experiments.experiment import Experiment
+from companion.experiments.published import PooledSession, pool, published
+
+
+@dataclass(frozen=True)
+class Draws(Experiment):
+    """Random numbers, and a constant of each run."""
+
+    seeds: int = 3
+
+    def run(self, session):
+        """Draw."""
+        import torch
+
+        values = torch.rand(2, self.seeds, generator=session.generator(1))
+        return Results(
+            [
+                tidy(values, {"method": ["a", "b"], "seed": range(self.seeds)}, measure="error"),
+                tidy([float(session.seed)], {"measure": ["master"]}),
+            ],
+            facts={"from": session.seed},
+        )
+
+
+def test_pooled_seeds_stay_apart_and_the_rest_is_averaged(tmp_path):
+    session = PooledSession("cpu", (0, 1, 5), memory=tmp_path)
+    pooled = session.run(Draws(seeds=3))
+    alone = [one.run(Draws(seeds=3)) for one in session.sessions]
+    for method in ("a", "b"):
+        expected = [v for one in alone for v in one.values(measure="error", method=method)]
+        assert list(pooled.values(measure="error", method=method)) == expected
+    assert sorted(pooled.where(measure="error", method="a")["seed"]) == list(range(9))
+    assert pooled.value(measure="master") == 2.0
+    assert pooled.facts == {"from": 0}
+
+
+def test_methods_stay_paired_by_seed(tmp_path):
+    pooled = PooledSession("cpu", (0, 1), memory=tmp_path).run(Draws)
+    wide = pooled.where(measure="error").pivot(index="seed", columns="method", values="value")
+    assert len(wide) == 6 and wide.notna().all().all()
+
+
+def test_one_master_seed_is_the_session_itself(tmp_path):
+    session = PooledSession("cpu", (4,), memory=tmp_path)
+    assert pool([session.sessions[0].run(Draws)]).table.equals(session.run(Draws).table)
+
+
+def test_bad_seeds():
+    for seeds in ((), (1, 1)):
+        with pytest.raises(ValueError, match="seeds: got"):
+            PooledSession("cpu", seeds)
+    with pytest.raises(ValueError, match=r"seeds: got 1\.5"):
+        PooledSession("cpu", (0, 1.5))
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    assert published(tmp_path) == {}
+    (tmp_path / "verdicts.json").write_text("{")
+    with pytest.raises(ValueError, match=r"verdicts.json is damaged"):
+        published(tmp_path)
