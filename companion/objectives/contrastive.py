@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from companion import checks
-from companion.denoisers import Denoiser
+from companion.denoisers import Denoiser, denoise
 from companion.noise import Generator, LevelDensity, LogUniform, SigmaDistribution, rand, randn
 
 __all__ = ["ContrastiveDiffusion"]
@@ -146,7 +146,9 @@ class ContrastiveDiffusion:
         level = (s**2 + added**2).sqrt()
         asked = level.unsqueeze(-1).expand(full[:4]).reshape(-1).to(y.dtype)
         flat = noisy.reshape(-1, *shape)
-        estimate = over(s / level) * ((flat - denoiser(flat, asked)).view(full) / over(level))
+        estimate = over(s / level) * (
+            (flat - denoise(denoiser, flat, asked)).view(full) / over(level)
+        )
 
         # |eps - estimate|^2 less that of a Gaussian, whose ratio is known; without cancellation.
         square = self.sigma_data**2

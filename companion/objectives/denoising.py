@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from companion import checks
-from companion.denoisers import Denoiser
+from companion.denoisers import Denoiser, denoise
 from companion.noise import Generator, LogNormal, SigmaDistribution, corrupt
 
 __all__ = ["WEIGHTS", "DenoisingScoreMatching", "Objective", "squared_error"]
@@ -79,4 +79,4 @@ class DenoisingScoreMatching:
         )
         noisy = corrupt(batch, sigma, generator=generator)
         weight = WEIGHTS[self.weight](sigma, self.sigma_data)
-        return weight * squared_error(denoiser(noisy, sigma), batch)
+        return weight * squared_error(denoise(denoiser, noisy, sigma), batch)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from companion import checks
-from companion.denoisers import Denoiser
+from companion.denoisers import Denoiser, denoise
 from companion.noise import Generator, LogNormal, SigmaDistribution, corrupt, expand, randn_like
 from companion.objectives.denoising import (
     WEIGHTS,
@@ -85,7 +85,7 @@ class InputPerturbation:
         # sigma (eps_hat - eps) = batch + extra - D: asked for eps, a network keeps the extra noise.
         goal = batch + extra if self.target == "eps" else batch
         weight = WEIGHTS[self.weight](sigma, self.sigma_data)
-        return weight * squared_error(denoiser(noisy + extra, sigma), goal)
+        return weight * squared_error(denoise(denoiser, noisy + extra, sigma), goal)
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Relabelled:
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Estimate the clean data behind ``x`` (B, *shape)."""
-        denoised = self.denoiser(x, self.level * sigma)
+        denoised = denoise(self.denoiser, x, self.level * sigma)
         return denoised if self.shrink == 1 else x - (x - denoised) / self.shrink
 
     def __repr__(self) -> str:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from companion import checks
-from companion.denoisers import Denoiser
+from companion.denoisers import Denoiser, denoise
 from companion.noise import Generator, LogNormal, LogUniform, SigmaDistribution, expand, randn_like
 from companion.objectives.denoising import WEIGHTS, Objective
 
@@ -76,7 +76,7 @@ class AmbientTweedie:
         x, sigma, t, e = _add_noise(self, batch, generator)
         share = expand((t / sigma) ** 2, x)
         # y_hat - y, without the difference of two large numbers near s_n
-        error = expand(t, x) * e + share * (denoiser(x, sigma) - x)
+        error = expand(t, x) * e + share * (denoise(denoiser, x, sigma) - x)
         width = math.hypot(self.sigma_data, self.sigma_data_noise)
         return WEIGHTS[self.weight](t, width) * error.square().flatten(1).mean(1)
 
@@ -113,8 +113,8 @@ class Sure:
         x, sigma, _, _ = _add_noise(self, batch, generator)
         h = expand(self.step * sigma, x)
         direction = randn_like(x, generator).sign()
-        estimate = denoiser(x, sigma)
-        slope = direction * (denoiser(x + h * direction, sigma) - estimate) / h
+        estimate = denoise(denoiser, x, sigma)
+        slope = direction * (denoise(denoiser, x + h * direction, sigma) - estimate) / h
         s2 = expand(sigma, x) ** 2
         risk = ((estimate - x).square() + 2 * s2 * slope - s2).flatten(1).mean(1)
         return WEIGHTS[self.weight](sigma, self.sigma_data) * risk
@@ -169,7 +169,7 @@ def reverse_steps(
     ratio = (below / sigma) ** (1 / steps)
     for i in range(steps):
         following = below if i == steps - 1 else sigma * ratio
-        estimate = denoised if i == 0 and denoised is not None else denoiser(x, sigma)
+        estimate = denoised if i == 0 and denoised is not None else denoise(denoiser, x, sigma)
         keep = (following / sigma) ** 2
         std = following * (1 - keep).clamp_min(0).sqrt()
         noise = randn_like(x, generator) if z is None else z
@@ -241,7 +241,7 @@ class Consistency:
         x, s = self.points(denoiser, self.used(batch, generator), generator)
         below = self.ratio * s
         with torch.no_grad():
-            upper = denoiser(x, s)
+            upper = denoise(denoiser, x, s)
         defects = []
         for _ in range(2):
             z = randn_like(x, generator)
@@ -249,7 +249,7 @@ class Consistency:
             for noise in (z, -z) if self.antithetic else (z,):
                 with torch.no_grad():
                     point = reverse_steps(denoiser, x, s, below, denoised=upper, z=noise)
-                drawn.append(denoiser(point, below))
+                drawn.append(denoise(denoiser, point, below))
             defects.append(torch.stack(drawn).mean(0) - upper)
         inner = (defects[0] * defects[1]).flatten(1).mean(1)
         loss = WEIGHTS[self.weight](below, self.sigma_data) * inner
