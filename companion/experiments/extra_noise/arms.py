@@ -10,16 +10,24 @@ from companion import noise, objectives
 __all__ = [
     "B_ARMS",
     "C_ARMS",
+    "EXACT",
     "EXTRA",
+    "FREE",
     "NONE",
     "ONE_LEVEL",
     "SMALL",
     "STRONG",
+    "TRAINED",
+    "UNDONE",
     "Arm",
 ]
 
 SMALL = 0.3
 """The one small level of a network without A."""
+
+TRAINED, FREE, UNDONE, EXACT = "trained", "free", "undone", "exact"
+"""How a denoiser came by what B does: trained with it; the plain network, relabelled as B would;
+trained, and relabelled back; the exact denoiser, relabelled."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,15 @@ from torch import Tensor
 
 from companion import noise
 from companion.experiments.experiment import Experiment
-from companion.experiments.extra_noise.arms import B_ARMS, NONE, ONE_LEVEL, SMALL
+from companion.experiments.extra_noise.arms import (
+    B_ARMS,
+    FREE,
+    NONE,
+    ONE_LEVEL,
+    SMALL,
+    TRAINED,
+    UNDONE,
+)
 from companion.experiments.extra_noise.digits import (
     DATA_STD,
     LEVELS,
@@ -30,10 +38,7 @@ from companion.experiments.results import Results, tidy
 if TYPE_CHECKING:
     from companion.experiments.session import Session
 
-__all__ = ["FREE", "RIVALS", "TRAINED", "UNDONE", "DigitErrors", "RivalErrors"]
-
-TRAINED, FREE, UNDONE = "trained", "free", "undone"
-"""A trained network; the plain one, relabelled as B would; one trained with B, relabelled back."""
+__all__ = ["RIVALS", "DigitErrors", "RivalErrors"]
 
 RIVALS: dict[str, dict[str, float]] = {
     "weight decay 0.3": {"weight_decay": 0.3},

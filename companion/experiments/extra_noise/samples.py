@@ -12,7 +12,16 @@ from torch import Tensor
 
 from companion import metrics
 from companion.experiments.experiment import Experiment
-from companion.experiments.extra_noise.arms import B_ARMS, EXTRA, NONE, STRONG, Arm
+from companion.experiments.extra_noise.arms import (
+    B_ARMS,
+    EXACT,
+    EXTRA,
+    FREE,
+    NONE,
+    STRONG,
+    TRAINED,
+    Arm,
+)
 from companion.experiments.extra_noise.digits import (
     BIG_ARMS,
     MOST,
@@ -22,7 +31,6 @@ from companion.experiments.extra_noise.digits import (
     held_out,
     trained_on,
 )
-from companion.experiments.extra_noise.errors import FREE, TRAINED
 from companion.experiments.extra_noise.ring import (
     RING,
     RingNetworks,
@@ -37,10 +45,7 @@ from companion.experiments.results import Results, tidy
 if TYPE_CHECKING:
     from companion.experiments.session import Session
 
-__all__ = ["EXACT", "DigitSamples", "ExactSamples", "RingSamples"]
-
-EXACT = "exact"
-"""The exact denoiser, relabelled as B would."""
+__all__ = ["DigitSamples", "ExactSamples", "RingSamples"]
 
 Measures = Mapping[str, Callable[[Tensor], Any]]
 
