@@ -1,1 +1,58 @@
 """Experiments of chapter 1: extra noise in training (Ning et al. 2023)."""
+
+from companion.experiments.extra_noise import figures, tables
+from companion.experiments.extra_noise.arms import NONE, Arm
+from companion.experiments.extra_noise.chains import EPS, bias_change, bias_growth, gains, lengths
+from companion.experiments.extra_noise.copies import Copies, PerfectLearner, learned_from_noisy
+from companion.experiments.extra_noise.digits import SIZES, DigitNetworks
+from companion.experiments.extra_noise.diversity import NoiseScale, OneLevelWalk
+from companion.experiments.extra_noise.drift import MeanAlone, ScaledNoise, gaussian_width
+from companion.experiments.extra_noise.effects import Effect, difference, strongest
+from companion.experiments.extra_noise.errors import DigitErrors, RivalErrors
+from companion.experiments.extra_noise.images import ImageTrial
+from companion.experiments.extra_noise.ring import RING, RingNetworks
+from companion.experiments.extra_noise.robustness import FarErrors, Outliers, Pushes
+from companion.experiments.extra_noise.samples import DigitSamples, ExactSamples, RingSamples
+from companion.experiments.extra_noise.stability import FailedRuns, GradientNoise
+from companion.experiments.extra_noise.verdicts import best_rival, trial, verdicts
+
+__all__ = [
+    "EPS",
+    "NONE",
+    "RING",
+    "SIZES",
+    "Arm",
+    "Copies",
+    "DigitErrors",
+    "DigitNetworks",
+    "DigitSamples",
+    "Effect",
+    "ExactSamples",
+    "FailedRuns",
+    "FarErrors",
+    "GradientNoise",
+    "ImageTrial",
+    "MeanAlone",
+    "NoiseScale",
+    "OneLevelWalk",
+    "Outliers",
+    "PerfectLearner",
+    "Pushes",
+    "RingNetworks",
+    "RingSamples",
+    "RivalErrors",
+    "ScaledNoise",
+    "best_rival",
+    "bias_change",
+    "bias_growth",
+    "difference",
+    "figures",
+    "gains",
+    "gaussian_width",
+    "learned_from_noisy",
+    "lengths",
+    "strongest",
+    "tables",
+    "trial",
+    "verdicts",
+]

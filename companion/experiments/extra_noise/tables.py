@@ -1,0 +1,184 @@
+"""Tables of chapter 1: from results to frames, a function a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from companion.experiments.extra_noise.arms import EXTRA, FREE, TRAINED, Arm
+from companion.experiments.extra_noise.chains import (
+    EPS,
+    PLAIN,
+    Condition,
+    gains,
+    image_effect,
+    image_values,
+    lengths,
+    versus_free,
+    width_gains,
+)
+from companion.experiments.extra_noise.digits import SIZES
+from companion.experiments.extra_noise.reasons import KINDS, NOT_APPLICABLE, Reason, worths
+from companion.experiments.extra_noise.reasons import undone as undone_effects
+from companion.experiments.results import Results
+from companion.statistics import mean_interval
+
+__all__ = ["copies", "effects", "images", "quality", "reasons", "undone", "worth"]
+
+TITLES = {
+    "A": "A: many levels",
+    "B x_0": "B, target x₀",
+    "B eps": "B, target ε",
+    "C": "C: noise on data",
+    "D": "D: noise in sampler",
+}
+"""Kinds of noise as heads of columns."""
+
+
+def reasons(listed: Sequence[Reason]) -> pd.DataFrame:
+    """Return a verdict for each reason and kind of noise."""
+    return pd.DataFrame(
+        {
+            "reason": [reason.title for reason in listed],
+            **{TITLES[kind]: [reason.verdict(kind) for reason in listed] for kind in KINDS},
+        }
+    )
+
+
+def effects(listed: Sequence[Reason]) -> pd.DataFrame:
+    """Return the effects that decide each verdict, a row for each reason and kind of noise."""
+    rows = []
+    for reason in listed:
+        for kind in KINDS:
+            verdict = reason.verdict(kind)
+            summary = reason.summary(kind)
+            if verdict == NOT_APPLICABLE:
+                summary = "It acts after training; nothing is trained with it."
+            row = {"reason": reason.title, "noise": TITLES[kind], "verdict": verdict}
+            rows.append(row | {"effect of the better strength": summary})
+    return pd.DataFrame(rows)
+
+
+def undone(errors: Results) -> pd.DataFrame:
+    """Return what is left of B when label and scale are changed back, of ``DigitErrors``."""
+    rows = [
+        {"undone, against plain": str(arm), **dict(zip(_digits(), map(str, by_size)))}
+        for arm, by_size in undone_effects(errors).items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _digits() -> list[str]:
+    return [f"{n} digits" for n in SIZES]
+
+
+def copies(results: Results) -> pd.DataFrame:
+    """Return the share of copies of each learner, of ``PerfectLearner``."""
+    rows = results.where(measure="copies")
+    return pd.DataFrame(
+        {
+            "the perfect learner of 64 digits": rows["learner"],
+            "copies": [f"{share:.0%}" for share in rows["value"]],
+        }
+    ).reset_index(drop=True)
+
+
+def worth(errors: Results) -> pd.DataFrame:
+    """Return how many clean digits a set is worth, with intervals, of ``DigitErrors``."""
+    known, rows = worths(errors), []
+    for arm in EXTRA:
+        row: dict[str, str | None] = {"clean digits that they are worth": str(arm)}
+        for n in SIZES:
+            for way, head in ((TRAINED, f"{n} with noise"), (FREE, f"{n}, free rival")):
+                values = known.get((arm, n, way))
+                row[head] = None if values is None else _interval(values, ".0f")
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def quality(ring: Results, digits: Results, exact: Results) -> pd.DataFrame:
+    """Return what B with target eps changes of the distance, trained and free, by steps."""
+    rows, chains = [], lengths(ring)
+    results = {"ring": ring, "digits": digits}
+    known = {name: gains(r) for name, r in results.items()}
+    for way in (TRAINED, FREE):
+        for name in results:
+            by_steps = {n: known[name][way, EPS, n] for n in chains}
+            rows.append(_by_steps(f"{name}: {way}, against plain", by_steps, chains))
+    for name, r in results.items():
+        rows.append(_by_steps(f"{name}: trained, against free", versus_free(r), chains))
+    title = "ring, exact: error of the width, against plain"
+    rows.append(_by_steps(title, width_gains(exact), chains))
+    return pd.DataFrame(rows)
+
+
+def _by_steps(title: str, by_steps: Mapping[int, Any], chains: Sequence[int]) -> dict[str, Any]:
+    cells = {f"{n} steps": str(by_steps[n]) if n in by_steps else None for n in chains}
+    return {str(EPS): title, **cells}
+
+
+# --- images: rows for each record -----------------------------------------------------------------
+
+
+def images(records: Mapping[str, Results], measure: str) -> pd.DataFrame:
+    """Return one measure of all records: the plain network, and what each condition changes.
+
+    Parameters
+    ----------
+    records : dict, title -> Results
+    measure : str
+        "Frechet distance", "exposure bias", "precision", "recall", or "test error".
+
+    Returns
+    -------
+    DataFrame with a column for each length of the chain, or for each noise level.
+    """
+    key = "level" if measure == "test error" else "steps"
+    columns = sorted(
+        {v for r in records.values() for v in r.where(measure=measure)[key].dropna()}, key=float
+    )
+    heads = {v: f"σ = {v:g}" if key == "level" else f"{v:g} steps" for v in columns}
+    rows = []
+    for title, record in records.items():
+        tried = set(record.where(measure=measure)[key])
+        for name, cell in _lines(record, measure):
+            cells = {heads[v]: cell({key: v}) if v in tried else None for v in columns}
+            rows.append({"images": title, MEASURES.get(measure, measure): name, **cells})
+    return pd.DataFrame(rows)
+
+
+MEASURES = {"Frechet distance": "Fréchet distance", "test error": "denoising error"}
+"""Measures as they are called on the page, where that is another name."""
+
+
+def _lines(record: Results, measure: str) -> list[tuple[str, Callable[[dict], str]]]:
+    """Name and cell of each row: the plain network, conditions against it and against free."""
+    table = record.table[["denoiser", "kind", "strength"]].drop_duplicates()
+    tried: list[Condition] = [
+        (way, Arm(kind, strength)) for way, kind, strength in table.itertuples(index=False)
+    ]
+    others = [condition for condition in tried if condition != PLAIN]
+    pairs = [(c, PLAIN, "plain") for c in others]
+    pairs += [
+        (c, (FREE, c[1]), "free") for c in others if c[0] == TRAINED and (FREE, c[1]) in others
+    ]
+    shape = ".0%" if measure in ("precision", "recall") else ""
+
+    def plain(at: dict) -> str:
+        return _interval(image_values(record, measure, PLAIN, at), shape)
+
+    def against(a: Condition, b: Condition) -> Callable[[dict], str]:
+        return lambda at: str(image_effect(record, measure, a, b, at))
+
+    lines: list[tuple[str, Callable[[dict], str]]] = [("plain", plain)]
+    for a, b, base in pairs:
+        free = "free " if a[0] == FREE else ""
+        lines.append((f"{free}{a[1]} against {base}", against(a, b)))
+    return lines
+
+
+def _interval(values: np.ndarray, shape: str) -> str:
+    return format(mean_interval(values), shape) if np.isfinite(values).all() else "not finite"
