@@ -5,6 +5,7 @@
 
 PROFILE ?= cpu
 SEED    ?= 0
+SEEDS   ?= 3 4 5
 PORT    ?= 8000
 REMOTE  ?= origin
 PYTHON  ?= python3
@@ -35,7 +36,7 @@ $(call say,seed,$(SEED))$(call say,repository_url,$(REPOSITORY_URL))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help book smoke long gpu run site test serve publish linkcheck axe lab script notebooks picture constraints clean
+.PHONY: help book smoke long gpu run site test serve publish linkcheck axe lab verdicts script notebooks picture constraints clean
 
 help: ## list these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -88,6 +89,9 @@ lab: $(READY) ## edit the chapters as notebooks in JupyterLab
 	@test -x $(VENV)/bin/jupyter-lab || $(RUN) -m pip install -q -c constraints.txt -e ".[book,test,lab]"
 	JUPYTER_CONFIG_DIR=_build/lab $(VENV)/bin/jupytext-config set-default-viewer markdown
 	JUPYTER_CONFIG_DIR=_build/lab $(VENV)/bin/jupyter-lab notebooks
+
+verdicts: $(READY) ## judge all claims on three fresh master seeds together, and keep that as published
+	@$(RUN) -m companion verdicts all --publish $(SEEDS) --jobs $(JOBS)
 
 script: $(READY) ## write each chapter as a plain Python script to _build/scripts
 	@$(BUILD) script $(PROFILE) $(SEED)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import html
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from book.project import executed, sources
 from companion.experiments import claims
-from companion.experiments.claims import VERDICTS, Claim
-
-MARKS = {"supported": "●", "supported in part": "◐", "not supported": "○", "not tested": "–"}
-"""A sign for each verdict, which tells them apart without colour."""
+from companion.experiments.claims import MARKS, VERDICTS, Claim
+from companion.experiments.published import rule
 
 
 class Row(NamedTuple):
@@ -28,9 +27,37 @@ class Row(NamedTuple):
 
 def build(profile: str, built: Mapping[str, Mapping[str, Any]]) -> str:
     """The ledger of a profile, read out of its executed chapters."""
-    judged = claims.read(executed(profile, source.stem) for source in sources())
+    judged = with_published(claims.read(executed(profile, source.stem) for source in sources()))
     asserted = claims.sources()["sources"]
     return page(asserted, rows(asserted, judged), built)
+
+
+def with_published(live: Sequence[Claim]) -> list[Claim]:
+    """The published verdicts in place of those of one run, each with what made it.
+
+    Published are verdicts on several master seeds together, by rules that were committed before
+    those seeds were run. Claims without one stay as they are.
+    """
+    known: dict[str, Claim] = {}
+    for module, entry in claims.published().items():
+        current = rule(module)
+        seeds = ", ".join(map(str, entry["seeds"]))
+        made = f"master seeds {seeds}, {entry['date'][:10]}, profile {entry['profile']}"
+        if commit := entry["rule"]["commit"]:
+            made += f"; rule of commit {commit[:7]}"
+        if current["hash"] != entry["rule"]["hash"]:
+            made += ", which has changed since"
+        for fields in entry["claims"]:
+            known[fields["id"]] = replace(Claim(**fields), provenance=made)
+    shown = []
+    for claim in live:
+        other = known.get(claim.id)
+        if other is None:
+            shown.append(claim)
+            continue
+        here = "" if other.verdict == claim.verdict else f"; this run alone says {claim.verdict}"
+        shown.append(replace(other, chapter=claim.chapter, provenance=other.provenance + here))
+    return shown
 
 
 def rows(asserted: Sequence[Mapping[str, Any]], judged: Iterable[Claim]) -> list[Row]:
@@ -77,7 +104,7 @@ def _untested(source: Mapping[str, Any], entry: Mapping[str, Any], number: int) 
 def page(asserted: Sequence[Mapping[str, Any]], table: Sequence[Row], built: Mapping) -> str:
     """The ledger as HTML; ``built`` holds the build's facts of each chapter, by its name."""
     counts = Counter(row.claim.verdict for row in table)
-    total = ", ".join(f"{counts[v]} {v}" for v in VERDICTS)
+    total = ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v])
     lines = [f'<p class="nop-total"><strong>{len(table)} claims</strong>: {total}.</p>']
     lines += _state(asserted, table, built)
     lines += _controls(asserted, table)
@@ -140,7 +167,7 @@ def _controls(asserted: Sequence[Mapping[str, Any]], table: Sequence[Row]) -> li
 def _row(row: Row, built: Mapping[str, Mapping[str, Any]]) -> str:
     """One line of the table."""
     claim = row.claim
-    facts = []
+    facts = [f"test: {html.escape(claim.proof)}"] if claim.proof else []
     if claim.measured:
         facts.append(f"<strong>{html.escape(claim.measured)}</strong>")
     if claim.seeds:

@@ -65,7 +65,16 @@ def _parser() -> argparse.ArgumentParser:
     for command in (run, verdicts):
         command.add_argument("--profile", choices=PROFILES, default="cpu", help="default: cpu")
         command.add_argument("--seed", type=int, default=0, help="master seed (default 0)")
-    run.add_argument("--jobs", type=int, default=None, help="processes (default: one a core)")
+        command.add_argument(
+            "--jobs", type=int, default=None, help="processes (default: one a core)"
+        )
+    verdicts.add_argument(
+        "--publish",
+        type=int,
+        nargs="+",
+        metavar="SEED",
+        help="run these master seeds, judge them together, and keep the verdicts as published",
+    )
     run.add_argument("--again", action="store_true", help="run even what is remembered")
     run.add_argument("--settings", action="store_true", help="list the settings and stop")
     return parser
@@ -149,14 +158,36 @@ def _verdicts(options: argparse.Namespace, rest: list[str]) -> Job:
     _no_more(rest)
     known = chapters()
     checks.choice("chapter", options.name, [*known, "all"])
-    session = Session(options.profile, options.seed)
     names = known if options.name == "all" else [options.name]
+    if options.publish:
+        return _publish(names, options)
+    session = Session(options.profile, options.seed)
 
     def job() -> int:
         for name in names:
             module = importlib.import_module(f"companion.experiments.{name}")
             if hasattr(module, "verdicts"):
                 print(module.verdicts(session))
+        return 0
+
+    return job
+
+
+def _publish(names: list[str], options: argparse.Namespace) -> Job:
+    from companion.experiments.parallel import run_all
+    from companion.experiments.published import PooledSession, judge, write
+
+    PooledSession(options.profile, options.publish)  # says what is wrong with the seeds
+
+    def job() -> int:
+        for seed in options.publish:
+            listed = [experiment for name in names for experiment in find(name)]
+            if code := run_all(listed, options.profile, seed, options.jobs):
+                return code
+        claims = judge(names, options.profile, options.publish)
+        print(claims)
+        for path in write(claims, options.profile, options.publish):
+            print(f"kept in {path}")
         return 0
 
     return job

@@ -34,7 +34,7 @@ def test_claim_takes_effect_and_interval_from_an_interval():
         ({"id": "Not A Slug"}, "id: got 'Not A Slug'"),
         ({"quote": " "}, "quote of noise-helps"),
         ({"source": ""}, "source of noise-helps"),
-        ({"verdict": "yes"}, "verdict.*'yes'.*'supported', 'supported in part', 'not supported'"),
+        ({"verdict": "yes"}, "verdict.*'yes'.*'supported', .*'depends', 'not supported'"),
         ({"evidence": ""}, "evidence of noise-helps: .*only 'not tested'"),
         ({"evidence": None}, "evidence of noise-helps"),
         ({"interval": (2.0, 1.0)}, "interval of noise-helps"),
@@ -95,7 +95,7 @@ def test_claims_refuse_a_double_id_and_strangers():
 def test_html_is_escaped_and_names_the_verdict():
     text = Claims([Claim(**{**GOOD, "quote": "<script>x</script> & y"})])._repr_html_()
     assert "<script>" not in text and "&lt;script&gt;x" in text and "&amp; y" in text
-    assert ">supported</span>" in text
+    assert "● supported</span>" in text
 
 
 def notebook(path, *displayed):
@@ -145,3 +145,11 @@ def test_machine_readable_form_is_metadata_not_a_representation():
     data, metadata = Claim(**GOOD)._repr_mimebundle_()
     assert set(data) == {"text/plain", "text/html"} and set(metadata) == {MIME}
     json.dumps(metadata)
+
+
+def test_what_is_proved_names_its_test():
+    proved = Claim(**{**GOOD, "verdict": "proved", "proof": "tests/test_a.py::test_b"})
+    assert "test: tests/test_a.py::test_b" in Claims([proved])._repr_html_()
+    for verdict, proof in (("proved", None), ("supported", "tests/test_a.py::test_b")):
+        with pytest.raises(ValueError, match="proof of noise-helps: got"):
+            Claim(**{**GOOD, "verdict": verdict, "proof": proof})

@@ -9,7 +9,8 @@ from conftest import ROOT, SOURCES
 
 from book import ledger
 from companion.experiments import claims
-from companion.experiments.claims import Claim
+from companion.experiments.claims import Claim, Claims
+from companion.experiments.published import write
 
 CHAPTERS = [path.stem for path in SOURCES]
 BUILT = {"date": "2026-01-02", "profile": "smoke"}
@@ -101,7 +102,7 @@ def test_a_line_says_all_that_the_claim_says():
         assert part in line
     other = next(line for line in text.splitlines() if "it is nice" in line and "<tr" in line)
     assert "not tested" in other and "Not a thing that can be measured." in other
-    assert "<strong>2 claims</strong>: 1 supported, 0 supported in part" in text
+    assert "<strong>2 claims</strong>: 1 supported, 1 not tested" in text
 
 
 def test_a_recorded_claim_says_when_it_was_recorded():
@@ -118,3 +119,16 @@ def test_a_claim_that_no_sentence_names_is_shown_and_not_lost():
 def test_a_name_that_no_chapter_claims_is_an_error():
     with pytest.raises(ValueError, match="claims that no chapter makes: fast"):
         ledger.rows(SOURCES, [])
+
+
+def test_a_published_verdict_goes_first_and_says_what_made_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPANION_RESULTS", str(tmp_path))
+    assert ledger.with_published([FAST]) == [FAST]
+    write(Claims([replace(FAST, verdict="inconclusive", chapter="tweedie")]), "cpu", (3, 4, 5))
+    (shown,) = ledger.with_published([FAST])
+    assert shown.verdict == "inconclusive" and shown.chapter == FAST.chapter
+    assert "master seeds 3, 4, 5" in shown.provenance
+    assert "this run alone says supported" in shown.provenance
+    entry = tmp_path / "published" / "tweedie.json"
+    entry.write_text(entry.read_text().replace('"hash": "', '"hash": "x'))
+    assert "which has changed since" in ledger.with_published([FAST])[0].provenance

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pytest
 
 from companion.experiments import Results, tidy
+from companion.experiments.claims import Claim, Claims, published
 from companion.experiments.experiment import Experiment
-from companion.experiments.published import PooledSession, pool, published
+from companion.experiments.published import PooledSession, pool, write
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,18 @@ def test_bad_seeds():
         PooledSession("cpu", (0, 1.5))
 
 
-def test_a_damaged_file_is_named(tmp_path):
-    assert published(tmp_path) == {}
-    (tmp_path / "verdicts.json").write_text("{")
-    with pytest.raises(ValueError, match=r"verdicts.json is damaged"):
-        published(tmp_path)
+def test_written_and_read_chapter_by_chapter(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPANION_RESULTS", str(tmp_path))
+    claim = Claim("fast", "depends", "It was.", quote="it is fast", source="A", chapter="tweedie")
+    assert published() == {}
+    (path,) = write(Claims([claim]), "cpu", (3, 4, 5))
+    entry = published()["tweedie"]
+    assert path == tmp_path / "published" / "tweedie.json"
+    assert entry["seeds"] == [3, 4, 5] and Claim(**entry["claims"][0]) == claim
+    assert len(entry["rule"]["hash"]) == 16
+    other = Claims([Claim("fast", "supported", "It is.", quote="it is fast", source="A")])
+    assert "published verdict: depends (master seeds 3, 4, 5)" in other._repr_html_()
+    assert "published" not in Claims([claim])._repr_html_()
+    path.write_text("{")
+    with pytest.raises(ValueError, match=r"tweedie.json is damaged"):
+        published()

@@ -19,14 +19,17 @@ from typing import Any
 import yaml
 
 from companion._html import STYLE
+from companion.experiments.records import records_folder
 from companion.statistics import Interval
 
 __all__ = [
+    "MARKS",
     "MIME",
     "VERDICTS",
     "Claim",
     "Claims",
     "catalogue",
+    "published",
     "read",
     "sources",
 ]
@@ -40,10 +43,31 @@ It is not a representation of its own: myst-nb warns of those that it does not k
 VERDICTS = {
     "supported": "#009E73",
     "supported in part": "#E69F00",
+    "depends": "#E69F00",
     "not supported": "#D55E00",
+    "inconclusive": "#CC79A7",
+    "proved": "#0072B2",
     "not tested": "#7F7F7F",
 }
-"""Verdicts that a claim may have, each with its colour in tables."""
+"""Verdicts that a claim may have, each with its colour in tables.
+
+``depends``: it holds under a condition, which its answer names. ``inconclusive``: the intervals
+allow an effect of interest and none. ``proved``: an identity or theorem, with the test of it.
+"""
+
+MARKS = {
+    "supported": "●",
+    "supported in part": "◐",
+    "depends": "◐",
+    "not supported": "○",
+    "inconclusive": "?",
+    "proved": "■",
+    "not tested": "–",
+}
+"""A sign for each verdict, which tells them apart without colour."""
+
+PUBLISHED = "published"
+"""Folder of the published verdicts, in that of the records."""
 
 
 LONGEST_ANSWER = 15
@@ -80,7 +104,7 @@ class Claim:
     ----------
     id : str
         Unique in the book; small letters, digits and hyphens, such as "tweedie-below-noise".
-    verdict : {"supported", "supported in part", "not supported", "not tested"}
+    verdict : {"supported", "not supported", "depends", "inconclusive", "proved", "not tested"}
     evidence : str
         What was measured, or why it was not. Only "not tested" may leave it empty.
     answer : str
@@ -98,6 +122,8 @@ class Claim:
         "live", or where the record came from (default "live").
     figure : str, optional
         Label of the figure that shows it.
+    proof : str, optional
+        The test that checks what is "proved", such as "tests/test_oracles.py::test_score".
     chapter : str, optional
         Notebook that states it; ``read`` fills it in.
 
@@ -120,6 +146,7 @@ class Claim:
     provenance: str = "live"
     figure: str | None = None
     chapter: str | None = None
+    proof: str | None = None
 
     def __post_init__(self):
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", str(self.id)):
@@ -148,6 +175,11 @@ class Claim:
             raise ValueError(
                 f"verdict of {self.id}: got {self.verdict!r}; "
                 f"allowed are {', '.join(map(repr, VERDICTS))}"
+            )
+        if (self.verdict == "proved") != bool(self.proof):
+            raise ValueError(
+                f"proof of {self.id}: got {self.proof!r} with {self.verdict!r}; allowed is the "
+                "name of a test with 'proved', and nothing with another verdict"
             )
         if not isinstance(self.evidence, str) or (
             self.verdict != "not tested" and not self.evidence.strip()
@@ -254,6 +286,8 @@ def _row(claim: Claim) -> str:
         text["data"] if claim.data else "",
         text["provenance"] if claim.verdict != "not tested" else "",
         f'<a href="#{text["figure"]}">figure</a>' if claim.figure else "",
+        html.escape(f"test: {claim.proof}") if claim.proof else "",
+        html.escape(_elsewhere(claim)),
     ]
     small = 'style="font-size:.85em;opacity:.8"'
     answer = f"<strong>{text['answer']}</strong><br>" if claim.answer else ""
@@ -261,11 +295,38 @@ def _row(claim: Claim) -> str:
         f'<tr id="claim-{claim.id}"><td {left}>“{text["quote"]}”'
         f"<br><span {small}>{text['source']}</span></td>"
         f'<td {left}><span style="border-left:.45em solid {VERDICTS[claim.verdict]};'
-        f'padding-left:.45em;white-space:nowrap">{claim.verdict}</span></td>'
+        f'padding-left:.45em;white-space:nowrap">{MARKS[claim.verdict]} {claim.verdict}</span></td>'
         f"<td {left}>{answer}{text['evidence']}"
         f"<br><span {small}>{' · '.join(filter(None, facts))}</span>"
         "</td></tr>"
     )
+
+
+def published(folder: Path | None = None) -> dict[str, Any]:
+    """Return the published verdicts: chapter's module -> profile, seeds, date, rule, claims.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged; the message names it.
+    """
+    known = {}
+    for path in sorted(((folder or records_folder()) / PUBLISHED).glob("*.json")):
+        try:
+            known[path.stem] = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+    return known
+
+
+def _elsewhere(claim: Claim) -> str:
+    """Say so where the published verdict of a claim is another one."""
+    for entry in published().values():
+        for other in entry["claims"]:
+            if other["id"] == claim.id and other["verdict"] != claim.verdict:
+                seeds = ", ".join(map(str, entry["seeds"]))
+                return f"published verdict: {other['verdict']} (master seeds {seeds})"
+    return ""
 
 
 def read(notebooks: Iterable[str | Path]) -> list[Claim]:

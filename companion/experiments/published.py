@@ -17,17 +17,15 @@ import numpy as np
 import pandas as pd
 
 from companion import checks
-from companion.experiments.claims import Claim, Claims
+from companion.experiments.claims import PUBLISHED, Claim, Claims
 from companion.experiments.experiment import Experiment
 from companion.experiments.provenance import provenance
-from companion.experiments.records import records_folder, writable_records_folder
+from companion.experiments.records import writable_records_folder
 from companion.experiments.results import Results
 from companion.experiments.session import Session
 from companion.experiments.source import code_hash
 
-__all__ = ["PooledSession", "judge", "pool", "published", "rule"]
-
-FILE = "verdicts.json"
+__all__ = ["PooledSession", "judge", "pool", "rule", "write"]
 
 
 def pool(results: Sequence[Results]) -> Results:
@@ -117,40 +115,23 @@ def rule(chapter: str) -> dict[str, str | None]:
     return {"hash": hashlib.sha256(code_hash(name).encode()).hexdigest()[:16], "commit": commit}
 
 
-def write(claims: Claims, profile: str, seeds: Sequence[int]) -> Path:
-    """Keep verdicts as the published ones; those of other chapters stay as they are."""
-    path = writable_records_folder() / FILE
-    kept = published(path.parent)
-    chapters = {str(claim.chapter) for claim in claims}
-    came_from = provenance(seconds=0.0, code=None)
-    entry = {
-        "profile": profile,
-        "seeds": list(seeds),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "versions": came_from.get("versions"),
-    }
-    for chapter in sorted(chapters):
-        own = [asdict(claim) for claim in claims if claim.chapter == chapter]
-        kept[chapter] = {**entry, "rule": rule(chapter), "claims": own}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(half, path)
-    return path
-
-
-def published(folder: Path | None = None) -> dict[str, Any]:
-    """Return the published verdicts: chapter -> profile, seeds, date, rule, claims.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged; the message names it.
-    """
-    path = (folder or records_folder()) / FILE
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+def write(claims: Claims, profile: str, seeds: Sequence[int]) -> list[Path]:
+    """Keep verdicts as the published ones, a file for each chapter; return the files."""
+    folder = writable_records_folder() / PUBLISHED
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for chapter in dict.fromkeys(str(claim.chapter) for claim in claims):
+        entry = {
+            "profile": profile,
+            "seeds": list(seeds),
+            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "versions": provenance(seconds=0.0, code=None).get("versions"),
+            "rule": rule(chapter),
+            "claims": [asdict(claim) for claim in claims if claim.chapter == chapter],
+        }
+        path = folder / f"{chapter}.json"
+        half = path.with_name(f".{path.name}.{os.getpid()}")
+        half.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
+        os.replace(half, path)
+        paths.append(path)
+    return paths
