@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from companion.experiments.extra_noise.arms import EXTRA, FREE, TRAINED, Arm
+from companion.experiments.extra_noise.arms import EXTRA, FREE, NONE, TRAINED, Arm
 from companion.experiments.extra_noise.chains import (
     EPS,
     PLAIN,
@@ -21,12 +21,22 @@ from companion.experiments.extra_noise.chains import (
     width_gains,
 )
 from companion.experiments.extra_noise.digits import SIZES
+from companion.experiments.extra_noise.effects import difference
 from companion.experiments.extra_noise.reasons import KINDS, NOT_APPLICABLE, Reason, worths
 from companion.experiments.extra_noise.reasons import undone as undone_effects
 from companion.experiments.results import Results
 from companion.statistics import mean_interval
 
-__all__ = ["copies", "effects", "images", "quality", "reasons", "undone", "worth"]
+__all__ = [
+    "copies",
+    "effects",
+    "images",
+    "overfitting",
+    "quality",
+    "reasons",
+    "undone",
+    "worth",
+]
 
 TITLES = {
     "A": "A: many levels",
@@ -140,14 +150,15 @@ def images(records: Mapping[str, Results], measure: str) -> pd.DataFrame:
     columns = sorted(
         {v for r in records.values() for v in r.where(measure=measure)[key].dropna()}, key=float
     )
+    head = MEASURES.get(measure, measure)
     heads = {v: f"σ = {v:g}" if key == "level" else f"{v:g} steps" for v in columns}
     rows = []
     for title, record in records.items():
         tried = set(record.where(measure=measure)[key])
         for name, cell in _lines(record, measure):
             cells = {heads[v]: cell({key: v}) if v in tried else None for v in columns}
-            rows.append({"images": title, MEASURES.get(measure, measure): name, **cells})
-    return pd.DataFrame(rows)
+            rows.append({"images": title, head: name, **cells})
+    return pd.DataFrame(rows, columns=["images", head, *heads.values()])
 
 
 MEASURES = {"Frechet distance": "Fréchet distance", "test error": "denoising error"}
@@ -182,3 +193,15 @@ def _lines(record: Results, measure: str) -> list[tuple[str, Callable[[dict], st
 
 def _interval(values: np.ndarray, shape: str) -> str:
     return format(mean_interval(values), shape) if np.isfinite(values).all() else "not finite"
+
+
+def overfitting(record: Results) -> str:
+    """Return the plain network's error on test images against training images, by level."""
+    parts = []
+    for level in record.labels("level", measure="test error"):
+        where = {"denoiser": TRAINED, **NONE.where, "level": level}
+        test, training = (
+            record.values(measure=measure, **where) for measure in ("test error", "training error")
+        )
+        parts.append(f"σ = {level:g}: {difference(test, training, 1, -1)}")
+    return "; ".join(parts)
