@@ -7,21 +7,14 @@ from itertools import pairwise
 
 import pytest
 import torch
+from conftest import randn, seeded
 
 from companion import denoisers, noise, samplers
+from companion.experiments import extra_noise as xn
 from companion.objectives import DenoisingScoreMatching, InputPerturbation, relabelled
-from companion.oracles import GaussianMixture
+from companion.oracles import Empirical, GaussianMixture
 
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def randn(*shape, seed=0):
-    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
-
-
-LAW = GaussianMixture([[-1.0, 0.3], [0.8, 0.0]], [0.3, 0.5])
+MIXTURE = GaussianMixture([[-1.0, 0.3], [0.8, 0.0]], [0.3, 0.5])
 
 
 # --- input perturbation ---
@@ -31,7 +24,7 @@ LAW = GaussianMixture([[-1.0, 0.3], [0.8, 0.0]], [0.3, 0.5])
 def test_the_target_eps_is_the_target_x0_scaled_with_noise_on_it(gamma):
     """Checks eq-xn-label-noise: what is left is normal and knows nothing of x and x_0."""
     n, sigma, k = 200_000, 0.8, math.sqrt(1 + gamma**2)
-    x0 = LAW.sample(n, seeded(), dtype=torch.float64)
+    x0 = MIXTURE.sample(n, seeded(), dtype=torch.float64)
     eps, xi = randn(n, 2, seed=1), randn(n, 2, seed=2)
     x = x0 + sigma * (eps + gamma * xi)  # eq-xn-perturbed
     asked = x - sigma * eps  # the estimate of x_0 that goes with a perfect answer eps
@@ -46,12 +39,12 @@ def test_input_perturbation_is_denoising_at_another_level(target):
     """eq-xn-label-noise: in expectation, up to a constant, its loss is that of plain denoising."""
     gamma, sigma = 0.5, 0.6
     k = math.sqrt(1 + gamma**2)
-    x0 = LAW.sample(400_000, seeded(), dtype=torch.float64)
+    x0 = MIXTURE.sample(400_000, seeded(), dtype=torch.float64)
     perturbed = InputPerturbation(gamma, target, noise.Discrete((sigma,)), "data")
     plain = DenoisingScoreMatching(noise.Discrete((k * sigma,)), "data")
     label_noise = (sigma * gamma / k) ** 2 if target == "eps" else 0.0
     scale = 1 / k**4 if target == "eps" else 1.0
-    for d in (LAW.denoiser, lambda x, s: 0.5 * x.sin()):  # any denoiser, good or bad
+    for d in (MIXTURE.denoiser, lambda x, s: 0.5 * x.sin()):  # any denoiser, good or bad
         wrapped = relabelled(d, gamma, target)
         left = perturbed(wrapped, x0, seeded(3)).mean()
         right = scale * plain(d, x0, seeded(4)).mean() + label_noise
@@ -103,11 +96,11 @@ def test_how_far_from_the_data_one_level_reaches(dim):
 def test_the_mean_alone_drifts_twice_as_fast_as_the_flow():
     """Checks eq-xn-mean: to first order in the step, twice eq-probability-flow."""
     x, sigma = randn(50, 2, seed=5), 0.7
-    slope = denoisers.epsilon(LAW.denoiser, x, sigma)
+    slope = denoisers.epsilon(MIXTURE.denoiser, x, sigma)
     for h, tolerance in ((1e-3, 5e-3), (1e-4, 5e-4)):
         levels = torch.tensor([sigma, sigma - h], dtype=torch.float64)
-        mean = samplers.ddpm(LAW.denoiser, x, levels, noise_scale=0.0)
-        flow = samplers.ddim(LAW.denoiser, x, levels)
+        mean = samplers.ddpm(MIXTURE.denoiser, x, levels, noise_scale=0.0)
+        flow = samplers.ddim(MIXTURE.denoiser, x, levels)
         assert torch.allclose((x - mean) / h, 2 * slope, atol=tolerance * 10)
         assert torch.allclose((x - flow) / h, slope, atol=1e-7)
 
@@ -117,15 +110,15 @@ def test_the_mean_alone_drifts_twice_as_fast_as_the_flow():
 def test_the_mean_alone_collapses_by_the_same_factor_for_any_steps(schedule, steps):
     """Checks eq-xn-telescope: on a Gaussian, whatever the schedule."""
     c, top, end = 0.4, 20.0, 0.05
-    law = GaussianMixture([[0.0, 0.0]], c)
+    mixture = GaussianMixture([[0.0, 0.0]], c)
     x = randn(20, 2, seed=6)
     sigmas = schedule(steps, top, end, final_zero=False).double()
     if steps == 1:
         sigmas = torch.tensor([top, end], dtype=torch.float64)
-    out = samplers.ddpm(law.denoiser, x, sigmas, noise_scale=0.0)
+    out = samplers.ddpm(mixture.denoiser, x, sigmas, noise_scale=0.0)
     factor = (c**2 + sigmas[-1] ** 2) / (c**2 + sigmas[0] ** 2)
     assert torch.allclose(out, factor * x, rtol=1e-6)
-    to_zero = samplers.ddpm(law.denoiser, x, torch.tensor([top, 1.0, 0.0]), noise_scale=0.0)
+    to_zero = samplers.ddpm(mixture.denoiser, x, torch.tensor([top, 1.0, 0.0]), noise_scale=0.0)
     assert torch.allclose(to_zero, c**2 / (c**2 + top**2) * x, rtol=1e-6)
 
 
@@ -144,10 +137,10 @@ def test_width_of_the_samples_for_a_share_of_the_noise(scale):
     sigmas = noise.log_linear(20_000, top, 1e-3).double().tolist()
     limit = c**2 * (scale**2 + (1 - scale**2) * c**2 / (c**2 + top**2))
     assert final_variance(c, sigmas, scale) == pytest.approx(limit, rel=2e-3)
-    law = GaussianMixture([[0.0]], c)
+    mixture = GaussianMixture([[0.0]], c)
     levels = noise.log_linear(50, top, 0.01)
     x = math.sqrt(c**2 + top**2) * randn(40_000, 1, seed=7)
-    out = samplers.ddpm(law.denoiser, x, levels, generator=seeded(8), noise_scale=scale)
+    out = samplers.ddpm(mixture.denoiser, x, levels, generator=seeded(8), noise_scale=scale)
     expected = final_variance(c, levels.double().tolist(), scale)
     assert out.var().item() == pytest.approx(expected, rel=0.03)
 
@@ -155,17 +148,17 @@ def test_width_of_the_samples_for_a_share_of_the_noise(scale):
 def test_a_push_dies_twice_as_fast_under_ddpm():
     """Checks eq-xn-push: with the same fresh noise, on a Gaussian."""
     c, at = 0.4, 2.0
-    law = GaussianMixture([[0.0, 0.0]], c)
+    mixture = GaussianMixture([[0.0, 0.0]], c)
     levels = noise.log_linear(2000, at, 0.01, final_zero=False).double()
     x, push = randn(10, 2, seed=9), 0.5 * randn(10, 2, seed=10)
     for noise_scale in (1.0, 0.0):
         there, here = (
-            samplers.ddpm(law.denoiser, y, levels, generator=seeded(1), noise_scale=noise_scale)
+            samplers.ddpm(mixture.denoiser, y, levels, generator=seeded(1), noise_scale=noise_scale)
             for y in (x + push, x)
         )
         share = (c**2 + 0.01**2) / (c**2 + at**2)
         assert torch.allclose(there - here, share * push, rtol=1e-5)
-    there, here = (samplers.ddim(law.denoiser, y, levels) for y in (x + push, x))
+    there, here = (samplers.ddim(mixture.denoiser, y, levels) for y in (x + push, x))
     assert torch.allclose(there - here, math.sqrt(share) * push, rtol=5e-3)
 
 
@@ -173,7 +166,7 @@ def test_a_push_dies_twice_as_fast_under_ddpm():
 def test_short_chains_are_too_narrow_without_any_error(sampler):
     """With an exact denoiser; target x_0 narrows them further, and target eps widens them."""
     c, top = 0.5, 10.0
-    law = GaussianMixture([[0.0]], c)
+    mixture = GaussianMixture([[0.0]], c)
     x = math.sqrt(c**2 + top**2) * randn(20_000, 1, seed=11)
 
     def width(denoiser, steps):
@@ -181,7 +174,33 @@ def test_short_chains_are_too_narrow_without_any_error(sampler):
         return sampler(denoiser, x, noise.cosine(steps, top, 0.02), **options).std().item() / c
 
     for steps in (10, 20, 50):
-        plain = width(law.denoiser, steps)
-        assert plain < width(law.denoiser, 4 * steps) < 1.01
-        assert width(relabelled(law.denoiser, 0.3, "x_0"), steps) < plain
-        assert width(relabelled(law.denoiser, 0.3, "eps"), steps) > plain
+        plain = width(mixture.denoiser, steps)
+        assert plain < width(mixture.denoiser, 4 * steps) < 1.01
+        assert width(relabelled(mixture.denoiser, 0.3, "x_0"), steps) < plain
+        assert width(relabelled(mixture.denoiser, 0.3, "eps"), steps) > plain
+
+
+# --- what the chapter computes by formula ---
+
+
+def test_the_denoiser_of_noisy_data_from_that_of_the_clean():
+    """Checks eq-xn-convolved, as the perfect learner uses it: points, each with noise on it."""
+    points, s, sigma = randn(6, 2, seed=12), 0.3, 0.7
+    noisy = GaussianMixture(points, s)  # the distribution of the noisy data itself
+    x = randn(20, 2, seed=13)
+    learned = xn.learned_from_noisy(Empirical(points), s, x, sigma)
+    torch.testing.assert_close(learned, noisy.denoiser(x, sigma), atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("arm", [xn.NONE, xn.Arm("B x_0", 0.3), xn.Arm("B eps", 0.3)], ids=str)
+@pytest.mark.parametrize("steps", [5, 40])
+def test_the_formula_of_the_width_is_what_the_sampler_does(arm, steps):
+    """For data N(0, c^2) and the exact denoiser, relabelled as B would."""
+    c, top = 0.5, 10.0
+    denoiser = GaussianMixture([[0.0]], c).denoiser
+    if arm != xn.NONE:
+        denoiser = arm.relabelled(denoiser)
+    x = math.sqrt(c**2 + top**2) * randn(40_000, 1, seed=14)
+    levels = noise.cosine(steps, top, 0.002)
+    out = samplers.ddpm(denoiser, x, levels, generator=seeded(15))
+    assert xn.gaussian_width(steps, arm, c) == pytest.approx(out.std().item() / c, rel=0.02)
