@@ -50,7 +50,7 @@ class Copies(Experiment):
 
     sizes = {"smoke": {"steps": 5, "samples": 8}}
     needs = (DigitNetworks,)
-    seconds = 2
+    seconds = 1
 
     def run(self, session: Session) -> Results:
         """Share of copies by arm and seed."""
@@ -105,7 +105,7 @@ class PerfectLearner(Experiment):
     seeds: int = 8
 
     sizes = {"smoke": {"steps": 10, "samples": 4, "seeds": 2}}
-    seconds = 4
+    seconds = 1
 
     def run(self, session: Session) -> Results:
         """Share of copies by what was learned."""

@@ -87,7 +87,7 @@ class DigitNetworks(Experiment):
     seeds: int = 8
 
     sizes = {"smoke": {"steps": 10, "seeds": 2}}
-    seconds = 14
+    seconds = 20
 
     def run(self, session: Session) -> Results:
         """Weights of all networks; the digits of each training set."""

@@ -57,7 +57,7 @@ class NoiseScale(Experiment):
 
     sizes = {"smoke": {"steps": 10, "samples": 16, "classifier_steps": 20}}
     needs = (RingNetworks, DigitNetworks)
-    seconds = 8
+    seconds = 3
 
     def run(self, session: Session) -> Results:
         """Four measures by sampler, noise scale and seed; points of the first run as arrays."""
@@ -105,7 +105,7 @@ class OneLevelWalk(Experiment):
 
     sizes = {"smoke": {"steps": 10, "samples": 32}}
     needs = (RingNetworks,)
-    seconds = 2
+    seconds = 1
 
     def run(self, session: Session) -> Results:
         """Balance of the modes by seed."""

@@ -78,7 +78,7 @@ class DigitErrors(Experiment):
 
     sizes = {"smoke": {"tested": 24}}
     needs = (DigitNetworks,)
-    seconds = 8
+    seconds = 2
 
     def run(self, session: Session) -> Results:
         """Mean squared errors by arm, size of the training set, level and seed.
@@ -130,7 +130,7 @@ class RivalErrors(Experiment):
     seeds: int = 8
 
     sizes = {"smoke": {"steps": 10, "tested": 24, "seeds": 2}}
-    seconds = 10
+    seconds = 9
 
     def run(self, session: Session) -> Results:
         """Mean squared errors by rival, size of the training set, level and seed."""

@@ -54,7 +54,7 @@ class Outliers(Experiment):
 
     sizes = {"smoke": {"steps": 10, "samples": 32}}
     needs = (RingNetworks,)
-    seconds = 2
+    seconds = 1
 
     def run(self, session: Session) -> Results:
         """Share of samples astray by training set, arm and seed."""
@@ -97,7 +97,7 @@ class Pushes(Experiment):
 
     sizes = {"smoke": {"steps": 10, "samples": 8}}
     needs = (RingNetworks,)
-    seconds = 6
+    seconds = 1
 
     def run(self, session: Session) -> Results:
         """Share of the push that is left by sampler, arm, level and seed."""
@@ -156,7 +156,7 @@ class FarErrors(Experiment):
 
     sizes = {"smoke": {"levels": 6, "points": 64}}
     needs = (RingNetworks,)
-    seconds = 2
+    seconds = 1
 
     def run(self, session: Session) -> Results:
         """Root mean square error over the length of the exact move, by arm, level and seed."""

@@ -129,7 +129,7 @@ class RingSamples(Experiment):
 
     sizes = {"smoke": {"chains": (5, 10, 20), "samples": 32, "truth": 200, "projections": 4}}
     needs = (RingNetworks,)
-    seconds = 15
+    seconds = 9
 
     def run(self, session: Session) -> Results:
         """Distance, width and balance of the modes, exposure bias: by arm, steps and seed."""
@@ -177,7 +177,7 @@ class ExactSamples(Experiment):
     sizes = {
         "smoke": {"chains": (5, 10), "samples": 32, "truth": 200, "projections": 4, "seeds": 2}
     }
-    seconds = 4
+    seconds = 3
 
     def run(self, session: Session) -> Results:
         """Distance, width of the modes and exposure bias, by arm, steps and seed."""
@@ -221,7 +221,7 @@ class DigitSamples(Experiment):
 
     sizes = {"smoke": {"chains": (5, 10, 20), "samples": 16, "classifier_steps": 20}}
     needs = (DigitNetworks,)
-    seconds = 30
+    seconds = 11
 
     def run(self, session: Session) -> Results:
         """Frechet distance, recall and exposure bias by arm, steps and seed."""

@@ -54,7 +54,7 @@ class GradientNoise(Experiment):
     seeds: int = 8
 
     sizes = {"smoke": {"steps": 10, "batches": 8, "seeds": 2}}
-    seconds = 8
+    seconds = 6
 
     def run(self, session: Session) -> Results:
         """Noise scale by arm and seed; variance by arm, level and seed."""
@@ -116,7 +116,7 @@ class FailedRuns(Experiment):
     seeds: int = 8
 
     sizes = {"smoke": {"rates": (0.01, 0.1), "steps": 20, "seeds": 2}}
-    seconds = 10
+    seconds = 6
 
     def run(self, session: Session) -> Results:
         """1 for a run that failed, else 0: by clipping, arm, learning rate and seed."""
