@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from companion.experiments.results import Results
 from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY, NAIVE, RIVALS, SURE
 from companion.experiments.tweedie.mismatch import ASSUMED
-from companion.experiments.tweedie.points import errors_of
+from companion.experiments.tweedie.points import DISTANCE, errors_of
 from companion.statistics import Interval, paired_ratio
 
 __all__ = [
@@ -21,13 +21,19 @@ __all__ = [
     "digit_frechet_ratios",
     "error_ratio",
     "image_ratio",
+    "image_ratios",
     "image_values",
+    "in_words",
     "memory_gap",
+    "memory_ratios",
     "mismatch_costs",
     "mismatch_ratios",
     "new_digit_ratio",
+    "noisy_distance_ratio",
+    "place",
     "race_ratios",
     "sweep_ratios",
+    "width_ratio",
 ]
 
 SUMMARIES = {"below": "below s_n, rms", "geometric": "below, geometric", "at": "at s_n"}
@@ -69,17 +75,30 @@ def race_ratios(race: Results) -> dict[tuple[str, str], Interval]:
 
 
 def sweep_ratios(sweep: Results) -> dict[tuple[float, int, str], Interval]:
-    """Error over that of ambient only, (noise, points, summary) -> ratio; all hold together."""
-    places = sweep.where(method=CONSISTENCY)[["noise", "points"]].drop_duplicates()
-    settings = [(float(s), int(n)) for s, n in places.itertuples(index=False)]
+    """Geometric error below s_n over that of each peer, (noise, points, peer) -> ratio."""
+    settings = _places(sweep)
     return {
-        (s_n, n, summary): error_ratio(
+        (s_n, n, peer): error_ratio(
             sweep, {"method": CONSISTENCY, "noise": s_n, "points": n},
-            {"method": AMBIENT, "noise": s_n, "points": n}, summary, 2 * len(settings),
+            {"method": peer, "noise": s_n, "points": n}, "geometric", len(PEERS) * len(settings),
         )
         for s_n, n in settings
-        for summary in ("below", "geometric")
+        for peer in PEERS
     }  # fmt: skip
+
+
+def place(sweep: Results, noise: float, points: int) -> str:
+    """Name of a setting of the sweep: its noise, where the number of points is the usual one."""
+    counts = [n for _, n in _places(sweep)]
+    if points == max(counts, key=counts.count):
+        return f"noise of {noise / DISTANCE:.2f} of the modes' distance"
+    return f"{points:,} points"
+
+
+def _places(sweep: Results) -> list[tuple[float, int]]:
+    """Noises of the data and numbers of points."""
+    places = sweep.where(method=CONSISTENCY)[["noise", "points"]].drop_duplicates()
+    return [(float(s), int(n)) for s, n in places.itertuples(index=False)]
 
 
 def mismatch_ratios(mismatch: Results) -> dict[tuple[str, str], Interval]:
@@ -107,6 +126,20 @@ def mismatch_costs(mismatch: Results) -> dict[str, Interval]:
     }  # fmt: skip
 
 
+def noisy_distance_ratio(samples: Results) -> Interval:
+    """Distance of samples with new noise to noisy data, with consistency over ambient only."""
+    own, peer = (
+        samples.values(measure="distance to noisy data", method=m) for m in (CONSISTENCY, AMBIENT)
+    )
+    return paired_ratio(own, peer)
+
+
+def width_ratio(samples: Results) -> Interval:
+    """Factor by which the modes' width is off, with consistency over clean training."""
+    own, clean = (samples.values(measure="width", method=method) for method in (CONSISTENCY, CLEAN))
+    return paired_ratio(np.maximum(own, 1 / own), np.maximum(clean, 1 / clean))
+
+
 # --- digits --------------------------------------------------------------------------------------
 
 
@@ -132,6 +165,17 @@ def _over_rivals(values: Any) -> dict[str, Interval]:
         name: paired_ratio(values(CONSISTENCY), values(name), comparisons=number)
         for name in DIGIT_RIVALS
     }
+
+
+def memory_ratios(memory: Results, method: str) -> dict[float, Interval]:
+    """Distance of training digits that come back over that of held-out ones, by extreme noise."""
+    levels = [float(sigma) for sigma in memory.settings["extreme"]]
+    ratios = {}
+    for sigma in levels:
+        where = {"measure": "distance", "method": method, "sigma": sigma}
+        train, test = (memory.values(images=images, **where) for images in ("train", "test"))
+        ratios[sigma] = paired_ratio(train, test, comparisons=len(levels))
+    return ratios
 
 
 def memory_gap(memory: Results, method: str) -> np.ndarray:
@@ -168,6 +212,45 @@ def image_ratio(record: Results, measure: str, other: str, s_n: float) -> str:
     if len(peer) != len(own) or not np.isfinite(peer).all():
         return ""
     return f"{paired_ratio(own, peer):.2f}"
+
+
+def image_ratios(
+    digits: Results, records: Mapping[str, Results | None], other: str
+) -> dict[str, Interval | None]:
+    """Frechet distance of consistency over another method's on all images; all hold together.
+
+    Returns
+    -------
+    dict: name of the images and their noise -> ratio, or None where a training failed
+    """
+    values = {
+        "8 x 8 digits": [
+            digits.values(measure="Frechet distance", method=m) for m in (CONSISTENCY, other)
+        ]
+    }
+    for title, record in records.items():
+        if record is None:
+            continue
+        for s_n in map(float, record.labels("noise")):  # type: ignore[arg-type]
+            pair = [image_values(record, "Frechet distance", m, s_n) for m in (CONSISTENCY, other)]
+            values[f"{title}, s_n = {s_n:g}"] = pair
+    return {
+        name: paired_ratio(*pair, comparisons=len(values))
+        if len(pair[0]) == len(pair[1]) > 1 and np.isfinite(pair).all()
+        else None
+        for name, pair in values.items()
+    }
+
+
+def in_words(records: Mapping[str, Results | None], measure: str, peers: Mapping[str, str]) -> str:
+    """Ratios of consistency to its peers on all image records; empty without records."""
+    return "; ".join(
+        f"{title}, s_n = {s_n:g}: "
+        + ", ".join(f"{image_ratio(r, measure, m, s_n)}{name}" for m, name in peers.items())
+        for title, r in records.items()
+        if r is not None
+        for s_n in np.array(r.labels("noise"), dtype=float)
+    )
 
 
 def failures(values: Sequence[float] | np.ndarray) -> str:

@@ -134,7 +134,10 @@ class Samples(PointExperiment):
     seconds = 15
 
     def run(self, session: Session) -> Results:
-        """Widths and distances by method and seed; samples of the first seed."""
+        """Widths and distances by method and seed; samples of the first seed.
+
+        The distance to noisy data is that of samples with new noise of the data's size.
+        """
         race, shared = session.run(self.like(Race)), self.training()
         nets = {
             method: from_arrays(race.arrays, shared.denoiser(0, method), method)
@@ -153,9 +156,16 @@ class Samples(PointExperiment):
         real = [MODES.sample(self.samples, session.generator(510 + r)) for r in range(self.seeds)]
         made["real data"] = torch.cat(real)
         truth = MODES.sample(4000, session.generator(501))
+        fresh = self.noise * torch.randn(number, 2, generator=session.generator(502))
+        z = torch.randn(4000, 2, generator=session.generator(503))
+        noisy_truth = truth + self.noise * z
         tables = []
         for name, x in made.items():
-            measured = {"width": mode_widths(x, self.seeds), "distance": self._distances(x, truth)}
+            measured = {
+                "width": mode_widths(x, self.seeds),
+                "distance": self._distances(x, truth),
+                "distance to noisy data": self._distances(x + fresh, noisy_truth),
+            }
             for measure, values in measured.items():
                 axis = {"seed": range(self.seeds)}
                 tables.append(tidy(values, axis, measure=measure, method=name))
