@@ -14,7 +14,7 @@ import torch
 from conftest import seeded
 from torch.nn.functional import softplus
 
-from companion import data, denoisers, metrics, networks, noise, objectives, samplers
+from companion import data, denoisers, metrics, networks, noise, objectives, oracles, samplers
 from companion.experiments import Session
 from companion.experiments import noise_classifier as nc
 from companion.experiments.experiment import find
@@ -65,6 +65,27 @@ def test_the_ratio_is_the_posterior_of_being_clean():
     gap = (two.value - one.value - ratio.value).abs()
     expected = (one.error**2 + two.error**2 + ratio.error**2).sqrt()
     assert (gap < 6 * expected).all()
+
+
+def test_the_ratio_depends_on_answers_off_the_training_distribution():
+    """A denoiser that is right wherever training goes gives another ratio for noised points."""
+    normal = oracles.GaussianMixture(torch.zeros(1, 1), 1.0)
+
+    def wrong_off(x, sigma):
+        # x^2 / (1 + sigma^2) is chi-squared with one degree: 10.83 is beyond 999 of 1,000.
+        level = torch.as_tensor(sigma, dtype=x.dtype).reshape(-1, 1)
+        off = x.square() > 10.83 * (1 + level**2)
+        return torch.where(off, 0.0, normal.denoiser(x, sigma))
+
+    x, t = torch.tensor([[0.5], [8.0]]), 5.0  # one as data are, one as noised data are
+    right, wrong = (
+        metrics.log_likelihood_ratio(d, x, t, points=500, generator=seeded()).value
+        for d in (normal.denoiser, wrong_off)
+    )
+    exact = normal.log_prob(x.double()) - normal.log_prob(x.double(), t)
+    torch.testing.assert_close(right, exact, atol=0.3, rtol=0.1)
+    change = (wrong - right).abs()
+    assert change[0] < 0.3 and change[1] > 3.0
 
 
 @pytest.mark.parametrize("ratio", [-2.0, 0.0, 1.5])
@@ -276,7 +297,7 @@ def test_the_exact_denoiser_classifies_as_well_as_bayes(tiny):
 
 def test_all_claims_are_decided_at_any_profile(tiny):
     claims = nc.verdicts(tiny)
-    assert len(claims) == 10 and all(claim.answer for claim in claims)
+    assert len(claims) == 14 and all(claim.answer for claim in claims)
 
 
 def test_tables_have_a_row_for_each_case(tiny):

@@ -7,6 +7,7 @@ from companion.experiments.noise_classifier.ablations import (
     AblatedContrast,
     official_loss,
 )
+from companion.experiments.noise_classifier.classifiers import LevelReading, TrainedClassifiers
 from companion.experiments.noise_classifier.comparisons import within
 from companion.experiments.noise_classifier.continuations import (
     BATCH,
@@ -65,6 +66,7 @@ __all__ = [
     "ExactPicard",
     "ImageContrast",
     "LaterErrors",
+    "LevelReading",
     "ModeMap",
     "ParallelSamples",
     "PointNetworks",
@@ -73,6 +75,7 @@ __all__ = [
     "SecretClassifier",
     "SequentialSamples",
     "Signal",
+    "TrainedClassifiers",
     "Visits",
     "cost_factor",
     "figures",

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from companion.experiments.noise_classifier.continuations import BEFORE, CONTRASTIVE, CONTROLS
+from companion.experiments.noise_classifier.continuations import CONTRASTIVE, CONTROLS
 from companion.experiments.noise_classifier.images import SEQUENTIAL
-from companion.experiments.noise_classifier.regions import OFF_REGION, TRAINED_REGION
 from companion.experiments.results import Results
-from companion.statistics import Interval, paired_difference, paired_ratio
+from companion.statistics import (
+    Interval,
+    combine,
+    decide,
+    detectable,
+    paired_difference,
+    paired_ratio,
+)
 
 __all__ = [
     "Case",
+    "Decision",
     "Tally",
-    "all_cases",
-    "best_accuracy",
     "cases",
-    "counts",
+    "compared",
+    "decide_each",
     "entropy_differences",
     "finite",
     "good_after",
@@ -30,9 +36,9 @@ __all__ = [
     "kind_ratios",
     "mean_ratio",
     "point_cases",
+    "ratio_text",
     "tally",
     "within",
-    "worse_off",
 ]
 
 Case = tuple[Results, dict[str, Any]]
@@ -82,7 +88,7 @@ def tally(listed: Sequence[Case], control: str, comparisons: int | None = None) 
     number = len(CONTROLS) * len(listed) if comparisons is None else comparisons
     return Tally(
         [
-            _compared(
+            compared(
                 paired_ratio,
                 results.values(method=CONTRASTIVE, **where),
                 results.values(method=control, **where),
@@ -102,7 +108,7 @@ def mean_ratio(listed: Sequence[Case], control: str, comparisons: int) -> Interv
         np.mean([np.log(r.values(method=m, **where)) for r, where in listed], axis=0)
         for m in (CONTRASTIVE, control)
     )
-    difference = _compared(paired_difference, first, second, comparisons)
+    difference = compared(paired_difference, first, second, comparisons)
     return difference.exp() if is_finite(difference) else difference
 
 
@@ -116,7 +122,7 @@ def finite(interval: Interval) -> Interval | None:
     return interval if is_finite(interval) else None
 
 
-def _compared(
+def compared(
     compare: Callable[..., Interval], loss: np.ndarray, control: np.ndarray, comparisons: int
 ) -> Interval:
     """Compare over seeds; infinite if only the loss failed, not a number if the control did."""
@@ -151,7 +157,7 @@ def entropy_differences(results: Results, comparisons: int) -> dict[tuple[float,
     Not finite where a seed failed, as in a ``Tally``.
     """
     return {
-        (t, control): _compared(
+        (t, control): compared(
             paired_difference,
             results.values(measure="cross entropy", t=t, method=CONTRASTIVE),
             results.values(measure="cross entropy", t=t, method=control),
@@ -168,30 +174,6 @@ def point_cases(sequential: Results, parallel: Results) -> tuple[list[Case], lis
         cases(sequential, ("data", "sampler", "budget"), measure="distance"),
         cases(parallel, ("data", "form", "iteration"), measure="distance"),
     )
-
-
-def worse_off(errors: Results) -> dict[str, float]:
-    """Error with more noise than admitted over that of the training distribution, by data."""
-    times = {}
-    for name in errors.labels("data"):
-        off, trained = (
-            errors.values(measure="error", data=name, region=region, method=BEFORE)
-            for region in (OFF_REGION, TRAINED_REGION)
-        )
-        times[str(name)] = float((off / trained).mean())
-    return times
-
-
-def all_cases(sequential: Results, parallel: Results, digits: Results) -> list[list[Case]]:
-    """Return the settings in which samples are compared, by experiment."""
-    on_digits = cases(digits, ("kind", "sampler", "budget"), measure="Frechet distance")
-    return [*point_cases(sequential, parallel), on_digits]
-
-
-def counts(listed: list[list[Case]], control: str) -> tuple[int, int]:
-    """Settings that are better and worse than a control; intervals hold for each experiment."""
-    tallies = [tally(kind, control) for kind in listed]
-    return sum(t.better for t in tallies), sum(t.worse for t in tallies)
 
 
 def good_after(parallel: Results, form: str, method: str) -> int:
@@ -216,16 +198,102 @@ def within(accuracy: Results, nats: float) -> dict[float, int]:
     return found
 
 
-def best_accuracy(accuracy: Results) -> dict[str, Any]:
-    """Effect and data of a claim: median error with the most levels, at the middle noise."""
-    noises = accuracy.labels("t", measure="error")
-    t, most = noises[len(noises) // 2], max(accuracy.labels("points", measure="error"))
-    return {
-        "effect": accuracy.value(measure="error", t=t, points=most),
-        "data": f"ring, nats, t = {t:g}, {4 * int(most)} evaluations",
-    }
-
-
 def kind_name(kind: str) -> str:
     """Return a kind of sampling as it is called on the page."""
     return kind if kind == SEQUENTIAL else f"Picard, {kind}"
+
+
+# --- from conditions to a verdict -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Verdict on a claim about several conditions, and the interval that decides it.
+
+    Attributes
+    ----------
+    verdict : str
+    each : dict, condition -> verdict
+    found : dict, condition -> Interval
+    decisive : str
+        The condition whose interval is shown: the weakest effect for "supported", the strongest
+        for "not supported" and "depends", the strongest undecided one for "inconclusive".
+    smallest, reference : float
+        Smallest effect of interest, and no effect.
+    """
+
+    verdict: str
+    each: dict[str, str]
+    found: dict[str, Interval]
+    decisive: str
+    smallest: float
+    reference: float
+
+    @property
+    def interval(self) -> Interval | None:
+        """The interval that decides; None if a seed failed in it."""
+        return finite(self.found[self.decisive])
+
+    @property
+    def listed(self) -> str:
+        """Every condition's interval, the decisive one first."""
+        order = sorted(self.found, key=lambda name: name != self.decisive)
+        return ", ".join(f"{ratio_text(self.found[name])} ({name})" for name in order)
+
+    def where(self, verdict: str = "supported") -> str:
+        """Conditions with a verdict, as a list in words."""
+        names = [name for name, one in self.each.items() if one == verdict]
+        return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+    @property
+    def power(self) -> str:
+        """What could have been seen, if nothing was decided; else an empty text."""
+        interval = self.interval
+        if self.verdict != "inconclusive" or interval is None or interval.low == interval.high:
+            return ""
+        ratio = self.reference == 1.0
+        if ratio:
+            logs = [math.log(v) for v in interval[:3]]
+            interval = Interval(logs[0], logs[1], logs[2], interval.n)
+        seen = detectable(interval, confidence=1 - 0.05 / len(self.found))
+        if ratio:
+            seen = math.expm1(seen)
+        return (
+            f" The smallest effect of interest is {abs(self.smallest - self.reference):.0%}; one "
+            f"of {seen:.0%} would have been seen with a power of 80 %."
+        )
+
+
+def decide_each(
+    found: Mapping[Any, Interval], smallest: float, *, reference: float = 1.0, every: bool = False
+) -> Decision:
+    """Decide a claim under each condition, and together.
+
+    Parameters
+    ----------
+    found : dict, condition -> Interval, all of which hold together
+    smallest, reference : as of ``statistics.decide`` (default reference: 1, of ratios)
+    every : bool
+        Whether the claim says that it holds under every condition, so that one without refutes it.
+    """
+    intervals = {str(name): interval for name, interval in found.items()}
+    each = {name: decide(i, smallest, reference=reference) for name, i in intervals.items()}
+    verdict = combine(each.values())
+    if every and "not supported" in each.values():
+        verdict = "not supported"
+    sign = 1.0 if smallest > reference else -1.0
+
+    def strength(name: str) -> float:
+        mean = sign * intervals[name].mean
+        return -math.inf if math.isnan(mean) else mean
+
+    wanted = {"depends": "supported"}.get(verdict, verdict)
+    names = [name for name in each if each[name] == wanted]
+    weakest = verdict == "supported" or every
+    decisive = (min if weakest else max)(names or list(each), key=strength)
+    return Decision(verdict, each, intervals, decisive, smallest, reference)
+
+
+def ratio_text(interval: Interval) -> str:
+    """Return a ratio as it is shown in tables and evidence."""
+    return f"{interval:.3f}" if is_finite(interval) else "not finite"

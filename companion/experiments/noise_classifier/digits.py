@@ -60,7 +60,7 @@ def contrastive(samples: int | None = 4) -> objectives.ContrastiveDiffusion:
 
 
 class Quality:
-    """Frechet distance to the training digits, in the features of a classifier trained on them.
+    """Frechet distance to the test digits, in the features of a classifier of training digits.
 
     Parameters
     ----------
@@ -71,12 +71,11 @@ class Quality:
     """
 
     def __init__(self, seed: int, steps: int, each: int):
-        digits, labels = data.images("digits", "train")
+        test = data.images("digits", "test")
         self.classifier = metrics.FeatureClassifier.train(
-            digits, labels, seed=seed, held_out=data.images("digits", "test"), data="digits",
-            steps=steps,
-        )  # fmt: skip
-        self.each, self.real = each, self.classifier.features(digits)
+            *data.images("digits", "train"), seed=seed, held_out=test, data="digits", steps=steps
+        )
+        self.each, self.real = each, self.classifier.features(test[0])
 
     def distance(self, samples: Tensor) -> float:
         """Distance of samples (N, 1, 8, 8), taken as one run."""
@@ -205,7 +204,9 @@ def digit_networks(session: Session, methods: Sequence[str] = METHODS) -> dict[s
 
 @dataclass(frozen=True)
 class DigitTest(Experiment):
-    """Held-out digits against the same with noise: how well the networks tell them apart.
+    """Held-out digits, some of them with noise: how well the networks tell which.
+
+    A seed is a network; all of them are asked about the same digits, which the master seed draws.
 
     Parameters
     ----------
@@ -231,8 +232,9 @@ class DigitTest(Experiment):
         runs, half = len(stacks[BEFORE]), self.digits
         found = torch.empty(2, len(self.noise), len(METHODS), runs)
         clean = torch.arange(2 * half) < half
+        order = torch.randperm(len(held_out), generator=session.generator(99))[: 2 * half]
         for i, t in enumerate(self.noise):
-            y = held_out[: 2 * half].clone()
+            y = held_out[order].clone()
             y[half:] += t * torch.randn(y[half:].shape, generator=session.generator(100))
             for j, method in enumerate(METHODS):
                 for r in range(runs):
@@ -250,7 +252,9 @@ class DigitTest(Experiment):
 
 @dataclass(frozen=True)
 class DigitSamples(Experiment):
-    """Samples of digits, in parallel and in sequence: Frechet distance to the training digits.
+    """Samples of digits, in parallel and in sequence: Frechet distance to the test digits.
+
+    A seed is a network with starting noise of its own; all are measured with one classifier.
 
     Parameters
     ----------
@@ -304,11 +308,11 @@ class DigitSamples(Experiment):
                     schedule = schedule_of_cost(sampler, budget, SIGMA_MAX, SIGMA_MIN)
                     x = draw(sampler, stack, z, schedule, session.generator(104))
                     note("sequential", sampler, budget, method, x)
-        held_out, _ = data.images("digits", "test")
+        real, _ = data.images("digits", "train")
         floor = []
         for s in range(5):
-            order = torch.randperm(len(held_out), generator=session.generator(110 + s))
-            floor.append(quality.distance(held_out[order[: self.samples]]))
+            order = torch.randperm(len(real), generator=session.generator(110 + s))
+            floor.append(quality.distance(real[order[: self.samples]]))
         tables.append(tidy(floor, {"seed": range(5)}, measure="floor"))
         return Results(tables, facts={"classifier": quality.classifier.describe()})
 

@@ -87,33 +87,36 @@ def regions(session: Session, mixture: Any, steps: int, n: int, starts: int) -> 
 
 @dataclass(frozen=True)
 class Visits(Experiment):
-    """Where samplers evaluate a network on the spirals: the share off the distribution, the error.
+    """Where samplers evaluate networks on the spirals: the share off the distribution, the error.
 
     A state is off the distribution if -log p_sigma is larger there than for 999 of 1,000 noised
-    data points.
+    data points. A seed is a network with starting noise of its own.
 
     Parameters
     ----------
     steps : int
         Of each sampler.
     starts : int
-        Trajectories.
+        Trajectories of each seed.
     threshold : int
         Noised data points at each level that the threshold is found from.
+    seeds : int
+        Networks, the first of ``PointNetworks``.
     """
 
     steps: int = 50
-    starts: int = 64
+    starts: int = 32
     threshold: int = 2000
+    seeds: int = 4
 
-    sizes = {"smoke": {"steps": 10, "starts": 16, "threshold": 500}}
+    sizes = {"smoke": {"steps": 10, "starts": 8, "threshold": 500, "seeds": 2}}
     needs = (PointNetworks,)
-    seconds = 5
+    seconds = 10
 
     def run(self, session: Session) -> Results:
-        """Share of states off the distribution, and the error of the noise estimate at all."""
+        """Shares of states and of trajectories that are off, and the error at all states."""
         nets, _ = point_networks(session, (BEFORE,))
-        net, mixture = nets["spirals"][BEFORE][0], distributions(session)["spirals"]
+        mixture = distributions(session)["spirals"]
         sigmas = noise.log_linear(self.steps, SIGMA_MAX, SIGMA_MIN)
         bounds = []
         for level in sigmas[:-1].tolist():
@@ -121,46 +124,75 @@ class Visits(Experiment):
             x = noise.corrupt(x, level, generator=session.generator(71))
             bounds.append((-mixture.log_prob(x, level)).quantile(0.999))
         bound = torch.stack(bounds)
+        starts = SIGMA_MAX * torch.randn(
+            self.seeds, self.starts, 2, generator=session.generator(41)
+        )
         tables = []
-
-        def note(states: Tensor, kind: str, by: str, iteration: int = 0) -> None:
-            repeated = states.shape[1]
-            level = sigmas[: len(states)].repeat_interleave(repeated)
-            x = states.reshape(-1, 2)
-            beyond = -mixture.log_prob(x, level) > bound[: len(states)].repeat_interleave(repeated)
-            wrong = (net(x, level) - mixture.denoiser(x, level)) / level[:, None]
-            values = [beyond.double().mean(), wrong.square().sum(1).mean().sqrt()]
-            where = {"kind": kind, "by": by, "iteration": iteration}
-            tables.append(tidy(values, {"measure": ["share off", "error"]}, **where))
-
-        # As many starts as other experiments draw, so that the first ones are the same.
-        start = SIGMA_MAX * torch.randn(2 * self.starts, 2, generator=session.generator(41))
-        start = start[: self.starts]
-        with torch.no_grad():
-            for by, (sampler, options) in sequential(session).items():
-                steps: list[samplers.Step] = []
-                sampler(net, start, sigmas, callback=steps.append, **options)
-                note(torch.stack([step.x for step in steps]), "sequential", by)
-            x = mixture.sample(self.starts, session.generator(73))
-            noised = [
-                noise.corrupt(x, float(s), generator=session.generator(74)) for s in sigmas[:-1]
-            ]
-            note(torch.stack(noised), "training", "noised data, as in training")
-            for form in FORMS:
-                iterations = iterate(net, start, sigmas, "DDIM", form, session.generator(40))
-                evaluated = [start.expand(self.steps, *start.shape)]
-                evaluated += [step.x[:-1] for step in iterations]
-                for k in (1, 2, 3, 5, 8, 12):
-                    if k <= len(iterations):
-                        note(evaluated[k - 1], "Picard", form, k)
+        for seed, start in enumerate(starts):
+            net, sources = nets["spirals"][BEFORE][seed], _Generators(session, 10 * seed)
+            with torch.no_grad():
+                for (kind, by, iteration), x in self._states(
+                    net, mixture, sigmas, start, sources
+                ).items():
+                    values = _measures(net, mixture, x, sigmas, bound)
+                    where = {"kind": kind, "by": by, "iteration": iteration, "seed": seed}
+                    tables.append(tidy(list(values.values()), {"measure": values}, **where))
         return Results(tables)
 
+    def _states(
+        self, net: Any, mixture: Any, sigmas: Tensor, start: Tensor, sources: _Generators
+    ) -> dict[tuple[str, str, int], Tensor]:
+        """States (levels, starts, 2) that are evaluated: (kind, by, iteration) -> states."""
+        states = {}
+        for by, (sampler, options) in sequential(sources).items():
+            steps: list[samplers.Step] = []
+            sampler(net, start, sigmas, callback=steps.append, **options)
+            states["sequential", by, 0] = torch.stack([step.x for step in steps])
+        x = mixture.sample(self.starts, sources.generator(273))
+        source = sources.generator(274)
+        noised = [noise.corrupt(x, float(s), generator=source) for s in sigmas[:-1]]
+        states["training", "noised data, as in training", 0] = torch.stack(noised)
+        for form in FORMS:
+            iterations = iterate(net, start, sigmas, "DDIM", form, sources.generator(270))
+            evaluated = [start.expand(self.steps, *start.shape)]
+            evaluated += [step.x[:-1] for step in iterations]
+            for k in (1, 2, 3, 5, 8, 12):
+                if k <= len(iterations):
+                    states["Picard", form, k] = evaluated[k - 1]
+        return states
 
-def sequential(session: Session) -> dict[str, tuple[Callable[..., Tensor], dict[str, Any]]]:
+
+@dataclass(frozen=True)
+class _Generators:
+    """Generators of a session, each number moved on: a seed has its own."""
+
+    session: Session
+    offset: int
+
+    def generator(self, number: int) -> torch.Generator:
+        return self.session.generator(number + self.offset)
+
+
+def _measures(
+    net: Any, mixture: Any, states: Tensor, sigmas: Tensor, bound: Tensor
+) -> dict[str, Tensor]:
+    """Shares off the distribution, of states and of trajectories, and the error of the noise."""
+    levels, starts = states.shape[:2]
+    level, x = sigmas[:levels].repeat_interleave(starts), states.reshape(-1, 2)
+    beyond = -mixture.log_prob(x, level) > bound[:levels].repeat_interleave(starts)
+    wrong = (net(x, level) - mixture.denoiser(x, level)) / level[:, None]
+    return {
+        "share off": beyond.double().mean(),
+        "trajectories off": beyond.view(levels, starts).any(0).double().mean(),
+        "error": wrong.square().sum(1).mean().sqrt(),
+    }
+
+
+def sequential(sources: _Generators) -> dict[str, tuple[Callable[..., Tensor], dict[str, Any]]]:
     """Return the sequential samplers, each with its options."""
     return {
         "DDIM": (samplers.ddim, {}),
-        "DDPM": (samplers.ddpm, {"generator": session.generator(72)}),
+        "DDPM": (samplers.ddpm, {"generator": sources.generator(272)}),
         "Heun (first stages)": (samplers.heun, {}),
         "gradient estimation": (samplers.gradient_estimation, {}),
     }

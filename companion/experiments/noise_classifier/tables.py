@@ -104,17 +104,22 @@ def _by_window(rows: pd.DataFrame, names: list[str], measures: list[str]) -> pd.
 
 
 def visits(results: Results) -> pd.DataFrame:
-    """Share of states off the distribution and the error at all states, of ``Visits``."""
+    """Shares of states and trajectories off the distribution, the error at all, of ``Visits``.
+
+    Means over seeds.
+    """
     keys = ["kind", "by", "iteration"]
     frame = results.table.pivot_table("value", keys, "measure", sort=False).reset_index()
     by = [
         f"Picard, {row.by}, iteration {row.iteration}" if row.kind == "Picard" else row.by
         for row in frame.itertuples()
     ]
-    off = [f"{share:.0%}" for share in frame["share off"]]
-    return pd.DataFrame(
-        {"evaluated by": by, "off the distribution": off, "error there": frame["error"]}
-    )
+    shares = {
+        "states off the distribution": frame["share off"],
+        "trajectories with one": frame["trajectories off"],
+    }
+    cells = {head: [f"{share:.0%}" for share in column] for head, column in shares.items()}
+    return pd.DataFrame({"evaluated by": by, **cells, "error there": frame["error"]})
 
 
 def errors(results: Results) -> pd.DataFrame:

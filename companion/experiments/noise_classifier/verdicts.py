@@ -5,40 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from companion.experiments.claims import Claim, Claims
+from companion.experiments.noise_classifier.classifiers import LevelReading, TrainedClassifiers
 from companion.experiments.noise_classifier.comparisons import (
-    all_cases,
-    best_accuracy,
-    cases,
-    counts,
-    entropy_differences,
-    finite,
-    good_after,
-    is_finite,
-    kind_name,
-    kind_ratios,
-    mean_ratio,
+    decide_each,
+    ratio_text,
     tally,
-    within,
-    worse_off,
 )
 from companion.experiments.noise_classifier.continuations import (
     CONTRASTIVE,
-    CONTROLS,
     SAME_COST,
     SAME_STEPS,
 )
 from companion.experiments.noise_classifier.digits import DigitSamples, DigitTest
+from companion.experiments.noise_classifier.evidence import (
+    claim,
+    entropy_ratios,
+    image_tests_in_words,
+    images_in_words,
+    in_words,
+    iteration_ratios,
+    kinds_of_samples,
+    known_shares,
+    levels_in_words,
+    mean_ratios,
+    more_visits,
+    off_cases,
+    off_ratios,
+    setting_name,
+    trajectories_off,
+)
 from companion.experiments.noise_classifier.images import ImageContrast
-from companion.experiments.noise_classifier.picard import ExactPicard
+from companion.experiments.noise_classifier.picard import FORMS, ExactPicard
 from companion.experiments.noise_classifier.points import DATA
 from companion.experiments.noise_classifier.ratio import Accuracy, SecretClassifier
-from companion.experiments.noise_classifier.regions import (
-    OFF_REGION,
-    TRAINED_REGION,
-    LaterErrors,
-    RegionErrors,
-    Visits,
-)
+from companion.experiments.noise_classifier.regions import LaterErrors, RegionErrors, Visits
 from companion.experiments.noise_classifier.samples import (
     EXACT,
     ParallelSamples,
@@ -46,20 +46,26 @@ from companion.experiments.noise_classifier.samples import (
 )
 from companion.experiments.results import Results
 from companion.experiments.session import Session
-from companion.statistics import Interval, grade
+from companion.statistics import mean_interval
 
+LESS = 0.95
+"""Ratio to equal evaluations from which a gain matters: 5 %, of errors, distances, iterations."""
 WORSE_OFF = 2.0
-"""Times the error of the training distribution from which a denoiser is poor off it."""
-LEAVES = 0.25
-"""Share of a sampler's states off the distribution from which it 'inevitably' goes there."""
-VISITS_MORE = 2.0
-"""Times the share of sequential samplers from which Picard iteration goes there more."""
-BLOW_UP = 3.0
-"""Size of states over that of the start from which an exact denoiser blows up too."""
+"""Times the error of the training distribution from which an estimate off it is poor."""
+INEVITABLE = 0.5
+"""Share of trajectories with a state off the distribution from which that is the rule."""
+MANY = 0.1
+"""Share of evaluations off the distribution, beyond that of steps in sequence, that is many."""
+PROBLEM = 1.25
+"""Times the iterations with the exact denoiser from which a network's errors are a problem."""
+AS_GOOD = 0.95
+"""Share of what the exact classifier knows from which a network 'is' one: all but 5 %."""
+SHOWS = 0.9
+"""Share of a change of the noise that an answer must show to predict it: all but a tenth."""
 NATS = 0.1
 """Median error of the ratio that counts as right."""
-AREA = 0.02
-"""Distance to the area under the curve of the Bayes classifier that counts as none."""
+EARLY = 2
+"""Iteration whose evaluations are counted: the first that no sampler would make."""
 
 Told = Mapping[str, Results | None]
 """Records of the image experiment by their titles."""
@@ -72,17 +78,22 @@ def verdicts(session: Session) -> Claims:
     picard, test = session.run(ExactPicard), session.run(DigitTest)
     parallel, sequential = session.run(ParallelSamples), session.run(SequentialSamples)
     digits, images = session.run(DigitSamples), session.records(ImageContrast)
+    trained = session.run(TrainedClassifiers)
     return Claims(
         [
-            ood(errors, visits),
-            parallel_ood(visits, picard, parallel),
+            ood(errors),
+            inevitable(visits),
+            parallel_ood(visits),
+            problematic(parallel, picard),
             objective(errors, later),
             ratio(accuracy, classifier),
+            ratio_ood(),
             samplers(sequential, parallel, digits, images),
-            disguise(accuracy, classifier),
-            distinguish(test, images),
+            speed(parallel),
+            disguise(trained),
+            distinguish(test, trained, images),
             density(accuracy, errors),
-            predicts_level(),
+            predicts_level(session.run(LevelReading)),
             consistently(sequential, parallel, digits),
         ]
     )
@@ -91,160 +102,188 @@ def verdicts(session: Session) -> Claims:
 # --- the abstract --------------------------------------------------------------------------------
 
 
-def ood(errors: Results, visits: Results) -> Claim:
-    """Poor off the distribution, and samplers go there inevitably."""
-    times = worse_off(errors)
-    leaves = visits.where(measure="share off", kind="sequential")["value"].max()
-    noised = visits.value(measure="share off", kind="training")
-    poor = min(times.values()) > WORSE_OFF
-    verdict = grade(poor and leaves > LEAVES, poor)
-    answers = {
-        "supported": "Yes: the denoiser is poor off the distribution, and samplers go there.",
-        "supported in part": "Poor there, yes; but sequential samplers seldom go there.",
-        "not supported": "No: off the distribution the denoiser is not much worse.",
-    }
-    listed = ", ".join(f"{v:.0f} times ({name})" for name, v in times.items())
-    return Claim(
+def ood(errors: Results) -> Claim:
+    """The denoiser is poor off the distribution."""
+    found = decide_each(off_ratios(errors), WORSE_OFF)
+    return claim(
         "classifier-ood",
-        verdict,
-        f"With more noise than admitted the error is {listed} that of points as in training. "
-        f"Whether a sampler goes there depends on the sampler: of the states that sequential "
-        f"samplers evaluate at most {leaves:.0%} lie beyond 999 of 1,000 noised data points "
-        f"({noised:.1%} of noised data do).",
-        answer=answers[verdict],
-        effect=times["spirals"],
-        seeds=_seeds(errors),
-        data="spirals and dinosaur",
+        found,
+        {
+            "supported": "Yes: with more noise than admitted its error is at least twice as large.",
+            "not supported": "No: off the distribution its error is less than twice as large.",
+            "depends": f"Twice as large an error or more off the distribution only on "
+            f"{found.where()}.",
+            "inconclusive": "Not decided: its error off the distribution may be twice as large.",
+        },
+        f"The error of the noise estimate at points with more noise than they admit, over that at "
+        f"points as in training: {found.listed}.",
+        data="ratio of errors",
+        results=errors,
         figure="fig-nc-map",
     )
 
 
-def parallel_ood(visits: Results, picard: Results, parallel: Results) -> Claim:
-    """Parallel sampling goes off the distribution, and that is what makes it fail early."""
-    leaves = visits.where(measure="share off", kind="sequential")["value"].max()
-    share = visits.value(measure="share off", kind="Picard", by="plain", iteration=2)
-    plain, semilinear = (
-        float(picard.where(measure="size", sampler="DDPM", form=form)["value"].max())
-        for form in ("plain", "semilinear")
+def inevitable(visits: Results) -> Claim:
+    """Sequential samplers go off the distribution on most of their trajectories."""
+    found = decide_each(trajectories_off(visits), INEVITABLE, reference=0.0)
+    noised = visits.values(measure="trajectories off", kind="training").mean()
+    return claim(
+        "classifier-inevitable",
+        found,
+        {
+            "supported": "Yes: most trajectories of every sequential sampler go there.",
+            "not supported": "No: fewer than half of a sequential sampler's trajectories go there.",
+            "depends": f"It depends on the sampler: most trajectories only by {found.where()}.",
+            "inconclusive": "Not decided: about half of the trajectories may go there.",
+        },
+        f"The share of trajectories with a state beyond 999 of 1,000 noised data points: "
+        f"{found.listed}. Of data noised anew at each level it is {noised:.2f}.",
+        data="spirals, share of trajectories",
+        results=visits,
     )
-    more = share > VISITS_MORE * leaves
-    verdict = grade(more and plain < BLOW_UP, more)
-    answers = {
-        "supported": "Yes: parallel sampling goes there, and an exact denoiser does not blow up.",
-        "supported in part": "It goes there, but its blow-up comes with a perfect denoiser too.",
-        "not supported": "No: parallel sampling hardly goes there more than other samplers.",
-    }
-    trained, exact = (good_after(parallel, "semilinear", m) for m in (SAME_STEPS, EXACT))
-    return Claim(
+
+
+def parallel_ood(visits: Results) -> Claim:
+    """Picard iteration evaluates off the distribution far more than the sampler that it solves."""
+    found = decide_each(more_visits(visits, EARLY), MANY, reference=0.0)
+    return claim(
         "classifier-parallel-ood",
-        verdict,
-        f"Of the states of Picard iteration's second iteration {share:.0%} lie off the "
-        f"distribution. With the exact denoiser DDPM's states still grow to {plain:.0f} times the "
-        f"start when the whole trajectory is iterated on, and the semilinear form, with no "
-        f"training at all, keeps them {plain / semilinear:.0f} times smaller. What the network's "
-        f"errors cost there: samples are good after {trained} iterations, with the exact denoiser "
-        f"after {exact}.",
-        answer=answers[verdict],
-        effect=plain,
-        data="spirals, exact denoiser",
+        found,
+        {
+            "supported": "Yes: its early iterations evaluate off the distribution in both forms.",
+            "not supported": "No: it evaluates off the distribution hardly more than steps do.",
+            "depends": f"Only in its {found.where()}.",
+            "inconclusive": "Not decided: it may evaluate off the distribution more often.",
+        },
+        f"The share of evaluations off the distribution in iteration {EARLY}, less that of DDIM in "
+        f"sequence: {found.listed}.",
+        data="spirals, difference of shares",
+        results=visits,
+        figure="fig-nc-map",
+    )
+
+
+def problematic(parallel: Results, picard: Results) -> Claim:
+    """A network's errors there cost iterations, against the exact denoiser."""
+    ratios = iteration_ratios(parallel, SAME_STEPS, EXACT, SAME_STEPS, ("spirals",))
+    found = decide_each({n.removeprefix("spirals, "): i for n, i in ratios.items()}, PROBLEM)
+    sizes = {
+        form: float(picard.where(measure="size", sampler="DDPM", form=form)["value"].max())
+        for form in FORMS
+    }
+    return claim(
+        "classifier-problematic",
+        found,
+        {
+            "supported": "Yes: with the exact denoiser a quarter fewer iterations are enough.",
+            "not supported": "No: the exact denoiser needs nearly as many iterations, or more.",
+            "depends": f"Errors of the network cost iterations only in the {found.where()}.",
+            "inconclusive": "Not decided: the network's errors may cost iterations.",
+        },
+        f"Iterations until samples are good, over those with the exact denoiser: {found.listed}. "
+        f"The blow-up of the plain form is not the network's: with the exact denoiser states grow "
+        f"to {sizes['plain']:.0f} times the start there, and to {sizes['semilinear']:.1f} times "
+        f"in the semilinear form.",
+        data="spirals, DDPM, ratio of iterations",
+        results=parallel,
         figure="fig-nc-blowup",
     )
 
 
 def objective(errors: Results, later: Results) -> Claim:
-    """The loss lowers errors off the distribution, at equal evaluations everywhere."""
-    number = len(CONTROLS) * len(cases(errors, ("data", "region"), measure="error"))
-    regions = [r for r in errors.labels("region") if r != TRAINED_REGION]
-    off = cases(errors, ("data", "region"), measure="error", region=regions)
-    steps, cost = (tally(off, control, number) for control in (SAME_STEPS, SAME_COST))
-    verdict = grade(cost.better == len(off), steps.better > steps.worse)
-    answers = {
-        "supported": "Yes: smaller errors off the distribution, also at equal network evaluations.",
-        "supported in part": "Here and there against equal steps; not throughout at equal cost.",
-        "not supported": "No: plain denoising for as many steps does as well.",
-    }
-    where = {"measure": "error", "data": "spirals", "region": OFF_REGION}
-    headline = tally([(errors, where)], SAME_COST, number).ratios[0]
-    later_number = len(CONTROLS) * len(later.labels("region"))
-    longer = tally([(later, where)], SAME_COST, later_number).ratios[0]
-    return Claim(
+    """The loss lowers errors off the distribution, at equal evaluations."""
+    off = off_cases(errors, later)
+    found = decide_each(mean_ratios(off, SAME_COST), LESS)
+    single = tally([case for some in off.values() for case in some], SAME_COST)
+    return claim(
         "classifier-objective",
-        verdict,
-        f"Against denoising for the same steps, the error off the distribution is smaller in "
-        f"{steps.better} and larger in {steps.worse} of {len(off)} cases; for the same network "
-        f"evaluations, smaller in {cost.better} and larger in {cost.worse}. After longer training, "
-        f"at equal evaluations, the ratio on the spirals with more noise than admitted is "
-        f"{_ratio(longer)}. Images have no exact denoiser to compare with.",
-        answer=answers[verdict],
-        interval=finite(headline),
-        seeds=_seeds(errors),
-        data="error over that of equal evaluations, spirals, more noise than admitted",
+        found,
+        {
+            "supported": "Yes: errors off the distribution are smaller at equal evaluations.",
+            "not supported": "No: errors there are not 5 % smaller at equal network evaluations.",
+            "depends": f"At equal network evaluations smaller errors only on {found.where()}.",
+            "inconclusive": "Not decided at equal network evaluations: 5 % less error is possible.",
+        },
+        f"The error off the distribution over that of equal evaluations, mean of all regions: "
+        f"{found.listed}. Single regions: smaller in {single.better} and larger in {single.worse} "
+        f"of {len(single.ratios)}. Over that of equal steps: "
+        f"{in_words(mean_ratios(off, SAME_STEPS))}. Small networks, trained for seconds.",
+        data="ratio of errors",
+        results=errors,
         figure="fig-nc-map",
     )
 
 
 def ratio(accuracy: Results, classifier: Results) -> Claim:
-    """A denoiser defines the ratio: it can be computed, and classifies as the Bayes classifier."""
-    levels = within(accuracy, NATS)
+    """A denoiser defines the ratio: an identity."""
     area, best = (classifier.value(measure="area", classifier=c) for c in ("denoiser", "Bayes"))
-    off = classifier.value(measure="calibration error")
-    verdict = grade(all(levels.values()) and abs(area - best) < AREA, any(levels.values()))
-    answers = {
-        "supported": "Yes: an exact denoiser gives the ratio as closely as one pays for.",
-        "supported in part": "In part: not everywhere, or not as well as the Bayes classifier.",
-        "not supported": "Not shown: no noise was within a tenth of a nat.",
-    }
-    listed = ", ".join(
-        f"{4 * n} evaluations for t = {t:g}" if n else f"more than tried for t = {t:g}"
-        for t, n in levels.items()
-    )
     return Claim(
         "classifier-ratio",
-        verdict,
-        f"Within {NATS:g} nat (median) of the exact ratio at {listed}; area under the curve "
-        f"{area:.3f}, of the Bayes classifier {best:.3f}; calibration error {off:.3f}. The terms "
-        f"at noised points ask for levels below their noise.",
-        answer=answers[verdict],
-        **best_accuracy(accuracy),
+        "proved",
+        f"It is an identity, checked on mixtures with exact densities. "
+        f"{levels_in_words(accuracy, NATS)} The area under the curve of its classifier is "
+        f"{area:.3f}, and {best:.3f} is that of Bayes.",
+        answer="Yes: the ratio follows from the denoiser, as closely as one pays for.",
+        effect=area,
+        data="ring, exact denoiser, area under the curve",
         figure="fig-nc-ratio",
+        proof="tests/test_metrics.py::test_log_likelihood_ratio_of_a_mixture",
+    )
+
+
+def ratio_ood() -> Claim:
+    """The ratio asks the denoiser off its training distribution: by its formula."""
+    return Claim(
+        "classifier-ratio-ood",
+        "proved",
+        "For a noised point the formula asks for a level below the noise that is there. A denoiser "
+        "that is wrong only at such points gives another ratio.",
+        answer="Yes: for noised points it asks at levels below their noise.",
+        figure="fig-nc-ratio",
+        proof="tests/test_noise_classifier_experiments.py"
+        "::test_the_ratio_depends_on_answers_off_the_training_distribution",
     )
 
 
 def samplers(sequential: Results, parallel: Results, digits: Results, images: Told) -> Claim:
-    """The loss improves samples, sequential and parallel, at equal evaluations."""
-    listed = all_cases(sequential, parallel, digits)
-    steps, cost = (counts(listed, control) for control in (SAME_STEPS, SAME_COST))
-    every = [case for kind in listed for case in kind]
-    mean = {c: mean_ratio(every, c, len(CONTROLS)) for c in CONTROLS}
-    verdict = grade(
-        cost[0] > len(every) // 2 and cost[1] == 0, cost[0] > cost[1] and steps[0] > steps[1]
-    )
-    answers = {
-        "supported": "Yes: at equal cost most samples are better, and none is worse.",
-        "supported in part": "In part: more settings get better than worse, against both controls.",
-        "not supported": "No: plain denoising of equal steps or evaluations is at least as good.",
-    }
-    depth = {
-        (name, form): int(
-            parallel.value(measure="iterations", data=name, form=form, method=CONTRASTIVE)
-            - parallel.value(measure="iterations", data=name, form=form, method=SAME_COST)
-        )
-        for name in DATA
-        for form in ("plain", "semilinear")
-    }
-    return Claim(
+    """The loss improves samples in sequence and in parallel, at equal evaluations."""
+    kinds = kinds_of_samples(sequential, parallel, digits)
+    found = decide_each(mean_ratios(kinds, SAME_COST), LESS)
+    return claim(
         "classifier-samplers",
-        verdict,
-        f"Samples of {len(every)} settings, sequential and parallel, on points and digits: against "
-        f"equal steps better in {steps[0]}, worse in {steps[1]}; against equal evaluations better "
-        f"in {cost[0]}, worse in {cost[1]}. The mean ratio of distances against equal steps is "
-        f"{_ratio(mean[SAME_STEPS])}. Picard iterations until the tolerance, against equal "
-        f"evaluations: {', '.join(f'{v:+d} ({n}, {f})' for (n, f), v in depth.items())}. "
+        found,
+        {
+            "supported": "Yes: samples are better at equal network evaluations, either way.",
+            "not supported": "No: samples are not 5 % closer at equal network evaluations.",
+            "depends": f"At equal evaluations better samples only of {found.where()}.",
+            "inconclusive": "Not decided at equal evaluations: samples may be 5 % closer.",
+        },
+        f"The distance of samples to the data over that of equal evaluations, mean of all "
+        f"settings: {found.listed}. Over that of equal steps: "
+        f"{in_words(mean_ratios(kinds, SAME_STEPS))}. Small networks, trained for seconds. "
         f"{images_in_words(images)}",
-        answer=answers[verdict],
-        interval=finite(mean[SAME_COST]),
-        seeds=_seeds(sequential),
-        data="distance over that of equal evaluations, geometric mean of all settings",
+        data="ratio of distances",
+        results=sequential,
+    )
+
+
+def speed(parallel: Results) -> Claim:
+    """With the loss, Picard iteration is as good after fewer iterations."""
+    ratios = iteration_ratios(parallel, CONTRASTIVE, SAME_COST, SAME_COST)
+    found = decide_each(ratios, LESS)
+    return claim(
+        "classifier-speed",
+        found,
+        {
+            "supported": "Yes: equal samples after fewer iterations, at equal training cost.",
+            "not supported": "No: not 5 % fewer iterations until samples are equally good.",
+            "depends": f"Fewer iterations only for {found.where()}.",
+            "inconclusive": "Not decided: 5 % fewer iterations are possible, and none too.",
+        },
+        f"Iterations until samples are within twice the last distance of the control, over those "
+        f"of the control (equal evaluations in training): {found.listed}.",
+        data="DDPM, ratio of iterations",
+        results=parallel,
         figure="fig-nc-depth",
     )
 
@@ -252,147 +291,107 @@ def samplers(sequential: Results, parallel: Results, digits: Results, images: To
 # --- the second-hand summary ---------------------------------------------------------------------
 
 
-def disguise(accuracy: Results, classifier: Results) -> Claim:
-    """A denoiser is a noise classifier: at best one can be built from it."""
-    area, best = (classifier.value(measure="area", classifier=c) for c in ("denoiser", "Bayes"))
-    verdict = grade(False, all(within(accuracy, NATS).values()))
-    answers = {
-        "supported in part": "One can be built from a denoiser; that is not what it is.",
-        "not supported": "No: even the classifier built from one was not accurate here.",
-    }
-    return Claim(
+def disguise(trained: Results) -> Claim:
+    """The classifier inside of a trained network is as good as the exact one."""
+    found = decide_each(known_shares(trained), AS_GOOD, reference=0.0)
+    return claim(
         "classifier-disguise",
-        verdict,
-        "A classifier can be computed from a denoiser, exactly, by an integral over many of its "
-        "answers at levels that one must choose. That is a likelihood test built from it, not what "
-        "it is or does.",
-        answer=answers[verdict],
-        effect=area - best,
-        data="ring, area under the curve less that of Bayes",
+        found,
+        {
+            "supported": "Yes: trained networks contain a classifier as good as the exact one.",
+            "not supported": "No: the classifier inside of a trained network falls short.",
+            "depends": f"As good a classifier as the exact one only on {found.where()}.",
+            "inconclusive": "Not decided: the classifier inside may be as good as the exact one.",
+        },
+        f"What the classifier made of a trained network knows, as a share of what that of the "
+        f"exact denoiser knows (nats below chance): {found.listed}.",
+        data="share of the exact classifier's nats",
+        results=trained,
         figure="fig-nc-ratio",
     )
 
 
-def distinguish(test: Results, images: Told) -> Claim:
-    """The loss helps to tell clean from noised digits, at equal evaluations."""
-    noises = [float(t) for t in test.labels("t")]
-    differences = entropy_differences(test, len(noises))
-    gains = {key: interval.below(0.0) for key, interval in differences.items()}
-    verdict = grade(all(gains[t, SAME_COST] for t in noises), any(gains.values()))
-    answers = {
-        "supported": "Yes: held-out digits are told from noised ones better, at equal cost too.",
-        "supported in part": "Only against some control or noise; not throughout at equal cost.",
-        "not supported": "No: without the loss, noised digits are told apart as well.",
-    }
-    recorded = [
-        f"U-Nets on {title}, from their record: "
-        + _differences(entropy_differences(r, len(CONTROLS) * len(r.labels("t", measure="area"))))
-        for title, r in images.items()
-        if r is not None
-    ]
-    return Claim(
+def distinguish(test: Results, trained: Results, images: Told) -> Claim:
+    """The loss helps to tell clean from noised, at equal evaluations."""
+    number = len(DATA) + len(test.labels("t", measure="cross entropy"))
+    ratios = {f"digits, t = {t:g}": i for t, i in entropy_ratios(test, "t", number).items()}
+    found = decide_each(ratios | entropy_ratios(trained, "data", number), LESS)
+    return claim(
         "classifier-distinguish",
-        verdict,
-        "Cross entropy of telling held-out digits from noised ones, less that of the control: "
-        + " ".join([_differences(differences), *(recorded or ["Images are not yet recorded."])]),
-        answer=answers[verdict],
-        interval=finite(differences[noises[0], SAME_COST]),
-        seeds=_seeds(test),
-        data=f"digits, nats, t = {noises[0]:g}, less that of equal evaluations",
+        found,
+        {
+            "supported": "Yes: clean and noised are told apart better at equal evaluations.",
+            "not supported": "No: the test is not 5 % better at equal network evaluations.",
+            "depends": f"At equal evaluations better only for {found.where()}.",
+            "inconclusive": "Not decided at equal evaluations: a 5 % gain is possible.",
+        },
+        f"The cross entropy of telling clean from noised, over that of equal evaluations: "
+        f"{found.listed}. On digits a seed is a network, and all share the test digits. "
+        f"{image_tests_in_words(images)}",
+        data="ratio of cross entropies",
+        results=test,
     )
 
 
 def density(accuracy: Results, errors: Results) -> Claim:
-    """An optimal denoiser is a density estimator."""
-    levels = within(accuracy, NATS)
-    verdict = grade(all(levels.values()), any(levels.values()))
-    answers = {
-        "supported": "Yes, an exact one, as closely as one pays for; trained ones near data.",
-        "supported in part": "In part: not everywhere with the evaluations that were tried.",
-        "not supported": "Not shown: no noise was within a tenth of a nat.",
-    }
+    """An optimal denoiser is a density estimator: an identity."""
+    listed = ", ".join(f"{i.mean:.0f} times ({name})" for name, i in off_ratios(errors).items())
     return Claim(
         "classifier-density",
-        verdict,
-        "For an optimal one it holds to any accuracy that one pays for (see chapter 0 and the "
-        "table above). For a trained one only where it was trained: off the distribution its error "
-        f"is {worse_off(errors)['spirals']:.0f} times as large on the spirals.",
-        answer=answers[verdict],
-        **best_accuracy(accuracy),
+        "proved",
+        f"It is an identity, checked on mixtures with exact densities. "
+        f"{levels_in_words(accuracy, NATS)} For a trained denoiser it holds as far as its answers "
+        f"are right: off the distribution its error is {listed} as large.",
+        answer="Yes, an optimal one: its errors over all levels are the density.",
         figure="fig-nc-ratio",
+        proof="tests/test_metrics.py::test_nll_of_a_mixture",
     )
 
 
-def predicts_level() -> Claim:
-    """The network outputs a noise level: by its definition it does not."""
-    return Claim(
+def predicts_level(reading: Results) -> Claim:
+    """Told another level, a network's answer shows the noise that is there."""
+    true, told = (
+        mean_interval(reading.values(measure="elasticity", changed=changed))
+        for changed in ("true level", "told level")
+    )
+    found = decide_each({"true level": true}, SHOWS, reference=0.0)
+    return claim(
         "classifier-predicts-level",
-        "not supported",
-        "Neither the paper's network nor ours outputs a level: the level is an input. The loss "
-        "classifies by a ratio of two likelihoods that the denoiser implies.",
-        answer="No: the noise level is an input of the network, not its output.",
-        figure="fig-nc-ratio",
+        found,
+        {
+            "supported": "Yes: told another level, its answer shows the noise that is there.",
+            "not supported": "No: it is told a level, and does not predict the true one.",
+            "inconclusive": "Not decided: told another level, its answer may show the true noise.",
+        },
+        f"Share of a change of the noise that the answer shows while the level that the network is "
+        f"told stays: {true}. If only the told level changes it is {told}. The level is an input "
+        f"of the network, and nothing trains it to give one.",
+        data="digits, elasticity of the answer's noise",
+        results=reading,
     )
 
 
 def consistently(sequential: Results, parallel: Results, digits: Results) -> Claim:
     """The loss is better in every setting, at equal evaluations."""
-    listed = all_cases(sequential, parallel, digits)
-    better, worse = counts(listed, SAME_COST)
-    total = sum(map(len, listed))
-    verdict = grade(better == total, better > total // 2)
-    answers = {
-        "supported": "Yes: at equal cost it is better in every setting.",
-        "supported in part": "At equal cost it is better in most settings, not in all.",
-        "not supported": "No: at equal cost it is better in at most half of the settings.",
-    }
-    return Claim(
-        "classifier-consistently",
-        verdict,
-        f"At equal evaluations better in {better} and worse in {worse} of {total} settings here. "
-        "New domains are not tested, here or in the paper's abstract.",
-        answer=answers[verdict],
-        effect=better / total,
-        seeds=_seeds(sequential),
-        data="share of settings, points and digits",
-        figure="fig-nc-depth",
-    )
-
-
-# --- what several rules need ---------------------------------------------------------------------
-
-
-def images_in_words(images: Told) -> str:
-    """Mean ratios of all image records."""
-    lines = []
-    for title, record in images.items():
-        if record is None:
-            continue
-        ratios = kind_ratios(record)
-        parts = [
-            f"{kind_name(kind)}: to equal steps {_ratio(ratios[kind, SAME_STEPS])}, "
-            f"to equal evaluations {_ratio(ratios[kind, SAME_COST])}"
-            for kind in dict.fromkeys(kind for kind, _ in ratios)
-        ]
-        lines.append(
-            f"U-Nets on {title} ({record.settings['seeds']} seeds, from their record), ratio of "
-            f"Fréchet distances: {'; '.join(parts)}."
-        )
-    return " ".join(lines) or "Images are not yet recorded."
-
-
-def _ratio(interval: Interval) -> str:
-    return f"{interval:.3f}" if is_finite(interval) else "not finite"
-
-
-def _differences(found: dict[tuple[float, str], Interval]) -> str:
-    noises = dict.fromkeys(t for t, _ in found)
-    parts = [
-        f"t = {t:g}: equal steps {found[t, SAME_STEPS]}, equal evaluations {found[t, SAME_COST]}"
-        for t in noises
+    listed = [
+        (setting_name(kind, case[1]), case)
+        for kind, some in kinds_of_samples(sequential, parallel, digits).items()
+        for case in some
     ]
-    return "; ".join(parts) + "."
-
-
-def _seeds(results: Results) -> int:
-    return int(results.table["seed"].nunique())
+    compared = tally([case for _, case in listed], SAME_COST, len(listed))
+    found = decide_each(dict(zip((n for n, _ in listed), compared.ratios)), LESS, every=True)
+    gains = sum(verdict == "supported" for verdict in found.each.values())
+    return claim(
+        "classifier-consistently",
+        found,
+        {
+            "supported": "Yes: at equal evaluations samples are better in every setting.",
+            "not supported": "No: at equal evaluations some settings gain nothing.",
+            "inconclusive": "Not decided: every setting may gain at equal evaluations.",
+        },
+        f"The least gain, as the ratio of distances to equal evaluations, is "
+        f"{ratio_text(found.found[found.decisive])} ({found.decisive}). Of {len(listed)} settings "
+        f"{gains} gain.",
+        data=found.decisive,
+        results=sequential,
+    )
