@@ -23,6 +23,7 @@ __all__ = [
     "denoisers",
     "devices",
     "experiments",
+    "identity",
     "images",
     "metrics",
     "networks",

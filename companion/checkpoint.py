@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,44 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from companion.checks import shown
+from companion.identity import digest
 from companion.stack import Stack
 
-__all__ = ["FILE", "Checkpoint", "digest", "from_arrays", "to_arrays"]
+__all__ = ["FILE", "Checkpoint", "DamagedCheckpoint", "digest", "from_arrays", "to_arrays"]
 
 FILE = "checkpoint.safetensors"
 """Name of the file in the folder of a checkpoint."""
 
+LOCK = ".lock"
+"""Beside it: held by the process that trains there."""
 
-# --- digests ------------------------------------------------------------------------------------
 
-
-def digest(value: Tensor | nn.Module) -> str:
-    """Return a short text that differs for data or for weights that differ in a single bit.
-
-    Parameters
-    ----------
-    value : Tensor or nn.Module
-        Of a tensor shape and values count, of a module the names, shapes and values of its
-        ``state_dict``. The device does not.
-
-    Returns
-    -------
-    str, for a tensor with its shape: "(100, 2) 0f3a8c21be947d65"
-
-    Raises
-    ------
-    ValueError
-        If the value is neither.
-    """
-    if isinstance(value, Tensor):
-        content = value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
-        return f"{tuple(value.shape)} {hashlib.sha256(content).hexdigest()[:16]}"
-    if not isinstance(value, nn.Module):
-        raise ValueError(f"value: got {shown(value)}; allowed is a tensor or a module")
-    total = hashlib.sha256()
-    for name, tensor in value.state_dict().items():
-        total.update(f"{name} {digest(tensor)}".encode())
-    return total.hexdigest()[:16]
+class DamagedCheckpoint(ValueError):
+    """A checkpoint that was cut short or changed; deleting it starts the run again."""
 
 
 # --- weights as named arrays --------------------------------------------------------------------
@@ -166,10 +142,12 @@ def _with_weights(module: nn.Module, weights: Mapping[str, Tensor], start: str) 
 class Checkpoint:
     """One safetensors file with everything that a training run needs to go on.
 
+    As a context it keeps other processes from the same folder: they wait.
+
     Parameters
     ----------
     folder : path
-        Made when the first checkpoint is saved.
+        Made at once, so that one that cannot be written is known before any work.
     identity : dict
         What the run is, as JSON can hold it; a file of a run with another one is not loaded.
     model, averaged : nn.Module
@@ -190,10 +168,33 @@ class Checkpoint:
         generators: Sequence[torch.Generator],
         scaler: Any = None,
     ):
-        self.path = Path(folder) / FILE
+        from filelock import FileLock
+
+        folder = Path(folder).expanduser()
+        self.path = folder / FILE
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with open(folder / LOCK, "a"):
+                pass
+        except OSError as error:
+            raise OSError(f"checkpoint: the folder {folder} cannot be written ({error})") from error
+        self._lock = FileLock(folder / LOCK)
         self.identity = json.loads(json.dumps(identity))
         self.model, self.averaged = model, averaged
         self.optimizer, self.generators, self.scaler = optimizer, generators, scaler
+
+    def __enter__(self) -> Checkpoint:
+        from filelock import Timeout
+
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            print(f"Another process trains in {self.path.parent}; waiting for it.", file=sys.stderr)
+            self._lock.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
     def save(self, step: int, seconds: float, losses: Tensor) -> None:
         """Write the state after ``step`` steps; the file is the old or the new one, never half.
@@ -205,6 +206,11 @@ class Checkpoint:
             Spent so far.
         losses : (steps, R) tensor
             Of which the first ``step`` are kept.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the message says what and how large.
         """
         from safetensors.torch import save_file
 
@@ -216,15 +222,24 @@ class Checkpoint:
         tensors["random"] = torch.get_rng_state()
         tensors["losses"] = losses[:step]
         # Contiguous copies: safetensors refuses memory that two tensors share.
-        tensors = {k: v.detach().clone().contiguous() for k, v in tensors.items()}
+        tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
         scaler = self.scaler.state_dict() if self.scaler is not None else None
-        meta = {"step": step, "seconds": seconds, "identity": self.identity, "scaler": scaler}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        meta = {
+            "step": step, "seconds": seconds, "identity": self.identity, "scaler": scaler,
+            "content": digest(tensors),
+        }  # fmt: skip
         partial = self.path.with_suffix(".partial")
-        save_file(tensors, partial, {"run": json.dumps(meta)})
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, self.path)
+        try:
+            save_file(tensors, partial, {"run": json.dumps(meta)})
+            with open(partial, "rb+") as file:  # Windows flushes no file that was opened to read
+                os.fsync(file.fileno())
+            os.replace(partial, self.path)
+        except Exception as error:
+            partial.unlink(missing_ok=True)
+            size = sum(t.nbytes for t in tensors.values()) / 1e6
+            raise OSError(
+                f"checkpoint: {self.path} of {size:.1f} MB could not be written ({error})"
+            ) from error
 
     def load(self, losses: Tensor) -> tuple[int, float]:
         """Put everything back, the losses so far into ``losses``; from 0 if there is no file.
@@ -235,8 +250,10 @@ class Checkpoint:
 
         Raises
         ------
+        DamagedCheckpoint
+            If the file is not what was written.
         ValueError
-            If the file is damaged, or of another run.
+            If it is of another run.
         """
         self.path.with_suffix(".partial").unlink(missing_ok=True)
         if not self.path.exists():
@@ -268,9 +285,12 @@ class Checkpoint:
         try:
             with safe_open(self.path, "pt") as file:
                 meta = json.loads(file.metadata()["run"])
-                return meta, {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+                tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+            if digest(tensors) != meta["content"]:
+                raise ValueError("its content is not what was written")
+            return meta, tensors
         except (SafetensorError, TypeError, KeyError, ValueError, OSError) as error:
-            raise ValueError(
+            raise DamagedCheckpoint(
                 f"checkpoint: {self.path} is damaged ({error}); delete it to start again"
             ) from error
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from companion import checks
 
-__all__ = ["accelerator", "has_bf16", "keep_freed_memory", "on_device"]
+__all__ = ["accelerated", "has_bf16", "keep_freed_memory", "on_device"]
 
 PRECISIONS = ("no", "fp16", "bf16")
 """Of mixed precision, as accelerate names them."""
@@ -22,8 +23,9 @@ def has_bf16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def accelerator(device: str | torch.device | None, mixed_precision: str | None) -> Any:
-    """Return a new accelerator of Hugging Face accelerate.
+@contextmanager
+def accelerated(device: str | torch.device | None, mixed_precision: str | None) -> Iterator[Any]:
+    """Give an accelerator of Hugging Face accelerate; a caller's own works afterwards as before.
 
     Parameters
     ----------
@@ -34,27 +36,47 @@ def accelerator(device: str | torch.device | None, mixed_precision: str | None) 
     Raises
     ------
     ValueError
-        If the precision is none of these, or the device is not there.
+        If the precision is none of these or the device cannot compute in it, or the device is not
+        there.
     """
     with warnings.catch_warnings():  # accelerate asks tqdm for widgets, which it then does not use
         warnings.filterwarnings("ignore", message="IProgress not found")
         from accelerate import Accelerator
-        from accelerate.state import AcceleratorState, PartialState
+        from accelerate.state import AcceleratorState, GradientState, PartialState
 
-    cpu = device is not None and torch.device(device).type == "cpu"
+    try:
+        where = None if device is None else torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device: got {device!r}; allowed is a device of torch") from error
+    cpu = where is not None and where.type == "cpu"
+    gpu = torch.cuda.is_available() and not cpu
     if mixed_precision is not None:
         checks.choice("mixed_precision", mixed_precision, PRECISIONS)
-    elif torch.cuda.is_available() and not cpu:
+        if mixed_precision == "fp16" and not gpu:
+            raise ValueError(
+                "mixed_precision: got 'fp16' without a GPU, which would compute in float32; "
+                "allowed there are 'no' and 'bf16'"
+            )
+    elif gpu:
         mixed_precision = "bf16" if has_bf16(torch.device("cuda")) else "fp16"
     else:
         mixed_precision = "no"
+    states = (AcceleratorState, PartialState, GradientState)
+    before = [dict(state._shared_state) for state in states]
+    alone = not AcceleratorState._shared_state or PartialState().num_processes == 1
     # A process keeps one accelerate state; a second call may ask for another precision or device.
-    if AcceleratorState._shared_state and PartialState().num_processes == 1:
+    if AcceleratorState._shared_state and alone:
         AcceleratorState._reset_state(reset_partial_state=True)
-    new = Accelerator(cpu=cpu, mixed_precision=mixed_precision)
-    if device is not None and new.device.type != torch.device(device).type:
-        raise ValueError(f"device: got {str(device)!r}; allowed here is {new.device.type!r}")
-    return new
+    try:
+        new = Accelerator(cpu=cpu, mixed_precision=mixed_precision)
+        if where is not None and new.device.type != where.type:
+            raise ValueError(f"device: got {str(device)!r}; allowed here is {new.device.type!r}")
+        yield new
+    finally:
+        if alone and PartialState._shared_state.get("num_processes", 1) == 1:
+            for state, content in zip(states, before):
+                state._shared_state.clear()
+                state._shared_state.update(content)
 
 
 def keep_freed_memory() -> None:

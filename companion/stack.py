@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from companion import checks
 from companion.networks import Linear
 from companion.noise import expand
 
@@ -19,7 +20,8 @@ class Stack(nn.Module):
     """R denoisers of one architecture as one: parameters stacked, all evaluated in one call.
 
     It is called as a denoiser is: the leading dimension of ``x`` is R equal parts, one for each
-    run. ``stack[r]`` is run ``r`` alone, and ``stack.part(start, stop)`` a view of some.
+    run. ``stack[r]`` is a copy of run ``r`` alone, which can be trained on (what was frozen in a
+    stack that learns stays frozen), and ``stack.part(start, stop)`` a view of some.
     Networks made of ``networks.Linear`` run natively, all others through ``torch.func.vmap``.
 
     Parameters
@@ -37,19 +39,26 @@ class Stack(nn.Module):
         super().__init__()
         if not denoisers:
             raise ValueError("denoisers: got none; allowed are one or more modules")
-        first = _architecture(denoisers[0])
-        for number, denoiser in enumerate(denoisers):
-            if _architecture(denoiser) != first:
-                raise ValueError(
-                    f"denoisers: number {number} ({type(denoiser).__name__}) differs from the "
-                    "first in its type or in the shapes of its parameters; allowed are modules of "
-                    "one architecture"
-                )
+        for one in denoisers:
+            checks.instance("denoisers", one, nn.Module, "a sequence of modules")
+        first = denoisers[0]
+        if any(type(d) is not type(first) or _form(d) != _form(first) for d in denoisers):
+            raise ValueError(
+                "denoisers: got modules of several forms; allowed are those of one architecture, "
+                "with the same layers frozen"
+            )
+        names = [name for name, _ in first.named_parameters()]
+        if len(names) < len(list(first.named_parameters(remove_duplicate=False))):
+            raise ValueError("denoisers: got tied parameters; allowed are parameters of one name")
+        buffers = [[*d.buffers()] for d in denoisers]
+        if not all(torch.equal(a, b) for own in buffers for a, b in zip(own, buffers[0])):
+            raise ValueError("denoisers: got different buffers; allowed are equal ones")
         self.runs = len(denoisers)
-        self.module = copy.deepcopy(denoisers[0])
-        for name, _ in list(self.module.named_parameters()):
-            stacked = torch.stack([d.get_parameter(name).detach() for d in denoisers])
-            _set(self.module, name, nn.Parameter(stacked))
+        self.module = copy.deepcopy(first)
+        for name in names:
+            each = [d.get_parameter(name) for d in denoisers]
+            stacked = torch.stack([p.detach() for p in each])
+            _set(self.module, name, nn.Parameter(stacked, requires_grad=each[0].requires_grad))
         layers = [m for m in self.module.modules() if m._parameters]
         self.native = all(isinstance(m, Linear) for m in layers)
 
@@ -96,8 +105,10 @@ class Stack(nn.Module):
         if not -self.runs <= run < self.runs:
             raise IndexError(f"run: got {run}; allowed are {-self.runs} to {self.runs - 1}")
         one = copy.deepcopy(self.module)
+        frozen = not any(p.requires_grad for p in self.module.parameters())
         for name, value in self.module.named_parameters():
-            _set(one, name, nn.Parameter(value[run].detach().clone()))
+            learns = frozen or value.requires_grad
+            _set(one, name, nn.Parameter(value[run].detach().clone(), requires_grad=learns))
         return one
 
 
@@ -111,9 +122,10 @@ class _Part:
         return self.stack._call(self.parameters, self.runs, x, sigma)
 
 
-def _architecture(module: nn.Module) -> tuple:
-    shapes = {name: value.shape for name, value in module.state_dict().items()}
-    return type(module), shapes
+def _form(module: nn.Module) -> dict[str, tuple]:
+    """Shapes and types of a module's parameters and buffers, and which of them are frozen."""
+    form = {k: (tuple(v.shape), v.dtype) for k, v in module.state_dict().items()}
+    return form | {f"{k} learns": (p.requires_grad,) for k, p in module.named_parameters()}
 
 
 def _set(module: nn.Module, name: str, value: nn.Parameter) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from companion import checks, devices
+from companion.checkpoint import Checkpoint
 from companion.objectives import Objective
 from companion.progress import bar as progress_bar
 from companion.progress import watched
@@ -75,10 +78,12 @@ def fit(
     Parameters
     ----------
     denoiser : nn.Module, or sequence of R of one architecture
-        Copied; what is passed is not changed.
+        Copied; what is passed is not changed. What is frozen stays so. What ``fit`` returned is
+        trained on as it was.
     objective : Objective, or sequence of R
         Equal neighbours share one network call.
-    data : (N, *shape) tensor, or sequence of R
+    data : (N, *shape) tensor or array, or sequence of R
+        Finite numbers of the type of the parameters; a memory map of NumPy stays on the disk.
         Moved to the device as one tensor, unless it would take more than half of its free memory.
     steps, batch_size : int, at least 1
         Optimiser steps, and samples a step and run (a process under ``accelerate launch``).
@@ -95,14 +100,16 @@ def fit(
         Seeds batches, noise levels and noise; for a stack ``seed + r`` when an int. First weights
         and dropout draw from torch's global state (see ``networks.seeded``).
     mixed_precision : {"no", "fp16", "bf16"}, optional
-        Default: bf16 where a GPU has it, fp16 on older ones, "no" on the CPU and for stacks.
+        Default: bf16 where a GPU has it, fp16 on older ones, "no" on the CPU and for stacks, which
+        allow nothing else.
     compile : bool, optional
         Whether to ``torch.compile`` (default: on GPUs from compute capability 8.0, single runs of
         more than 1000 steps).
     checkpoint : folder, optional
         Where to keep one checkpoint, written atomically every ``checkpoint_every`` steps and at the
         end. If it is there already the run resumes from it, to the same result (with several
-        processes, to another sample of it).
+        processes, to another sample of it). A second process waits for the first. A disk that is
+        full ends in a warning, and the run goes on.
     device : optional (default: accelerate's choice, a GPU if there is one)
     progress : bool, optional
         A progress bar with loss and speed, cleared at the end. Default: only on a terminal or in a
@@ -126,27 +133,45 @@ def fit(
     checkpoint_every = checks.whole("checkpoint_every", checkpoint_every)
     warmup = steps // 20 if warmup is None else warmup
     settings = Settings(steps, batch_size, lr, warmup, decay, weight_decay, clip, ema)
-    datasets = _per_run("data", data, runs, stacked)
-    _check_data(datasets)
+    objectives = _per_run("objective", objective, runs, stacked)
+    for one in objectives:
+        checks.function("objective", one)
+    datasets = _datasets(_per_run("data", data, runs, stacked), models)
+    seeds = _seeds(seed, runs, stacked)
+    if stacked and mixed_precision not in (None, "no"):
+        raise ValueError(
+            f"mixed_precision: got {mixed_precision!r} for several denoisers; allowed is 'no'"
+        )
+    with (
+        devices.accelerated(device, "no" if stacked else mixed_precision) as accelerator,
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
+        model = Stack(models) if stacked else copy.deepcopy(models[0])
+        if accelerator.device.type == "cpu":
+            devices.keep_freed_memory()
+        run = TrainingRun(model, objectives, datasets, seeds, settings, accelerator)
+        if compile is None:
+            compile = devices.has_bf16(run.device) and not stacked and steps > 1000
+        if checkpoint is None:
+            return _take_steps(run, None, compile, checkpoint_every, progress)
+        with run.checkpoint(checkpoint, datasets) as store:
+            return _take_steps(run, store, compile, checkpoint_every, progress)
 
-    accelerator = devices.accelerator(device, "no" if stacked else mixed_precision)
-    if accelerator.device.type == "cpu":
-        devices.keep_freed_memory()
-    run = TrainingRun(
-        Stack(models) if stacked else copy.deepcopy(models[0]),
-        _per_run("objective", objective, runs, stacked), datasets,
-        _seeds(seed, runs, stacked), settings, accelerator,
-    )  # fmt: skip
-    store, step, before = None, 0, 0.0
-    if checkpoint is not None:
-        store = run.checkpoint(checkpoint, datasets)
-        step, before = store.load(run.losses)
-        if step and accelerator.process_index:  # the checkpoint holds the first process's draws
-            run.seed_generators(step)
-    if compile is None:
-        compile = devices.has_bf16(run.device) and not stacked and steps > 1000
+
+def _take_steps(
+    run: TrainingRun,
+    store: Checkpoint | None,
+    compile: bool,
+    checkpoint_every: int,
+    progress: bool | None,
+) -> Fit:
+    """Take all steps that are left."""
+    steps, accelerator = run.settings.steps, run.accelerator
+    step, before = (0, 0.0) if store is None else store.load(run.losses)
+    if step and accelerator.process_index:  # the checkpoint holds the first process's draws
+        run.seed_generators(step)
     run.prepare(compile)
-
     visible = (watched() if progress is None else progress) and accelerator.is_main_process
     bar = progress_bar(steps, done=step) if visible else None
     started = time.perf_counter()
@@ -168,7 +193,7 @@ def fit(
                     bar.set_postfix(loss=f"{run.losses[step - 1].mean().item():.4g}", refresh=False)
             if store is not None and saving and accelerator.is_main_process:
                 run.wait()
-                store.save(step, before + time.perf_counter() - started, run.losses)
+                _save(store, step, before + time.perf_counter() - started, run.losses)
         run.wait()
     finally:
         if bar is not None:
@@ -176,6 +201,13 @@ def fit(
     seconds = before + time.perf_counter() - started
     averaged, last, losses = run.result()
     return Fit(averaged, last, losses, seconds, run.config)
+
+
+def _save(store: Checkpoint, step: int, seconds: float, losses: Tensor) -> None:
+    try:
+        store.save(step, seconds, losses)
+    except OSError as error:  # what was trained is not lost for a full disk
+        warnings.warn(f"{error}; the training goes on without it", RuntimeWarning, stacklevel=4)
 
 
 def _per_run(name: str, value: Any, runs: int, stacked: bool) -> list:
@@ -204,12 +236,33 @@ def _networks(denoiser: Any) -> list[nn.Module]:
     return list(denoiser)
 
 
-def _check_data(datasets: Sequence[Any]) -> None:
-    for d in {id(d): d for d in datasets}.values():
-        checks.batch("data", d, at_least=1)
-        checks.finite("data", d)
-        if d.shape[1:] != datasets[0].shape[1:]:
+def _datasets(given: Sequence[Any], models: Sequence[nn.Module]) -> list[Tensor]:
+    """Check each set of data once, and make tensors of arrays."""
+    kinds = {p.dtype for p in models[0].parameters()} if models else set()
+    checked: dict[int, Tensor] = {}
+    for x in given:
+        if id(x) in checked:
+            continue
+        data = torch.from_numpy(x) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
+        if not isinstance(data, Tensor) or not data.is_floating_point():
             raise ValueError(
-                f"data: got samples of shapes {tuple(datasets[0].shape[1:])} and "
-                f"{tuple(d.shape[1:])}; allowed is one shape for all runs"
+                f"data: got {checks.shown(data)}; allowed is a floating-point tensor or array "
+                "(N, *shape): of images of whole numbers take x.float() / 127.5 - 1, of a Dataset "
+                "torch.stack([x for x, *_ in dataset])"
             )
+        checks.batch("data", data, at_least=1)
+        if kinds and data.dtype not in kinds:
+            raise ValueError(
+                f"data: got {data.dtype} for a denoiser of {', '.join(map(str, kinds))}; allowed "
+                "is one type: use data.to(...) or denoiser.to(...)"
+            )
+        for part in data.split(max(1, 50_000_000 // max(1, data[0].numel()))):
+            checks.finite("data", part)
+        checked[id(x)] = data
+    datasets = [checked[id(x)] for x in given]
+    shapes = sorted({str(tuple(d.shape[1:])) for d in datasets})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"data: got samples of shapes {' and '.join(shapes)}; allowed is one shape for all runs"
+        )
+    return datasets

@@ -95,7 +95,7 @@ class TrainingRun:
         Changed by the training.
     objectives, datasets, seeds : sequences of R
     settings : Settings
-    accelerator : as of ``devices.accelerator``
+    accelerator : as of ``devices.accelerated``
     """
 
     def __init__(
@@ -111,11 +111,12 @@ class TrainingRun:
         self.objectives, self.seeds, self.settings = objectives, seeds, settings
         self.groups = _equal_neighbours(objectives)
         self.accelerator, self.device = accelerator, accelerator.device
-        self.model = model.to(self.device).train().requires_grad_(True)
+        self.model = model.to(self.device)
+        set_modes(self.model)
         self.images = self.device.type == "cuda" and datasets[0].ndim == 4 and not self.stacked
         if self.images:
             self.model.to(memory_format=torch.channels_last)
-        self.parameters = list(self.model.parameters())
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.share = 1.0
         self.averaged = AveragedModel(self.model, multi_avg_fn=self._move_average)
         self.averaged.module.eval()
@@ -148,7 +149,11 @@ class TrainingRun:
 
     def checkpoint(self, folder: str | Path, datasets: list[Tensor]) -> Checkpoint:
         """Return the checkpoint of this run, which is neither saved nor loaded yet."""
-        contents = {"data": [digest(d) for d in datasets], "model": digest(self.model)}
+        contents = {
+            "objectives": [digest(o, "objective") for o in self.objectives],
+            "data": [digest(d) for d in datasets],
+            "model": digest(self.model, "denoiser"),
+        }
         return Checkpoint(
             folder, self.config | contents, self.model, self.averaged, self.optimizer,
             self.generators, self.accelerator.scaler,
@@ -254,7 +259,36 @@ class TrainingRun:
         self.accelerator.unwrap_model(self.trained, keep_fp32_wrapper=False)
         self.optimizer.zero_grad()
         losses = self.losses.cpu() if self.stacked else self.losses[:, 0].cpu()
-        return self.averaged.module.requires_grad_(False), self.model.eval(), losses
+        averaged = self.averaged.module
+        for average, buffer in zip(averaged.buffers(), self.model.buffers()):
+            average.copy_(buffer)
+        learns = [name for name, p in averaged.named_parameters() if p.requires_grad]
+        averaged.learns = learns  # type: ignore[assignment]
+        return averaged.requires_grad_(False), self.model.eval(), losses
+
+
+def set_modes(model: nn.Module) -> None:
+    """Put a module into training mode; what its owner had frozen or set apart stays so.
+
+    A denoiser that ``fit`` returned has all parameters frozen, and a note of those that learn.
+
+    Raises
+    ------
+    ValueError
+        If all parameters are frozen.
+    """
+    parameters = dict(model.named_parameters())
+    if not any(p.requires_grad for p in parameters.values()):
+        learns = getattr(model, "learns", ())
+        if not learns:
+            raise ValueError(
+                "denoiser: got one whose parameters are all frozen; allowed is one with at least "
+                "one parameter that requires_grad"
+            )
+        for name in learns:
+            parameters[name].requires_grad_(True)
+    if not model.training:
+        model.train()
 
 
 def _equal_neighbours(objectives: Sequence[Objective]) -> list[tuple[int, int]]:

@@ -80,7 +80,8 @@ def test_older_gpus_train_in_fp16_and_are_not_compiled_for(monkeypatch, capabili
     asked = {}
     monkeypatch.setattr("accelerate.Accelerator", lambda **settings: asked.update(settings))
     with pytest.raises(AttributeError):  # the stand-in has no device
-        devices.accelerator("cuda", None)
+        with devices.accelerated("cuda", None):
+            pass
     assert asked["mixed_precision"] == precision
     assert devices.has_bf16(torch.device("cuda")) == (precision == "bf16")
     assert not devices.has_bf16(torch.device("cpu"))

@@ -148,10 +148,21 @@ class Setting:
         if self._cache is not None:
             folder = self._cache / self._key(model, objective, images, options)
             known = (folder / checkpoint.FILE).exists()
-        fitted = training.fit(
-            model, objective, images, checkpoint=folder, checkpoint_every=10**9,
-            compile=self._modern and not known, **options,
-        )  # fmt: skip
+
+        def trained() -> training.Fit:
+            return training.fit(
+                model, objective, images, checkpoint=folder, checkpoint_every=10**9,
+                compile=self._modern and not known, **options,
+            )  # fmt: skip
+
+        try:
+            fitted = trained()
+        except checkpoint.DamagedCheckpoint:
+            if folder is None:
+                raise
+            (folder / checkpoint.FILE).unlink()  # a cache mends itself
+            known = False
+            fitted = trained()
         self._log.append(
             {
                 "objective": repr(objective), "steps": options["steps"],
@@ -168,7 +179,8 @@ class Setting:
         parts = {
             "network": [list(self.shape), self.config.channels, self.config.layers],
             "model": checkpoint.digest(model),
-            "objective": repr(objective), "data": checkpoint.digest(images), **options,
+            "objective": checkpoint.digest(objective, "objective"),
+            "data": checkpoint.digest(images), **options,
             "place": place, "torch": torch.__version__,
             "code": code_hash("companion.experiments.image_setting"),
         }  # fmt: skip
