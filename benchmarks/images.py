@@ -18,7 +18,8 @@ import time
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from companion import images, noise, samplers, training
+from companion import noise, samplers, training
+from companion.experiments import images
 
 KINDS = {
     "convolution": ("conv", "cudnn", "mkldnn", "xmma", "implicit_gemm"),
@@ -63,7 +64,7 @@ def where_time_goes(setting: images.Setting, precision: str, steps: int) -> dict
 def fit(setting: images.Setting, precision: str, compiled: bool, steps: int) -> training.Fit:
     return training.fit(
         setting.network(0), setting.plain(), setting.train, steps=steps, lr=1e-3, progress=False,
-        batch_size=setting.config["batch"], mixed_precision=precision, compile=compiled,
+        batch_size=setting.config.batch, mixed_precision=precision, compile=compiled,
     )  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def main() -> None:
     parser.add_argument("--size", default="long", help="size of the recipe (default long)")
     parser.add_argument("--steps", type=int, default=60, help="training steps on the clock (60)")
     options = parser.parse_args()
-    setting = images.Setting(images.recipe(options.data, options.size))
+    setting = images.Setting(images.ImageExperiment(**images.recipe(options.data, options.size)))
     config = setting.config
     cuda = setting.device == "cuda"
     machine = torch.cuda.get_device_name() if cuda else f"{torch.get_num_threads()} threads"
@@ -82,7 +83,7 @@ def main() -> None:
     print(f"\n## Image experiments: {setting.title}, recipe '{options.size}'\n")
     print(
         f"{machine}, Python {platform.python_version()}, torch {torch.__version__}, "
-        f"commit {commit.stdout.strip()}; channels {config['channels']}, batch {config['batch']}, "
+        f"commit {commit.stdout.strip()}; channels {config.channels}, batch {config.batch}, "
         f"{sum(p.numel() for p in setting.network(0).parameters()) / 1e6:.2f} M parameters, "
         f"{each / 1e6:.0f} MFLOP a training image\n"
     )
@@ -95,7 +96,7 @@ def main() -> None:
         fit(setting, precision, compiled, 12)
         rate = (
             options.steps
-            * config["batch"]
+            * config.batch
             / fit(setting, precision, compiled, options.steps).seconds
         )
         peak = images.matrix_rate(setting.device, precision)
@@ -111,12 +112,12 @@ def main() -> None:
     )
     denoiser = setting.fit(setting.plain(), 0, steps=12)
     sigmas = noise.log_linear(5, 40.0, 0.02)
-    z = setting.noise(config["rows"], 0)
+    z = setting.noise(config.sample_batch, 0)
     for _ in range(2):
         began = time.perf_counter()
         setting.draw(lambda part, _: samplers.ddim(denoiser, 40 * part, sigmas), z)
         seconds = time.perf_counter() - began
-    print(f"\nSampling, {config['rows']} together: {5 * len(z) / seconds:.0f} evaluations/s.")
+    print(f"\nSampling, {config.sample_batch} together: {5 * len(z) / seconds:.0f} evaluations/s.")
 
 
 if __name__ == "__main__":

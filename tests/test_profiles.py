@@ -79,9 +79,8 @@ def test_older_gpus_train_in_fp16_and_are_not_compiled_for(monkeypatch, capabili
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
     asked = {}
     monkeypatch.setattr("accelerate.Accelerator", lambda **settings: asked.update(settings))
-    with pytest.raises(AttributeError):  # the stand-in has no device
-        with devices.accelerated("cuda", None):
-            pass
+    with pytest.raises(AttributeError), devices.accelerated("cuda", None):
+        pass  # the stand-in has no device
     assert asked["mixed_precision"] == precision
     assert devices.has_bf16(torch.device("cuda")) == (precision == "bf16")
     assert not devices.has_bf16(torch.device("cpu"))

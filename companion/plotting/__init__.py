@@ -17,12 +17,10 @@ from companion.plotting.figures import (
 from companion.plotting.player import TrajectoryPlayer
 from companion.plotting.style import method, save, style, use_style
 from companion.plotting.tables import table
-from companion.plotting.text_table import Table
 
 __all__ = [
     "METHODS",
     "PALETTE",
-    "Table",
     "TrajectoryPlayer",
     "denoising_strip",
     "density",
