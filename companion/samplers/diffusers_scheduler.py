@@ -56,9 +56,10 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
 
     Parameters
     ----------
-    num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas,
-    rescale_betas_zero_snr
+    num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas
         The schedule that the network was trained with, as in diffusers.
+    rescale_betas_zero_snr
+        Whether that schedule was rescaled to end in pure noise, as in diffusers.
     prediction_type : {"epsilon", "v_prediction", "sample"}
         What the network predicts (default "epsilon").
     gamma : float
