@@ -123,13 +123,13 @@ _build/axe/axe.min.js:
 	@mkdir -p $(@D)
 	cd $(@D) && npm pack --silent axe-core@$(AXE) && tar -xzf axe-core-*.tgz --strip-components=1 package/axe.min.js && touch axe.min.js
 
-# ---- for each profile: first the experiments, which are remembered; then the chapters, when their text, the module, the pinned
-# ---- packages or a record changed; then the site
+# ---- for each profile: first the experiments, which are remembered; then the chapters, of which book/run.py leaves alone those that
+# ---- rest on nothing that changed; then the site
 define profile_rules
 _build/executed/$(1)/.experiments.json: $(MODULE) constraints.txt _build/seed | $(READY)
 	@$$(BUILD) experiments $(1) $$(SEED) $$@
 
-_build/executed/$(1)/%.ipynb: notebooks/%.md _build/executed/$(1)/.experiments.json $(2) | $(READY)
+_build/executed/$(1)/%.ipynb: notebooks/%.md _build/executed/$(1)/.experiments.json book/sources.yml book/run.py $(2) | $(READY)
 	@$$(BUILD) run $(1) $$(SEED) $$< $$@
 
 _build/site/$(1)/index.html: $(CHAPTERS:%=_build/executed/$(1)/%.ipynb) $(BOOK) $(MODULE) $(RECORDS) _config.yml _toc.yml CITATION.cff _build/repository_url | $(READY)

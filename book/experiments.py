@@ -28,12 +28,25 @@ def run(profile: str, seed: int, target: Path) -> int:
 
 
 def took(session: Session, experiments: list[type[Experiment]]) -> dict[str, Any]:
-    """Seconds in all, and the largest memory in MiB, of experiments when they were really run."""
-    seconds, peak, count = 0.0, 0, 0
+    """What experiments took when they were really run.
+
+    Returns
+    -------
+    dict with their number, the seconds in all, the largest memory in MiB, and when the last of
+    them was run.
+    """
+    seconds, peak, count, last = 0.0, 0, 0, ""
     for experiment in experiments:
         for planned in experiment.planned(session.profile):
             if (results := session.remembered(planned)) is not None:
+                made = results.provenance
                 count += 1
-                seconds += results.provenance.get("seconds") or 0.0
-                peak = max(peak, results.provenance.get("peak_memory") or 0)
-    return {"experiments": count, "seconds": round(seconds, 1), "peak_mib": round(peak / 2**20)}
+                seconds += made.get("seconds") or 0.0
+                peak = max(peak, made.get("peak_memory") or 0)
+                last = max(last, made.get("date") or "")
+    return {
+        "experiments": count,
+        "seconds": round(seconds, 1),
+        "peak_mib": round(peak / 2**20),
+        "last": last,
+    }

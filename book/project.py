@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +50,11 @@ def write_atomically(path: Path, text: str) -> None:
         os.replace(half, path)
     finally:
         half.unlink(missing_ok=True)
+
+
+def digest(paths: Iterable[Path], *more: object) -> str:
+    """One hash of files, by name and content, and of whatever else counts."""
+    hashed = hashlib.sha256(repr(more).encode())
+    for path in sorted(paths):
+        hashed.update(f"\0{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    return hashed.hexdigest()

@@ -1,4 +1,8 @@
-"""Execute one chapter. Its experiments have run before, so it takes what they remember."""
+"""Execute one chapter. Its experiments have run before, so it takes what they remember.
+
+A chapter is executed again when its text changed, or the experiments behind it, or any file that
+it rests on (`inputs`). A change in the folder of another chapter's experiments leaves it alone.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,8 @@ from typing import Any
 import jupytext
 import nbformat
 
-from book.project import BUILD, write_atomically
+from book.project import BUILD, ROOT, digest, write_atomically
+from companion.experiments import CHAPTERS
 
 FACTS = ".experiments.json"
 """Beside the executed chapters: what the experiments of each took."""
@@ -24,6 +29,8 @@ FACTS = ".experiments.json"
 
 def run(profile: str, seed: int, source: Path, target: Path) -> int:
     """Execute a chapter with papermill; on failure show the cell and its traceback.
+
+    Where `target` was made from the same inputs it stays, with a new time.
 
     Parameters
     ----------
@@ -35,6 +42,13 @@ def run(profile: str, seed: int, source: Path, target: Path) -> int:
     -------
     int, 0 or, if a cell failed, 1. Then nothing is written.
     """
+    before = experiments(target)
+    made_from = digest(inputs(source.stem), profile, seed, source.read_text("utf-8"), before)
+    if facts_of(target).get("made_from") == made_from:
+        os.utime(target)
+        print(f"{source.stem}: nothing that it rests on has changed", flush=True)
+        return 0
+
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -59,9 +73,10 @@ def run(profile: str, seed: int, source: Path, target: Path) -> int:
     facts = {
         "profile": profile,
         "seed": seed,
-        **took(executed, time.perf_counter() - start, experiments(target)),
+        **took(executed, time.perf_counter() - start, before),
         "date": datetime.date.today().isoformat(),
         **machine(profile),
+        "made_from": made_from,
     }
     clean(executed)
     executed.metadata["build"] = facts
@@ -73,6 +88,32 @@ def run(profile: str, seed: int, source: Path, target: Path) -> int:
         flush=True,
     )
     return 0
+
+
+def inputs(chapter: str) -> list[Path]:
+    """The files that a chapter's outputs rest on, apart from its own text.
+
+    The module without the experiments of other chapters, what the claims quote, the records and
+    published verdicts of the chapter, the pinned packages, and this file.
+    """
+    folders = {file: ROOT / "companion" / "experiments" / name for name, file in CHAPTERS.items()}
+    others = [folder for file, folder in folders.items() if file != chapter]
+    files = [
+        path
+        for path in (ROOT / "companion").rglob("*.py")
+        if not any(other in path.parents for other in others)
+    ]
+    for name in (name for name, file in CHAPTERS.items() if file == chapter):
+        files += [path for path in (ROOT / "results").rglob(f"{name}.*") if path.is_file()]
+    named = ("constraints.txt", "book/sources.yml", "book/run.py")
+    return files + [ROOT / name for name in named]
+
+
+def facts_of(target: Path) -> dict[str, Any]:
+    """What an executed chapter says about its run; nothing if there is none."""
+    if not target.exists():
+        return {}
+    return dict(nbformat.read(target, as_version=4).metadata.get("build", {}))
 
 
 def prepare(profile: str, chapter: str) -> Path:

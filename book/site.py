@@ -51,7 +51,8 @@ def site(profile: str, folder: Path, only: str | None = None) -> int:
     first.write_text(icon + first.read_text(encoding="utf-8"), encoding="utf-8")
     unused = pages.finish(html, facts)
     if unused and not only:
-        print("book/pages.py: REPAIRS that no page needs any more:", *unused, sep="\n  ")
+        print("REPAIRS of book/pages.py that no page needs any more:", file=sys.stderr)
+        print(*(f"  {old}" for old in unused), sep="\n", file=sys.stderr)
         print("Has the theme changed? Take them out, or correct them.", file=sys.stderr)
         return 1
     shutil.rmtree(folder, ignore_errors=True)

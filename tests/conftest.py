@@ -1,4 +1,4 @@
-"""What many test files need: seeded numbers, tiny networks, the chapters, a session, make.
+"""What many test files need: seeded numbers, tiny networks, a session, the chapters, make, sites.
 
 Functions are imported (``from conftest import seeded``), fixtures are asked for by name.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from functools import partial
+from functools import cache, partial
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from companion import denoisers, networks, oracles
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "notebooks").glob("[0-9]*.md"))
 """The chapters, as text."""
+CHAPTERS = [path.stem for path in SOURCES]
+SITES = ROOT / "_build" / "site"
 
 
 # --- numbers
@@ -136,3 +139,63 @@ def code_cells(source: Path) -> list:
 def tags(cell) -> list[str]:
     """The tags of a cell."""
     return cell.metadata.get("tags", [])
+
+
+# --- the site
+
+
+def make_site(profile: str) -> Path:
+    """Make the site of a profile if it is not up to date; return its folder."""
+    target = f"_build/site/{profile}/index.html"
+    done = subprocess.run(
+        ["make", target], cwd=ROOT, env=clean_environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return SITES / profile
+
+
+def is_fresh(profile: str) -> bool:
+    """Whether the site of a profile is there and up to date."""
+    question = ["make", "-q", f"_build/site/{profile}/index.html"]
+    there = (SITES / profile / "index.html").exists()
+    return there and not subprocess.run(question, cwd=ROOT, env=clean_environment()).returncode
+
+
+class Page(HTMLParser):
+    """Where a page's links and pictures lead, and what can be linked to."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.links: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.names: set[str] = set()
+        self.captions = 0
+        self.bare: list[str | None] = []  # pictures in no figure
+        self.inside = False
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag != "figure"
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.names |= {given[key] for key in ("id", "name") if given.get(key)}
+        if tag == "img":
+            self.images.append(given)
+            if not self.inside:
+                self.bare.append(given.get("src"))
+        self.inside = self.inside or tag == "figure"
+        self.captions += tag == "figcaption"
+        for key in ("href", "src"):
+            if given.get(key):
+                self.links.append(given[key])
+
+
+@cache
+def read_pages(site: Path) -> dict[str, Page]:
+    """The pages of a site, by their path in it."""
+    return {
+        path.relative_to(site).as_posix(): Page(path)
+        for path in sorted(site.rglob("*.html"))
+        if "_static" not in path.relative_to(site).parts
+    }

@@ -1,15 +1,19 @@
-"""Ruff and a type checker pass on the module and on the chapters, taken as plain scripts."""
+"""Ruff and a type checker pass on the module and the chapters; both stay within their limits."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from modulefinder import ModuleFinder
 from pathlib import Path
 
+import jupytext
 import pytest
-from conftest import ROOT, SOURCES
+from conftest import CHAPTERS, ROOT, SOURCES, code_cells
 
 from book import notebooks
+from book.run import inputs
+from companion import experiments
 
 
 def check(*command: object) -> None:
@@ -44,3 +48,55 @@ def test_ruff_passes_on_the_chapters(scripts):
 
 def test_types_hold(scripts):
     check("mypy", "--cache-dir", "_build/mypy_cache", "companion", "book", *scripts)
+
+
+# ---------------------------------------------------------------- limits
+def nonblank(cell) -> int:
+    """Lines of a cell that are not blank."""
+    return sum(bool(line.strip()) for line in cell.source.splitlines())
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+class TestChapter:
+    def test_can_be_read_in_one_sitting(self, source):
+        cells = code_cells(source)
+        assert sum(map(nonblank, cells)) <= 400
+        longest = max(cells, key=nonblank)
+        assert nonblank(longest) <= 40, f"{nonblank(longest)} lines:\n{longest.source}"
+
+    def test_derives_before_it_computes(self, source):
+        before = 0
+        for cell in jupytext.read(source).cells[1:]:
+            if cell.cell_type == "markdown" and "$$" in cell.source:
+                break
+            first = "find_spec(" in cell.source  # the cell that installs the module
+            before += nonblank(cell) if cell.cell_type == "code" and not first else 0
+        assert before <= 10, f"{before} lines of code before the first equation"
+
+
+@pytest.mark.parametrize("folder", ["companion", "book"])
+def test_no_file_is_long(folder):
+    lengths = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert lengths and not {name: n for name, n in lengths.items() if n > 400}
+
+
+# ---------------------------------------------------------------- what rests on what
+def test_a_chapter_rests_on_what_it_imports(tmp_path):
+    """`book/run.py` executes a chapter again only when one of its inputs changed."""
+    folder = "companion/experiments"
+    for chapter, source in zip(CHAPTERS, SOURCES, strict=True):
+        script = tmp_path / "script.py"
+        script.write_text(notebooks.script(source, "smoke", 0), encoding="utf-8")
+        finder = ModuleFinder(path=[str(ROOT)])
+        finder.run_script(str(script))
+        files = {Path(module.__file__) for module in finder.modules.values() if module.__file__}
+        known = set(inputs(chapter))
+        assert files - {script} <= known, f"{chapter} imports what does not count as its input"
+        own = [name for name, file in experiments.CHAPTERS.items() if file == chapter]
+        others = [name for name in experiments.CHAPTERS if name not in own]
+        for name in others:
+            assert not [path for path in known if f"{folder}/{name}/" in path.as_posix()]
+            assert not [path for path in known if path.match(f"results/{name}.*")]
