@@ -12,7 +12,6 @@ from companion.experiments.four_noises.comparisons import image_gain, image_inte
 from companion.experiments.four_noises.digit_networks import CleanDigitNetworks, NoisyDigitNetworks
 from companion.experiments.four_noises.digits import (
     CleanDigitSamples,
-    DigitSchedules,
     NoisyDigitSamples,
     PredictedWidths,
     SmallTrainingSet,
@@ -29,7 +28,6 @@ __all__ = [
     "AllPairs",
     "CleanDigitNetworks",
     "CleanDigitSamples",
-    "DigitSchedules",
     "GaussianWidths",
     "ImagePairs",
     "NoisyDigitNetworks",

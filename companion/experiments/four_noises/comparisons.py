@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
 
 from companion.experiments.four_noises.calculation import gaussian, perturbed, width_after
 from companion.experiments.four_noises.sampling import (
+    PICARD_LEVELS,
     SAMPLERS,
-    chosen_schedules,
     options_of,
     schedule,
 )
 from companion.experiments.results import Results
-from companion.statistics import Interval, interaction, mean_interval, paired_difference
+from companion.statistics import (
+    Interval,
+    best_of_others,
+    interaction,
+    mean_interval,
+    paired_difference,
+    ratio_interval,
+)
 
 __all__ = [
     "READINGS",
@@ -34,8 +42,10 @@ __all__ = [
     "interactions",
     "labels",
     "logs",
-    "pair_gains",
+    "lost_gain",
+    "over_better_half",
     "reading",
+    "same_sampler",
     "shown_budget",
     "widths",
 ]
@@ -46,6 +56,8 @@ READINGS = ("add up", "help each other", "cancel")
 
 Cell = tuple[str, str, int]
 """Training, sampler and budget."""
+Logs = dict[tuple[str, str, str, int], np.ndarray]
+"""Log distances of all seeds for (data, training, sampler, budget)."""
 
 
 def labels(pairs: Results, data: str) -> dict[str, str]:
@@ -73,8 +85,8 @@ def logs(pairs: Results, data: str, training: str, sampler: str, budget: int) ->
     return np.log(pairs.values(measure="distance", **where))
 
 
-def all_logs(pairs: Results) -> dict[tuple[str, str, str, int], np.ndarray]:
-    """Log distances of all seeds for (data, training, sampler, budget)."""
+def all_logs(pairs: Results) -> Logs:
+    """Return the log distances of all seeds, at each place."""
     table = pairs.where(measure="distance").sort_values("seed", kind="stable")
     groups = table.groupby(["data", "training", "sampler", "budget"], sort=False)["value"]
     return {(d, t, s, int(n)): np.log(v.to_numpy()) for (d, t, s, n), v in groups}
@@ -85,10 +97,10 @@ def gain(
     data: str,
     pair: tuple[str, str],
     budget: int,
-    against: tuple[str, str] = NEITHER,
+    against: tuple[str, str],
     comparisons: int = 1,
 ) -> Interval:
-    """Log distance of a training and sampler less that of others; below 0 is better."""
+    """Log distance of a training and sampler less that of ``against``; below 0 is better."""
     first, second = (logs(pairs, data, *one, budget) for one in (pair, against))
     return paired_difference(first, second, comparisons=comparisons)
 
@@ -135,20 +147,44 @@ def factor(interval: Interval) -> str:
     return f"{factors:.2f}" if factors.high < 1e3 else f"{factors:.1g}"
 
 
-def pair_gains(pairs: Results) -> dict[tuple[str, str, int], Interval]:
-    """Both objectives over the better of them, for (data, sampler, budget); all hold together."""
-    places = [
-        (str(d), s, n) for d in pairs.labels("data") for s in SAMPLERS for n in budgets(pairs)
-    ]
-    gains, by_place = {}, all_logs(pairs)
-    for data, sampler, n in places:
-        halves = [by_place[data, t, sampler, n] for t in ("perturbed", "contrastive")]
-        gains[data, sampler, n] = paired_difference(
-            by_place[data, "both", sampler, n],
-            min(halves, key=lambda values: float(values.mean())),
-            comparisons=len(places),
-        )
-    return gains
+def same_sampler(
+    logs_: Logs, data: str, training: str, cells_: list[tuple[str, int]]
+) -> np.ndarray:
+    """Log distance over that of plain training with the same sampler and budget, for each seed.
+
+    Parameters
+    ----------
+    logs_ : of ``all_logs``
+    data, training : str
+    cells_ : list of (sampler, budget), over which the mean is taken within each seed
+    """
+    plain = NEITHER[0]
+    ratios = [logs_[data, training, s, n] - logs_[data, plain, s, n] for s, n in cells_]
+    return np.mean(ratios, axis=0)
+
+
+def lost_gain(logs_: Logs, data: str, training: str, cells_: list[tuple[str, int]]) -> np.ndarray:
+    """Mean interaction (eq-fn-interaction) of a training with better samplers, for each seed."""
+    ddim = [same_sampler(logs_, data, training, [(NEITHER[1], n)]) for _, n in cells_]
+    return np.mean(
+        [same_sampler(logs_, data, training, [c]) - d for c, d in zip(cells_, ddim)], axis=0
+    )
+
+
+def over_better_half(
+    logs_: Logs, data: str, pair: str, halves: tuple[str, ...], cells_: list[tuple[str, int]]
+) -> np.ndarray:
+    """Log distance of a pair of objectives over that of its better half, for each seed.
+
+    In each cell the half is chosen by the other seeds; the mean over cells is taken within each
+    seed.
+    """
+    ratios = []
+    for s, n in cells_:
+        scores = np.array([logs_[data, half, s, n] for half in halves])
+        best = np.take_along_axis(scores, best_of_others(scores)[None], 0)[0]
+        ratios.append(logs_[data, pair, s, n] - best)
+    return np.mean(ratios, axis=0)
 
 
 def best_pair(
@@ -197,10 +233,36 @@ class Widths:
         return [paired_difference(b, a) for a, b in zip(*self.measured)]
 
     @property
-    def shift_miss(self) -> float:
-        """Largest difference of the two."""
-        added = np.array([interval.mean for interval in self.shifts])
-        return float(np.abs(added - self.calculated_shift).max())
+    def miss_ratio(self) -> Interval:
+        """Root mean square miss of plain training over the standard deviation of the measured.
+
+        Both are over samplers and budgets within each seed.
+        """
+        plain = self.measured[0]
+        miss = np.sqrt(np.square(plain - self.calculated[0][:, None]).mean(0))
+        return ratio_interval(miss / plain.std(0, ddof=1))
+
+    @property
+    def shift_ratio(self) -> Interval:
+        """Measured shift over the calculated one, each a mean over samplers and budgets."""
+        added = (self.measured[1] - self.measured[0]).mean(0)
+        return mean_interval(added / self.calculated_shift.mean())
+
+    def sums(self) -> dict[tuple[str, int], Interval]:
+        """Return the shift with each sampler over that with DDIM at the same budget, as factors.
+
+        They hold together. Picard iteration that has converged is DDIM and is left out.
+        """
+        added = dict(zip(self.places, self.measured[1] - self.measured[0]))
+        ddim = NEITHER[1]
+        listed = [
+            (s, n) for s, n in self.places
+            if s != ddim and (ddim, n) in added and (s != "picard" or n < PICARD_LEVELS)
+        ]  # fmt: skip
+        return {
+            (s, n): paired_difference(added[s, n], added[ddim, n], comparisons=len(listed)).exp()
+            for s, n in listed
+        }
 
 
 TRAININGS = ("denoising", "perturbed")
@@ -222,11 +284,11 @@ def image_widths(record: Results) -> Widths | None:
     wide = record.tensor("widths").double()
     linear = (gaussian(wide), perturbed(gaussian(wide)))
     low, places, calculated, measured = record.settings["low"], [], [], []
-    for (sampler, n), kind in chosen_schedules(record, "distance of a schedule").items():
+    for sampler, n in product(SAMPLERS, budgets(record)):
         rows = [image_logs(record, t, sampler, n, "log width") for t in TRAININGS]
         if not np.isfinite(rows).all():
             continue
-        sigmas = schedule(sampler, n, low, kind).double()
+        sigmas = schedule(sampler, n, low).double()
         both = [width_after(sampler, d, wide, sigmas, **options_of(sampler, n)) for d in linear]
         places.append((sampler, n))
         calculated.append(torch.stack(both).mean(1).tolist())
@@ -247,7 +309,7 @@ def image_logs(
     try:
         values = record.values(measure=measure, **where)
     except KeyError:
-        return np.full(record.settings["seeds"], np.nan)
+        return np.full(record.table["seed"].nunique(), np.nan)
     return values if measure == "log width" else np.log(values)
 
 

@@ -22,13 +22,14 @@ from companion.experiments.four_noises.digit_networks import (
 )
 from companion.experiments.four_noises.sampling import (
     SAMPLERS,
-    chosen_schedules,
+    SCHEDULES,
+    best_schedules,
     draw,
     measure_all,
     options_of,
     schedule,
-    try_schedules,
 )
+from companion.experiments.four_noises.stages import length
 from companion.experiments.results import Results, tidy
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CleanDigitSamples",
-    "DigitSchedules",
     "NoisyDigitSamples",
     "PredictedWidths",
     "SmallTrainingSet",
@@ -59,6 +59,8 @@ def principal_widths(images: Tensor, number: int = AXES) -> tuple[Tensor, Tensor
 class DigitMeasures:
     """What is measured on samples of digits of all seeds.
 
+    The classifier is trained on the training digits; distances are to the test digits.
+
     Parameters
     ----------
     seed : int
@@ -71,22 +73,21 @@ class DigitMeasures:
 
     def __init__(self, seed: int, steps: int, seeds: int):
         self.digits, labels = data.images("digits", "train")
-        test, test_labels = data.images("digits", "test")
+        test = data.images("digits", "test")
         self.classifier = metrics.FeatureClassifier.train(
-            torch.cat([self.digits, test]), torch.cat([labels, test_labels]), seed=seed,
-            data="digits", steps=steps,
-        )  # fmt: skip
-        self.real = self.classifier.features(self.digits)
+            self.digits, labels, seed=seed, data="digits", held_out=test, steps=steps
+        )
+        self.real = self.classifier.features(test[0])
         self.seeds, (self.widths, self.directions) = seeds, principal_widths(self.digits)
 
     def frechet(self, x: Tensor) -> Tensor:
-        """Frechet distance to the digits in the classifier's features, (seeds,)."""
+        """Frechet distance to the test digits in the classifier's features, (seeds,)."""
         parts = x.view(self.seeds, -1, *x.shape[1:])
         features = [self.classifier.features(part) for part in parts]
         return torch.tensor([float(metrics.frechet_distance(f, self.real)) for f in features])
 
     def log_width(self, x: Tensor) -> Tensor:
-        """Mean log width over the principal directions of the digits, (seeds,)."""
+        """Mean log width over the principal directions of the training digits, (seeds,)."""
         flat = self.digits.flatten(1)
         centred = x.view(self.seeds, -1, flat.shape[1]) - flat.mean(0)
         return (centred @ self.directions.T).std(1).div(self.widths).log().mean(1)
@@ -98,8 +99,10 @@ def _start(session: Session, number: int, samples: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class DigitSchedules(Experiment):
-    """Both schedules with every sampler, on plainly trained networks, so that one is chosen.
+class CleanDigitSamples(Experiment):
+    """Frechet distance and widths of samples of networks on clean digits, for every sampler.
+
+    Each network and sampler takes the better of two schedules, chosen by the other seeds.
 
     Parameters
     ----------
@@ -117,35 +120,6 @@ class DigitSchedules(Experiment):
 
     sizes = {"smoke": {"samples": 16, "classifier_steps": 5}}
     needs = (CleanDigitNetworks,)
-    seconds = 9
-
-    def run(self, session: Session) -> Results:
-        """Frechet distance by sampler, budget, schedule and seed."""
-        trained = session.run(CleanDigitNetworks)
-        seeds = trained.settings["seeds"]
-        measures = DigitMeasures(session.seed, self.classifier_steps, seeds)
-        z = _start(session, 6, seeds * self.samples)
-        return try_schedules(
-            stacks(trained)["denoising"], z, self.budgets, LOW, measures.frechet,
-            partial(session.generator, 7),
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class CleanDigitSamples(Experiment):
-    """Frechet distance and widths of samples of networks on clean digits, for every sampler.
-
-    Parameters
-    ----------
-    budgets, samples, classifier_steps : as of ``DigitSchedules``
-    """
-
-    budgets: tuple[int, ...] = (5, 10, 20)
-    samples: int = 256
-    classifier_steps: int = 400
-
-    sizes = {"smoke": {"samples": 16, "classifier_steps": 5}}
-    needs = (CleanDigitNetworks, DigitSchedules)
     seconds = 16
 
     def run(self, session: Session) -> Results:
@@ -159,7 +133,7 @@ class NoisyDigitSamples(Experiment):
 
     Parameters
     ----------
-    budgets, samples, classifier_steps : as of ``DigitSchedules``
+    budgets, samples, classifier_steps : as of ``CleanDigitSamples``
     """
 
     budgets: tuple[int, ...] = (5, 10, 20)
@@ -167,7 +141,7 @@ class NoisyDigitSamples(Experiment):
     classifier_steps: int = 400
 
     sizes = {"smoke": {"samples": 16, "classifier_steps": 5}}
-    needs = (NoisyDigitNetworks, DigitSchedules)
+    needs = (NoisyDigitNetworks,)
     seconds = 7
 
     def run(self, session: Session) -> Results:
@@ -183,14 +157,17 @@ def _samples(
 ) -> Results:
     """Sample from all networks with every sampler, and measure."""
     seeds = trained.settings["seeds"]
-    schedules = session.run(DigitSchedules(sizes.budgets, sizes.samples, sizes.classifier_steps))
     measures = DigitMeasures(session.seed, sizes.classifier_steps, seeds)
     tables = measure_all(
-        stacks(trained), _start(session, 5, seeds * sizes.samples), chosen_schedules(schedules),
-        LOW, {"distance": measures.frechet, "log width": measures.log_width},
-        partial(session.generator, 7), without,
+        stacks(trained), _start(session, 5, seeds * sizes.samples), sizes.budgets, LOW,
+        measures.frechet, partial(session.generator, 7), log_width=measures.log_width,
+        without=without,
     )  # fmt: skip
-    facts = {"labels": trained.facts["labels"], "classifier": measures.classifier.describe()}
+    facts = {
+        "labels": trained.facts["labels"],
+        "classifier": measures.classifier.describe(),
+        "length": length(trained),
+    }
     return Results(tables, facts=facts)
 
 
@@ -198,25 +175,20 @@ def _samples(
 class PredictedWidths(Experiment):
     """Log width that eq-fn-steps and eq-fn-perturbed say, for Gaussians as wide as the digits.
 
+    On the log-linear schedule.
+
     Parameters
     ----------
     budgets : tuple of int
         Network evaluations one after the other.
-    samples, classifier_steps : as of ``DigitSchedules``, which chooses the schedules
     """
 
     budgets: tuple[int, ...] = (5, 10, 20)
-    samples: int = 256
-    classifier_steps: int = 400
 
-    sizes = {"smoke": {"samples": 16, "classifier_steps": 5}}
-    needs = (DigitSchedules,)
     seconds = 1
 
     def run(self, session: Session) -> Results:
-        """Log width by training, sampler and budget; nothing is trained or fitted."""
-        tried = session.run(DigitSchedules(self.budgets, self.samples, self.classifier_steps))
-        schedules = chosen_schedules(tried)
+        """Log width by training, sampler and budget; nothing is trained, chosen or fitted."""
         widths = principal_widths(data.images("digits", "train")[0])[0].double()
         linear = {"denoising": gaussian(widths), "perturbed": perturbed(gaussian(widths))}
         log_widths = [
@@ -224,7 +196,7 @@ class PredictedWidths(Experiment):
                 [
                     width_after(
                         sampler, denoiser, widths,
-                        schedule(sampler, n, LOW, schedules[sampler, n]).double(),
+                        schedule(sampler, n, LOW).double(),
                         **options_of(sampler, n),
                     ).mean().item()
                     for n in self.budgets
@@ -239,7 +211,7 @@ class PredictedWidths(Experiment):
 
 @dataclass(frozen=True)
 class SmallTrainingSet(DigitSettings, Experiment):
-    """A training set of a few digits: distance to all digits, and copies, with DDIM.
+    """A training set of a few digits: distance to the test digits, and copies, with DDIM.
 
     Parameters
     ----------
@@ -264,24 +236,21 @@ class SmallTrainingSet(DigitSettings, Experiment):
             "steps": 12, "second_steps": 15, "seeds": 2, "samples": 16, "classifier_steps": 5,
         }
     }  # fmt: skip
-    needs = (DigitSchedules,)
     seconds = 14
 
     def run(self, session: Session) -> Results:
-        """Frechet distance and share of copies by training and seed."""
-        shared = session.run(DigitSchedules).settings["budgets"]
-        budgets = tuple(shared) if self.budget in shared else (self.budget,)
-        tried = session.run(DigitSchedules(budgets, self.samples, self.classifier_steps))
-        kind = chosen_schedules(tried)["ddim", self.budget]
+        """Frechet distance and share of copies (of both schedules) by training and seed."""
         few, ways = data.images("digits", "train")[0][: self.digits], self.ways()
         measures = DigitMeasures(session.seed, self.classifier_steps, self.seeds)
         z = _start(session, 5, self.seeds * self.samples)
         tables = []
         for name, stack in self.train(session, FEW, few).items():
-            x = draw("ddim", stack, z, self.budget, LOW, kind)
-            copies = [metrics.copies(part, few) for part in x.view(self.seeds, -1, *few.shape[1:])]
-            measured = {"distance": measures.frechet(x), "copies": torch.tensor(copies)}
-            for measure, values in measured.items():
-                dims = {"seed": range(self.seeds)}
-                tables.append(tidy(values, dims, measure=measure, training=name))
+            drawn = [draw("ddim", stack, z, self.budget, LOW, kind) for kind in SCHEDULES]
+            distances = torch.stack([measures.frechet(x) for x in drawn])
+            tables += best_schedules(distances, range(self.seeds), training=name)
+            images = torch.cat(drawn).view(len(drawn), self.seeds, -1, *few.shape[1:]).unbind(1)
+            copies = [metrics.copies(part.flatten(0, 1), few) for part in images]
+            tables.append(
+                tidy(copies, {"seed": range(self.seeds)}, measure="copies", training=name)
+            )
         return Results(tables, facts={"labels": {name: ways[name].label for name in FEW}})

@@ -15,7 +15,7 @@ from companion.experiments.four_noises.sampling import (
     PICARD_LEVELS,
     SAMPLERS,
     SCHEDULES,
-    chosen_schedules,
+    best_schedules,
     draw,
 )
 from companion.experiments.four_noises.stages import TwoStages, two_stages
@@ -35,7 +35,8 @@ AXES = 20
 class ImagePairs(ImageExperiment):
     """Seven ways to train and five to sample with U-Nets on images.
 
-    The first stage is the training that image experiments share.
+    The first stage is the training that image experiments share. Each network and sampler takes the
+    better of two schedules, chosen by the other seeds.
 
     Parameters
     ----------
@@ -57,6 +58,7 @@ class ImagePairs(ImageExperiment):
     samples : int
         For each seed.
     seeds : int
+        Two or more.
     Others as of ``ImageExperiment``.
     """
 
@@ -88,7 +90,7 @@ class ImagePairs(ImageExperiment):
     }  # fmt: skip
 
     def run(self, session: Session) -> Results:
-        """Distances and log widths by training, sampler, budget and seed; those of schedules."""
+        """Distances, log widths, chosen schedules by training, sampler, budget and seed."""
         setting = self.setting()
         listed = two_stages(
             noise.LogNormal(), setting.data_std, self.data_noise, self.contrast,
@@ -102,24 +104,27 @@ class ImagePairs(ImageExperiment):
             wide = ((x.flatten(1) - centre) @ directions).std(0)
             return float((wide / widths).log().mean())
 
+        seeds = range(session.seed, session.seed + self.seeds)
+        distances: dict[tuple[str, str, int], list[list[float]]] = {}
         tables: list[pd.DataFrame] = []
-        schedules: dict[tuple[str, int], str] = {}
-        for seed in range(session.seed, session.seed + self.seeds):
+        for seed in seeds:
             starts: dict[Any, Any] = {}
+            z = setting.noise(self.samples, seed)
             for name in self.trainings:
                 denoiser = self._train(setting, listed[name], seed, starts)
-                if not schedules:
-                    z = setting.noise(self.samples, 1000 + seed)
-                    table = self._try(setting, listed[name], denoiser, z, session.generator)
-                    schedules = chosen_schedules(Results(table))
-                    tables.append(table.assign(measure="distance of a schedule"))
-                z = setting.noise(self.samples, seed)
-                for sampler, budget in self._cells(listed[name]):
-                    kind = schedules[sampler, budget]
-                    x = self._draw(setting, denoiser, sampler, budget, kind, z, session.generator)
-                    measured = {"distance": setting.frechet(x), "log width": log_width(x)}
-                    where = {"training": name, "sampler": sampler, "budget": budget, "seed": seed}
-                    tables.append(tidy(list(measured.values()), {"measure": measured}, **where))
+                for sampler, n in self._cells(listed[name]):
+                    drawn = {
+                        kind: self._draw(setting, denoiser, sampler, n, kind, z, session.generator)
+                        for kind in SCHEDULES
+                    }
+                    measured = [setting.frechet(x) for x in drawn.values()]
+                    distances.setdefault((name, sampler, n), []).append(measured)
+                    where = {"training": name, "sampler": sampler, "budget": n}
+                    wide = [log_width(drawn["log-linear"])]
+                    tables.append(tidy(wide, {"seed": [seed]}, measure="log width", **where))
+        for (name, sampler, n), values in distances.items():
+            where = {"training": name, "sampler": sampler, "budget": n}
+            tables += best_schedules(list(zip(*values)), seeds, **where)
         facts = {
             "labels": {name: listed[name].label for name in self.trainings},
             "floor": setting.floor(self.samples),
@@ -173,22 +178,3 @@ class ImagePairs(ImageExperiment):
             )
 
         return setting.draw(sample, z)
-
-    def _try(
-        self,
-        setting: Setting,
-        way: TwoStages,
-        denoiser: Any,
-        z: Tensor,
-        generator: Callable[[int], torch.Generator],
-    ) -> pd.DataFrame:
-        """Measure samples of a network with both schedules."""
-        tables = []
-        for sampler, n in self._cells(way):
-            distances = [
-                setting.frechet(self._draw(setting, denoiser, sampler, n, kind, z, generator))
-                for kind in SCHEDULES
-            ]
-            where = {"sampler": sampler, "budget": n}
-            tables.append(tidy(distances, {"schedule": SCHEDULES}, measure="distance", **where))
-        return pd.concat(tables, ignore_index=True)

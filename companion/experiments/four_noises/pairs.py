@@ -38,7 +38,8 @@ class AllPairs(Experiment):
     def run(self, session: Session) -> Results:
         """Distances and log widths by data, training, sampler, budget and seed.
 
-        The distance is the sliced Wasserstein distance on points, the Frechet distance on digits.
+        The distance is the sliced Wasserstein distance on points, the Frechet distance on digits,
+        both to data that no network was trained on.
         """
         points = session.run(PointSamples(self.budgets, self.samples))
         clean = session.run(CleanDigitSamples(self.budgets, self.samples))
@@ -47,14 +48,8 @@ class AllPairs(Experiment):
             "points": points.facts["labels"],
             "digits": clean.facts["labels"] | noisy.facts["labels"],
         }
-        tables = [
-            part.where(measure=measure).assign(data=name)
-            for name, part, measures in (
-                ("points", points, ("distance",)),
-                ("digits", clean, ("distance", "log width")),
-                ("digits", noisy, ("distance", "log width")),
-            )
-            for measure in measures
-        ]
-        tables = [table.drop(columns="schedule", errors="ignore") for table in tables]
-        return Results(tables, facts={"labels": labels, "classifier": clean.facts["classifier"]})
+        parts = {"points": [points], "digits": [clean, noisy]}
+        tables = [part.table.assign(data=name) for name in parts for part in parts[name]]
+        length = {"points": points.facts["length"], "digits": clean.facts["length"]}
+        facts = {"labels": labels, "length": length, "classifier": clean.facts["classifier"]}
+        return Results(tables, facts=facts)

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from companion import data, denoisers, metrics, networks, noise
 from companion.checkpoint import from_arrays, to_arrays
 from companion.experiments.experiment import Experiment
-from companion.experiments.four_noises.sampling import chosen_schedules, measure_all, try_schedules
+from companion.experiments.four_noises.sampling import measure_all
 from companion.experiments.four_noises.stages import (
     CLEAN,
     NOISY,
     StageSettings,
+    length,
     train,
     two_stages,
 )
@@ -82,8 +83,8 @@ def sliced(target: Tensor, seeds: int, projections: int) -> Callable[[Tensor], T
 class PointSamples(Experiment):
     """Sliced Wasserstein distance of samples of the spirals, for every training and sampler.
 
-    Each sampler takes the better of two schedules, chosen with the plainly trained networks on
-    noise of its own.
+    The distance is to points that no network was trained on. Each network and sampler takes the
+    better of two schedules, chosen by the other seeds.
 
     Parameters
     ----------
@@ -104,7 +105,7 @@ class PointSamples(Experiment):
     seconds = 18
 
     def run(self, session: Session) -> Results:
-        """Distances by training, sampler, budget and seed; those of both schedules."""
+        """Distances by training, sampler, budget and seed; which schedule was chosen."""
         trained = session.run(PointNetworks)
         seeds, width = trained.settings["seeds"], trained.settings["width"]
         untrained = point_network(0, width)
@@ -112,21 +113,11 @@ class PointSamples(Experiment):
             {name: from_arrays(trained.arrays, untrained, name) for name in names}
             for names in (CLEAN, NOISY)
         )
-        distance = sliced(cloud(session)[:1000], seeds, self.projections)
-
-        def start(number: int) -> Tensor:
-            shape = (seeds * self.samples, 2)
-            return torch.randn(shape, generator=session.generator(number))
-
-        def fresh() -> torch.Generator:
-            return session.generator(7)
-
-        tried = try_schedules(clean["denoising"], start(6), self.budgets, LOW, distance, fresh)
-        schedules, z = chosen_schedules(tried), start(5)
-        measures = {"distance": distance}
-        tables = measure_all(clean, z, schedules, LOW, measures, fresh)
-        tables += measure_all(noisy, z, schedules, LOW, measures, fresh, without=["picard"])
-        return Results(
-            [*tables, tried.table.assign(measure="distance of a schedule")],
-            facts={"labels": trained.facts["labels"]},
-        )
+        fresh = data.mixture("spirals").sample(1000, session.generator(4)).float()
+        distance = sliced(fresh, seeds, self.projections)
+        z = torch.randn((seeds * self.samples, 2), generator=session.generator(5))
+        noises = partial(session.generator, 7)
+        tables = measure_all(clean, z, self.budgets, LOW, distance, noises)
+        tables += measure_all(noisy, z, self.budgets, LOW, distance, noises, without=["picard"])
+        facts = {"labels": trained.facts["labels"], "length": length(trained)}
+        return Results(tables, facts=facts)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,18 +13,18 @@ from torch import Tensor
 
 from companion import noise, samplers
 from companion.experiments.four_noises.calculation import SIGMA_MAX
-from companion.experiments.results import Results, tidy
+from companion.experiments.results import tidy
+from companion.statistics import best_of_others
 
 __all__ = [
     "PICARD_LEVELS",
     "SAMPLERS",
     "SCHEDULES",
-    "chosen_schedules",
+    "best_schedules",
     "draw",
     "measure_all",
     "options_of",
     "schedule",
-    "try_schedules",
 ]
 
 SAMPLERS = ("ddim", "ddpm", "heun", "gradient_estimation", "picard")
@@ -32,8 +32,10 @@ PICARD_LEVELS = 20
 """Steps of the trajectory that Picard iteration works on."""
 SCHEDULES = {"log-linear": noise.log_linear, "EDM": noise.karras}
 
-Cell = tuple[str, int]
-"""Sampler and budget."""
+WORST = 1e6
+"""Distance that one which is not finite counts as, where a schedule is chosen."""
+
+Measure = Callable[[Tensor], Tensor]
 
 
 def schedule(sampler: str, budget: int, low: float, kind: str = "log-linear") -> Tensor:
@@ -79,73 +81,52 @@ def draw(
     return getattr(samplers, sampler)(denoiser, SIGMA_MAX * z, sigmas, **options)
 
 
-def try_schedules(
-    denoiser: Any,
-    z: Tensor,
-    budgets: Sequence[int],
-    low: float,
-    distance: Callable[[Tensor], Tensor],
-    generator: Callable[[], torch.Generator],
-) -> Results:
-    """Measure samples of both schedules, for every sampler and budget.
+def best_schedules(distances: Any, seeds: Sequence[int], **where: Any) -> list[pd.DataFrame]:
+    """Choose the schedule of each seed by the other seeds, so that choosing is not rewarded.
 
     Parameters
     ----------
-    denoiser, z, low : as in ``draw``
-    budgets : evaluations
-    distance : of samples of all seeds, (seeds,)
-    generator : returns new random numbers for each sampler
+    distances : (schedules, seeds), in the order of ``SCHEDULES``
+        One that is not finite counts as a very large one.
+    seeds : their labels, two or more
+    **where : training, sampler and budget
 
     Returns
     -------
-    Results with the measure "distance" by sampler, budget, schedule and seed.
+    list of tables by measure and seed: "distance", of the chosen schedule; "EDM chosen", 0 or 1.
     """
-    distances = torch.stack(
-        [
-            distance(draw(sampler, denoiser, z, budget, low, kind, generator()))
-            for sampler in SAMPLERS
-            for budget in budgets
-            for kind in SCHEDULES
-        ]
-    )
-    seeds = distances.shape[-1]
-    dims = {"sampler": SAMPLERS, "budget": budgets, "schedule": SCHEDULES, "seed": range(seeds)}
-    shape = [len(along) for along in dims.values()]
-    return Results(tidy(distances.view(shape), dims, measure="distance"))
-
-
-def chosen_schedules(tried: Results, measure: str = "distance") -> dict[Cell, str]:
-    """Return the schedule of the smallest mean distance, by sampler and budget.
-
-    A schedule with a distance that is not finite is chosen only if all have one.
-    """
-    chosen = {}
-    cells = tried.where(measure=measure).groupby(["sampler", "budget"], sort=False)
-    for (sampler, budget), cell in cells:
-        means = cell.groupby("schedule", sort=False)["value"].agg(
-            lambda v: np.mean(v) if np.isfinite(v).all() else math.inf
-        )
-        chosen[str(sampler), int(budget)] = str(means.idxmin())
-    return chosen
+    table = np.asarray(distances, dtype=float)
+    finite = np.nan_to_num(table, nan=WORST, posinf=WORST).clip(max=WORST)
+    chosen = best_of_others(finite)
+    values = {
+        "distance": np.take_along_axis(table, chosen[None], 0)[0],
+        "EDM chosen": chosen == list(SCHEDULES).index("EDM"),
+    }
+    return [tidy(v, {"seed": seeds}, measure=name, **where) for name, v in values.items()]
 
 
 def measure_all(
     stacks: Mapping[str, Any],
     z: Tensor,
-    schedules: Mapping[Cell, str],
+    budgets: Sequence[int],
     low: float,
-    measures: Mapping[str, Callable[[Tensor], Tensor]],
+    distance: Measure,
     generator: Callable[[], torch.Generator],
+    *,
+    log_width: Measure | None = None,
     without: Sequence[str] = (),
 ) -> list[pd.DataFrame]:
-    """Measure samples of networks with every sampler and budget.
+    """Measure samples of networks with every sampler and budget, each with its better schedule.
 
     Parameters
     ----------
     stacks : way to train -> networks of all seeds
-    z, low, generator : as in ``try_schedules``
-    schedules : of ``chosen_schedules``
-    measures : name -> function of samples of all seeds, (seeds,)
+    z, low : as in ``draw``
+    budgets : evaluations
+    distance : of samples of all seeds, (seeds,)
+    generator : returns new random numbers for each sampler
+    log_width : of samples of all seeds, (seeds,), optional
+        On the log-linear schedule, so that nothing is chosen.
     without : samplers that are left out
 
     Returns
@@ -153,13 +134,18 @@ def measure_all(
     list of tables by measure, training, sampler, budget and seed.
     """
     tables = []
-    for training, denoiser in stacks.items():
-        for (sampler, budget), kind in schedules.items():
-            if sampler in without:
-                continue
-            x = draw(sampler, denoiser, z, budget, low, kind, generator())
-            where = {"training": training, "sampler": sampler, "budget": budget}
-            for name, measure in measures.items():
-                values = measure(x)
-                tables.append(tidy(values, {"seed": range(len(values))}, measure=name, **where))
+    for training, sampler, n in product(stacks, SAMPLERS, budgets):
+        if sampler in without:
+            continue
+        drawn = {
+            kind: draw(sampler, stacks[training], z, n, low, kind, generator())
+            for kind in SCHEDULES
+        }
+        distances = torch.stack([distance(x) for x in drawn.values()])
+        seeds = range(distances.shape[1])
+        where = {"training": training, "sampler": sampler, "budget": n}
+        tables += best_schedules(distances, seeds, **where)
+        if log_width is not None:
+            values = log_width(drawn["log-linear"])
+            tables.append(tidy(values, {"seed": seeds}, measure="log width", **where))
     return tables

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from companion import data, noise, objectives, training
 from companion.experiments.four_noises.calculation import GAMMA
+from companion.experiments.results import Results
 from companion.stack import Stack
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "NOISY",
     "StageSettings",
     "TwoStages",
+    "length",
     "train",
     "two_stages",
 ]
@@ -80,6 +82,12 @@ class StageSettings:
     consistency_weight: float = 0.1
     width: int = 64
     seeds: int = 8
+
+
+def length(trained: Results) -> str:
+    """Return how long networks were trained, as text, from the settings of their experiment."""
+    first, second, batch = (trained.settings[k] for k in ("steps", "second_steps", "batch"))
+    return f"{first} and {second} steps of {batch}"
 
 
 def two_stages(
