@@ -223,6 +223,23 @@ def test_a_setting_reaches_what_an_experiment_needs(session):
     assert (race.noise, race.points, race.weight) == (0.5, 200, None)
 
 
+def test_samples_with_new_noise_are_compared_with_noisy_data(session):
+    """Real data stay real data with noise; what stopped at s_n has too much of it."""
+    found = session.run(tw.Samples(noise=1.0, samples=400, seeds=2))
+    real, stopped = (
+        found.values(measure="distance to noisy data", method=name).mean()
+        for name in ("real data", "stop at s_n, return x")
+    )
+    assert real < stopped
+
+
+def test_what_was_tuned_is_counted(smoke):
+    run = smoke.run
+    table = tw.tables.tuning(run(tw.Gradients), run(tw.Variants), run(tw.AmbientWeights)).data
+    asked = smoke.asked(tw.Gradients)
+    assert list(table["tried"]) == [len(asked.weights), 4, 4, 1, 1, 1, 1]
+
+
 def test_figures_and_tables(smoke):
     run = smoke.run
     for figure in (
@@ -244,6 +261,7 @@ def test_figures_and_tables(smoke):
     lengths = {
         tw.tables.variants(run(tw.Variants)): 4,
         tw.tables.ambient_weights(run(tw.AmbientWeights)): 1,
+        tw.tables.tuning(run(tw.Gradients), run(tw.Variants), run(tw.AmbientWeights)): 7,
         tw.tables.race(run(tw.Race)): 6,
         tw.tables.ratios(run(tw.Race)): 5,
         tw.tables.samples(run(tw.Samples)): 10,

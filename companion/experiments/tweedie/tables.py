@@ -25,7 +25,15 @@ from companion.experiments.tweedie.comparisons import (
 )
 from companion.experiments.tweedie.images import STOPPED
 from companion.experiments.tweedie.looks import label
-from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY, METHODS, RIVALS
+from companion.experiments.tweedie.methods import (
+    AMBIENT,
+    CLEAN,
+    CONSISTENCY,
+    METHODS,
+    NAIVE,
+    RIVALS,
+    SURE,
+)
 from companion.experiments.tweedie.points import errors_of
 from companion.statistics import mean_interval
 
@@ -42,6 +50,7 @@ __all__ = [
     "race",
     "ratios",
     "samples",
+    "tuning",
     "variants",
 ]
 
@@ -73,6 +82,23 @@ def ambient_weights(found: Results) -> Styler:
     return _table(lines, "distribution of t, weight")
 
 
+def tuning(gradients: Results, variants: Results, weights: Results) -> Styler:
+    """How many settings of each method were tried in this chapter, and how one was chosen."""
+    tried = len(gradients.settings["weights"])
+    others = len([v for v in variants.labels("variant") if v != AMBIENT])
+    pairs = len(weights.table[["start", "weight"]].drop_duplicates())
+    whose = len([g for g in gradients.labels("gradient") if g != AMBIENT])
+    shown = "default, shown beside the exact denoiser"
+    rows = [
+        (label(CONSISTENCY), "weight of consistency", tried, "held-out noisy data"),
+        (label(CONSISTENCY), "gradient, at each weight", whose, shown),
+        (label(CONSISTENCY), "step, walk, draws, teacher", others, shown),
+        ("ambient loss, with consistency or without", "smallest t, weight", pairs, shown),
+        *((label(name), "none of its own", 1, "") for name in (SURE, NAIVE, CLEAN)),
+    ]
+    return plotting.table(pd.DataFrame(rows, columns=["method", "setting", "tried", "chosen by"]))
+
+
 def race(found: Results) -> Styler:
     """Errors of every method: means over seeds with their intervals."""
     titles = {**SUMMARIES, "above": "above, rms"}
@@ -97,7 +123,11 @@ def ratios(found: Results) -> Styler:
 
 def samples(found: Results) -> Styler:
     """Width of the sampled modes, and distance of samples to real data."""
-    titles = {"width": "width of the modes (1 is true)", "distance": "sliced Wasserstein"}
+    titles = {
+        "width": "width of the modes (1 is true)",
+        "distance": "sliced Wasserstein",
+        "distance to noisy data": "the same with new noise, to noisy data",
+    }
     lines = {
         label(name): {
             title: str(mean_interval(found.values(measure=m, method=name)))
