@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from companion.experiments import Results, tidy
-from companion.experiments.noise_classifier import comparisons, tables
+from companion.experiments.noise_classifier import comparisons, evidence, tables
+from companion.experiments.noise_classifier.classifiers import CHANCE
 from companion.experiments.noise_classifier.continuations import (
     BEFORE,
     CONTRASTIVE,
@@ -17,6 +19,7 @@ from companion.experiments.noise_classifier.continuations import (
 )
 from companion.experiments.noise_classifier.regions import OFF_REGION, TRAINED_REGION
 from companion.experiments.noise_classifier.samples import EXACT
+from companion.statistics import Interval
 
 # By its name: `verdicts` of the package is the function that applies all rules.
 rules = importlib.import_module("companion.experiments.noise_classifier.verdicts")
@@ -27,6 +30,15 @@ TIE = {SAME_STEPS: 1.0, SAME_COST: 1.0, CONTRASTIVE: 1.0}
 LOSS = {SAME_STEPS: 1.0, SAME_COST: 1.0, CONTRASTIVE: 2.0}
 ONLY_STEPS = {SAME_STEPS: 1.0, SAME_COST: 0.5, CONTRASTIVE: 0.5}
 """Mean of each method: the loss is better than both controls, ... than that of equal steps."""
+NOISE = 1.0
+"""Scatter over seeds (of logarithms) at which nothing can be decided."""
+EFFECTS = [
+    (WIN, 0.01, "supported"),
+    (LOSS, 0.01, "not supported"),
+    (TIE, 0.01, "not supported"),
+    (ONLY_STEPS, 0.01, "not supported"),
+    (TIE, NOISE, "inconclusive"),
+]
 
 
 def grid(**columns):
@@ -34,16 +46,16 @@ def grid(**columns):
     return [dict(zip(columns, values)) for values in itertools.product(*columns.values())]
 
 
-def measured(measure, places, means, failed=None):
-    """Values with a scatter of 1 % over seeds; one seed of the method ``failed`` is not a number.
+def measured(measure, places, means, failed=None, scatter=0.01):
+    """Values that scatter over seeds; one seed of the method ``failed`` is not a number.
 
     The scatter is centred, so that the geometric mean over seeds is the given mean.
     """
     rng, parts = np.random.default_rng(0), []
     for place in places:
         for method, mean in means.items():
-            scatter = rng.normal(size=SEEDS)
-            values = mean * np.exp(0.01 * (scatter - scatter.mean()))
+            noise = rng.normal(size=SEEDS)
+            values = mean * np.exp(scatter * (noise - noise.mean()))
             if method == failed:
                 values[-1] = math.nan
             constants = {"measure": measure, "method": method, **place}
@@ -51,75 +63,124 @@ def measured(measure, places, means, failed=None):
     return parts
 
 
-def errors(means, before=(0.3, 6.0), failed=None):
+def errors(means, before=(0.3, 6.0), failed=None, scatter=0.01):
     regions = {TRAINED_REGION: before[0], OFF_REGION: before[1], "Picard, iteration 2": before[1]}
     parts = []
     for place in grid(data=["spirals", "dinosaur"], region=list(regions)):
-        parts += measured("error", [place], means, failed)
-        parts += measured("error", [place], {BEFORE: regions[place["region"]]})
+        parts += measured("error", [place], means, failed, scatter)
+        sign = 1 if place["region"] == TRAINED_REGION else -1  # or the scatter would cancel
+        parts += measured(
+            "error", [place], {BEFORE: regions[place["region"]]}, None, sign * scatter
+        )
     return Results(parts)
 
 
-def later(means):
+def later(means, scatter=0.01):
     places = grid(data=["spirals"], region=[TRAINED_REGION, OFF_REGION])
-    return Results(measured("error", places, means))
+    return Results(measured("error", places, means, None, scatter))
 
 
-def visits(sequential, picard):
+def shares(mean, scatter):
+    """Shares of seeds around a mean, which stays."""
+    return np.clip(mean + scatter * np.linspace(-1, 1, SEEDS), 0.0, 1.0)
+
+
+def visits(ddim, ddpm, plain=0.7, semilinear=0.5, scatter=0.01):
+    """Shares of trajectories of two samplers, and of evaluations of both of Picard's forms."""
     rows = {
-        ("sequential", "DDIM", 0): sequential,
-        ("training", "noised data, as in training", 0): 0.004,
-        ("Picard", "plain", 2): picard,
+        ("sequential", "DDIM", 0): ddim,
+        ("sequential", "DDPM", 0): ddpm,
+        ("training", "noised data, as in training", 0): 0.05,
+        ("Picard", "plain", 2): plain,
+        ("Picard", "semilinear", 2): semilinear,
     }
     return Results(
         [
-            tidy([v, 1.0], {"measure": ["share off", "error"]}, kind=k, by=b, iteration=i)
-            for (k, b, i), v in rows.items()
+            tidy(
+                shares(0.04 if measure == "share off" and kind == "sequential" else v, scatter),
+                {"seed": range(SEEDS)}, measure=measure, kind=kind, by=by, iteration=i,
+            )
+            for (kind, by, i), v in rows.items()
+            for measure in ("share off", "trajectories off")
         ]
-    )
+    )  # fmt: skip
 
 
-def sizes(plain, semilinear):
+def sizes():
     return Results(
         [
             tidy([1.0, top], {"iteration": [1, 2]}, measure="size", sampler="DDPM", form=form)
-            for form, top in (("plain", plain), ("semilinear", semilinear))
+            for form, top in (("plain", 800.0), ("semilinear", 1.0))
         ]
     )
 
 
-def parallel(means, failed=None):
+def parallel(means, failed=None, scatter=0.01):
     places = grid(data=["spirals", "dinosaur"], form=["plain", "semilinear"])
     iterations = [{**place, "iteration": k} for place in places for k in (2, 4)]
-    parts = measured("distance", iterations, means, failed)
+    parts = measured("distance", iterations, means, failed, scatter)
     exact = [place for place in iterations if place["data"] == "spirals"]
-    parts += measured("distance", exact, {EXACT: 0.1})
-    for place in places:
-        depths = {SAME_STEPS: 12, SAME_COST: 12, CONTRASTIVE: 10}
-        parts.append(tidy(list(depths.values()), {"method": depths}, measure="iterations", **place))
+    return Results([*parts, *measured("distance", exact, {EXACT: 0.1})])
+
+
+def reached(depths, noisy=()):
+    """Distances that are good from an iteration on: (form, method) -> that iteration.
+
+    For those that are ``noisy`` it is the first or the last, by seed.
+    """
+    parts = []
+    for data in ("spirals", "dinosaur"):
+        for (form, method), depth in depths.items():
+            if method == EXACT and data != "spirals":
+                continue
+            first = np.where(np.arange(SEEDS) % 2, 2, 10) if form in noisy else depth
+            for k in (2, 4, 6, 8, 10):
+                values = np.where(k >= np.broadcast_to(first, SEEDS), 0.1, 9.0)
+                where = {"data": data, "form": form, "method": method, "iteration": k}
+                parts.append(tidy(values, {"seed": range(SEEDS)}, measure="distance", **where))
     return Results(parts)
 
 
-def sequential(means, failed=None):
+def sequential(means, failed=None, scatter=0.01):
     places = grid(data=["spirals", "dinosaur"], sampler=["DDIM", "DDPM"], budget=[10, 20])
-    return Results(measured("distance", places, means, failed))
+    return Results(measured("distance", places, means, failed, scatter))
 
 
-def digits(means, failed=None):
-    places = grid(kind=["sequential", "plain"], sampler=["DDPM"], budget=[2, 4])
-    return Results(measured("Frechet distance", places, means, failed))
+def digits(means, failed=None, scatter=0.01):
+    places = grid(kind=["sequential", "plain", "semilinear"], sampler=["DDPM"], budget=[2, 4])
+    return Results(measured("Frechet distance", places, means, failed, scatter))
 
 
-def test_of_noise(means, failed=None):
+def test_of_noise(means, failed=None, scatter=0.01):
     parts = [
         part
         for measure in ("cross entropy", "area")
-        for part in measured(measure, grid(t=[0.05, 0.1]), means, failed)
+        for part in measured(measure, grid(t=[0.05, 0.1]), means, failed, scatter)
     ]
     return Results(parts)
 
 
 test_of_noise.__test__ = False  # made-up results, not a test
+
+
+def trained(means=TIE, scatter=0.01, known=(0.5, 0.5), spread=0.001):
+    """Cross entropies on points; ``known`` is what the network knows of the exact one's, by data.
+
+    The networks before know these shares, which differ by ``spread`` from seed to seed.
+    """
+    parts = measured("cross entropy", grid(data=["spirals", "dinosaur"]), means, None, scatter)
+    for data, share in zip(("spirals", "dinosaur"), known):
+        wobble = share + spread * np.linspace(-1, 1, SEEDS)
+        for method, loss in ((BEFORE, CHANCE - wobble), (EXACT, np.full(SEEDS, CHANCE - 1.0))):
+            where = {"measure": "cross entropy", "data": data, "method": method}
+            parts.append(tidy(loss, {"seed": range(SEEDS)}, **where))
+    return Results(parts)
+
+
+def reading(true, spread):
+    values = np.stack([true + spread * np.linspace(-1, 1, SEEDS), np.full(SEEDS, 0.5)])
+    dims = {"changed": ["true level", "told level"], "seed": range(SEEDS)}
+    return Results(tidy(values, dims, measure="elasticity"))
 
 
 def accuracy(*medians):
@@ -150,145 +211,224 @@ def record(means, failed=None):
 
 
 @pytest.mark.parametrize(
-    "before, leaves, verdict",
+    "before, scatter, verdict",
     [
-        ((0.3, 6.0), 0.5, "supported"),
-        ((0.3, 6.0), 0.05, "supported in part"),
-        ((0.3, 0.3), 0.5, "not supported"),
+        ((0.3, 6.0), 0.01, "supported"),
+        ((6.0, 0.3), 0.01, "not supported"),
+        ((0.3, 0.3), 0.01, "not supported"),
+        ((0.3, 0.6), NOISE, "inconclusive"),
     ],
 )
-def test_ood(before, leaves, verdict):
-    claim = rules.ood(errors(TIE, before), visits(leaves, 0.7))
+def test_ood(before, scatter, verdict):
+    claim = rules.ood(errors(TIE, before, scatter=scatter))
+    assert claim.verdict == verdict and claim.seeds == SEEDS
+    if scatter < NOISE:
+        assert claim.effect == pytest.approx(before[1] / before[0], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "ddim, ddpm, scatter, verdict, answer",
+    [
+        (0.9, 0.8, 0.01, "supported", "every sequential sampler"),
+        (0.1, 0.2, 0.01, "not supported", "fewer than half"),
+        (0.05, 0.05, 0.01, "not supported", "fewer than half"),
+        (0.1, 0.9, 0.01, "depends", "only by DDPM"),
+        (0.48, 0.48, 0.5, "inconclusive", "about half"),
+    ],
+)
+def test_inevitable(ddim, ddpm, scatter, verdict, answer):
+    claim = rules.inevitable(visits(ddim, ddpm, scatter=scatter))
+    assert claim.verdict == verdict and answer in claim.answer
+    decisive = ddpm if verdict != "supported" else min(ddim, ddpm)  # the weakest, or strongest
+    assert claim.effect == pytest.approx(decisive, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "plain, semilinear, scatter, verdict",
+    [
+        (0.7, 0.5, 0.01, "supported"),
+        (0.04, 0.04, 0.01, "not supported"),
+        (0.0, 0.0, 0.001, "not supported"),
+        (0.7, 0.04, 0.01, "depends"),
+        (0.15, 0.15, 0.4, "inconclusive"),
+    ],
+)
+def test_parallel_ood(plain, semilinear, scatter, verdict):
+    results = visits(0.1, 0.1, plain, semilinear, 0.01)
+    table, rng = results.table.copy(), np.random.default_rng(0)
+    picard = table["kind"] == "Picard"
+    table.loc[picard, "value"] += scatter * rng.normal(size=picard.sum())
+    claim = rules.parallel_ood(Results(table))
     assert claim.verdict == verdict
-    assert claim.effect == pytest.approx(before[1] / before[0], rel=0.05)
+    if verdict == "depends":
+        assert claim.answer == "Only in its plain form."
 
 
 @pytest.mark.parametrize(
-    "shares, plain, verdict",
+    "network, exact, noisy, verdict",
     [
-        ((0.05, 0.7), 1.5, "supported"),
-        ((0.05, 0.7), 800.0, "supported in part"),
-        ((0.5, 0.7), 1.5, "not supported"),
+        ((10, 8), (4, 4), (), "supported"),
+        ((4, 4), (10, 8), (), "not supported"),
+        ((8, 8), (8, 8), (), "not supported"),
+        ((8, 8), (8, 4), (), "depends"),
+        ((8, 8), (6, 6), ("plain", "semilinear"), "inconclusive"),
     ],
 )
-def test_parallel_ood(shares, plain, verdict):
-    claim = rules.parallel_ood(visits(*shares), sizes(plain, 1.0), parallel(TIE))
-    assert claim.verdict == verdict and claim.effect == plain
+def test_problematic(network, exact, noisy, verdict):
+    forms = ("plain", "semilinear")
+    depths = {(form, SAME_STEPS): k for form, k in zip(forms, network)}
+    results = reached(depths, noisy).table
+    other = reached({(form, EXACT): k for form, k in zip(forms, exact)}).table
+    claim = rules.problematic(Results([results, other]), sizes())
+    assert claim.verdict == verdict and "800 times the start" in claim.evidence
+    if verdict == "depends":
+        assert "only in the semilinear form" in claim.answer and claim.effect == pytest.approx(2)
 
 
-@pytest.mark.parametrize(
-    "means, verdict",
-    [
-        (WIN, "supported"),
-        (ONLY_STEPS, "supported in part"),
-        (TIE, "not supported"),
-        (LOSS, "not supported"),
-    ],
-)
-def test_objective(means, verdict):
-    claim = rules.objective(errors(means), later(means))
-    assert claim.verdict == verdict
-    assert claim.effect == pytest.approx(means[CONTRASTIVE] / means[SAME_COST], rel=0.05)
-    assert claim.interval[0] < claim.effect < claim.interval[1] and claim.seeds == SEEDS
+@pytest.mark.parametrize("means, scatter, verdict", EFFECTS)
+def test_objective(means, scatter, verdict):
+    claim = rules.objective(errors(means, scatter=scatter), later(means, scatter))
+    assert claim.verdict == verdict and claim.seeds == SEEDS
+    assert claim.interval[0] < claim.effect < claim.interval[1]
+    if scatter < NOISE:
+        assert claim.effect == pytest.approx(means[CONTRASTIVE] / means[SAME_COST], rel=0.05)
+    else:
+        assert "a power of 80 %" in claim.evidence
 
 
-@pytest.mark.parametrize(
-    "medians, area, verdict",
-    [
-        ((0.01, 0.02, 0.05), 0.895, "supported"),
-        ((0.01, 0.02, 0.05), 0.8, "supported in part"),
-        ((0.01, 0.02, 0.5), 0.895, "supported in part"),
-        ((0.2, 0.3, 0.5), 0.895, "not supported"),
-    ],
-)
-def test_ratio(medians, area, verdict):
-    claim = rules.ratio(accuracy(*medians), classifier(area))
-    assert claim.verdict == verdict and claim.effect == pytest.approx(medians[1])
+def test_objective_that_helps_after_longer_training_only():
+    claim = rules.objective(errors(TIE), later(WIN))
+    assert claim.verdict == "depends" and "only on spirals, trained for longer" in claim.answer
+    assert claim.effect == pytest.approx(0.5, rel=0.05)
+
+
+def test_identities_are_proved_by_tests_that_there_are():
+    claims = [
+        rules.ratio(accuracy(0.01, 0.02, 0.5), classifier(0.895)),
+        rules.ratio_ood(),
+        rules.density(accuracy(0.01, 0.02, 0.5), errors(TIE)),
+    ]
+    for claim in claims:
+        path, name = claim.proof.split("::")
+        assert claim.verdict == "proved" and f"def {name}(" in (ROOT / path).read_text()
     # Within a tenth of a nat with 64 levels of four evaluations, or not with what was tried.
-    assert ("256 evaluations for t = 0.1" in claim.evidence) == (medians[0] < 0.1)
-    assert ("more than tried for t = 1" in claim.evidence) == (medians[2] > 0.1)
+    assert "256 evaluations for t = 0.1" in claims[0].evidence
+    assert "more than tried for t = 1" in claims[0].evidence
+    assert "20 times (spirals)" in claims[2].evidence
 
 
-@pytest.mark.parametrize(
-    "means, verdict",
-    [
-        (WIN, "supported"),
-        (ONLY_STEPS, "not supported"),
-        (TIE, "not supported"),
-        (LOSS, "not supported"),
-    ],
-)
-def test_samplers(means, verdict):
-    claim = rules.samplers(sequential(means), parallel(means), digits(means), {})
+@pytest.mark.parametrize("means, scatter, verdict", EFFECTS)
+def test_samplers(means, scatter, verdict):
+    results = (f(means, scatter=scatter) for f in (sequential, parallel, digits))
+    claim = rules.samplers(*results, {})
     assert claim.verdict == verdict
-    assert claim.effect == pytest.approx(means[CONTRASTIVE] / means[SAME_COST], rel=0.02)
-    assert "20 settings" in claim.evidence and "-2 (spirals, plain)" in claim.evidence
+    if scatter < NOISE:
+        assert claim.effect == pytest.approx(means[CONTRASTIVE] / means[SAME_COST], rel=0.02)
 
 
 def test_samplers_that_are_better_on_points_only():
     claim = rules.samplers(sequential(WIN), parallel(WIN), digits(LOSS), {})
-    assert claim.verdict == "supported in part"
-    assert "better in 16, worse in 4" in claim.evidence
+    assert claim.verdict == "depends"
+    assert claim.answer.endswith("only of points in sequence and points in parallel.")
+
+
+def test_samples_of_the_plain_form_do_not_count():
+    kinds = evidence.kinds_of_samples(sequential(TIE), parallel(TIE), digits(TIE))
+    assert {name: len(some) for name, some in kinds.items()} == {
+        "points in sequence": 8, "points in parallel": 4,
+        "digits in sequence": 2, "digits in parallel": 2,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "medians, verdict",
-    [((0.01, 0.02, 0.05), "supported in part"), ((0.2, 0.02, 0.05), "not supported")],
-)
-def test_disguise(medians, verdict):
-    claim = rules.disguise(accuracy(*medians), classifier(0.89))
-    assert claim.verdict == verdict and claim.effect == pytest.approx(-0.01)
-
-
-@pytest.mark.parametrize(
-    "means, verdict",
+    "loss, noisy, verdict",
     [
-        (WIN, "supported"),
-        (ONLY_STEPS, "supported in part"),
-        (TIE, "not supported"),
-        (LOSS, "not supported"),
+        ((4, 4), (), "supported"),
+        ((10, 10), (), "not supported"),
+        ((8, 8), (), "not supported"),
+        ((8, 4), (), "depends"),
+        ((8, 8), ("plain", "semilinear"), "inconclusive"),
     ],
 )
-def test_distinguish(means, verdict):
-    claim = rules.distinguish(test_of_noise(means), {})
+def test_speed(loss, noisy, verdict):
+    forms = ("plain", "semilinear")
+    with_loss = reached({(form, CONTRASTIVE): k for form, k in zip(forms, loss)}, noisy).table
+    control = reached({(form, SAME_COST): 6 if noisy else 8 for form in forms}).table
+    claim = rules.speed(Results([with_loss, control]))
     assert claim.verdict == verdict
-    assert claim.effect == pytest.approx(means[CONTRASTIVE] - means[SAME_COST], abs=0.03)
+    if verdict == "supported":
+        assert claim.effect == pytest.approx(0.5)
+
+
+def test_who_is_never_as_good_counts_as_one_step_later():
+    results = reached({("plain", SAME_STEPS): 10, ("plain", EXACT): 12})
+    places = ("spirals", "plain")
+    assert (evidence.quality_depths(results, *places, EXACT, SAME_STEPS) == 12).all()
+    assert (evidence.quality_depths(results, *places, SAME_STEPS, SAME_STEPS) == 10).all()
 
 
 @pytest.mark.parametrize(
-    "medians, verdict",
+    "known, spread, verdict",
     [
-        ((0.01, 0.02, 0.05), "supported"),
-        ((0.2, 0.02, 0.05), "supported in part"),
-        ((0.2, 0.3, 0.5), "not supported"),
+        ((0.99, 1.0), 0.001, "supported"),
+        ((0.5, 0.7), 0.001, "not supported"),
+        ((0.0, 0.0), 0.001, "not supported"),
+        ((0.99, 0.5), 0.001, "depends"),
+        ((0.9, 0.9), 0.5, "inconclusive"),
     ],
 )
-def test_density(medians, verdict):
-    claim = rules.density(accuracy(*medians), errors(TIE))
-    assert claim.verdict == verdict and "20 times as large" in claim.evidence
+def test_disguise(known, spread, verdict):
+    claim = rules.disguise(trained(known=known, spread=spread))
+    assert claim.verdict == verdict
+    weakest = verdict == "supported"
+    assert claim.effect == pytest.approx((min if weakest else max)(known), abs=0.01)
+
+
+@pytest.mark.parametrize("means, scatter, verdict", EFFECTS)
+def test_distinguish(means, scatter, verdict):
+    claim = rules.distinguish(test_of_noise(means, None, scatter), trained(means, scatter), {})
+    assert claim.verdict == verdict
+    if scatter < NOISE:
+        assert claim.effect == pytest.approx(means[CONTRASTIVE] / means[SAME_COST], rel=0.03)
+
+
+def test_distinguish_on_digits_only():
+    claim = rules.distinguish(test_of_noise(WIN), trained(TIE), {})
+    assert claim.verdict == "depends" and "digits, t = 0.05 and digits, t = 0.1" in claim.answer
 
 
 @pytest.mark.parametrize(
-    "points, on_digits, verdict, share",
+    "true, spread, verdict",
     [
-        (WIN, WIN, "supported", 1.0),
-        (WIN, LOSS, "supported in part", 0.8),
-        (TIE, WIN, "not supported", 0.2),
-        (LOSS, LOSS, "not supported", 0.0),
+        (1.0, 0.01, "supported"),
+        (-0.5, 0.01, "not supported"),
+        (0.0, 0.01, "not supported"),
+        (0.5, 1.0, "inconclusive"),
     ],
 )
-def test_consistently(points, on_digits, verdict, share):
-    claim = rules.consistently(sequential(points), parallel(points), digits(on_digits))
-    assert claim.verdict == verdict and claim.effect == pytest.approx(share)
+def test_predicts_level(true, spread, verdict):
+    claim = rules.predicts_level(reading(true, spread))
+    assert claim.verdict == verdict and claim.effect == pytest.approx(true)
 
 
-def test_every_claim_answers_in_plain_words():
-    claims = [
-        rules.ood(errors(TIE), visits(0.05, 0.7)),
-        rules.predicts_level(),
-        rules.samplers(sequential(TIE), parallel(TIE), digits(TIE), {}),
-    ]
-    assert all(claim.answer.endswith(".") and claim.quote for claim in claims)
+@pytest.mark.parametrize("means, scatter, verdict", EFFECTS)
+def test_consistently(means, scatter, verdict):
+    results = (f(means, scatter=scatter) for f in (sequential, parallel, digits))
+    assert rules.consistently(*results).verdict == verdict
+
+
+def test_one_kind_that_loses_refutes_consistently():
+    claim = rules.consistently(sequential(WIN), parallel(WIN), digits(LOSS))
+    assert claim.verdict == "not supported" and claim.effect == pytest.approx(2, rel=0.03)
+    assert "digits" in claim.data and "Of 16 settings 12 gain" in claim.evidence
+
+
+def test_what_is_shown_decides():
+    """No interval that allows twice the smallest effect both ways comes with another verdict."""
+    found = {"wide": Interval(1.0, 0.8, 1.25, 8), "narrow": Interval(1.0, 0.99, 1.01, 8)}
+    decision = comparisons.decide_each(found, 0.95)
+    assert decision.verdict == "inconclusive" and decision.decisive == "wide"
+    assert comparisons.decide_each({"narrow": found["narrow"]}, 0.95).verdict == "not supported"
 
 
 # --- seeds that failed, and records ---------------------------------------------------------------
@@ -297,25 +437,22 @@ def test_every_claim_answers_in_plain_words():
 def test_a_failed_seed_of_the_loss_counts_against_it():
     failed = digits(WIN, failed=CONTRASTIVE)
     claim = rules.samplers(sequential(WIN), parallel(WIN), failed, {})
-    assert claim.verdict == "supported in part"
-    assert "better in 16, worse in 4" in claim.evidence
-    assert claim.interval is None and "against equal steps is not finite" in claim.evidence
+    assert claim.verdict == "depends" and "points in sequence" in claim.answer
+    assert "not finite (digits in sequence)" in claim.evidence
     claim = rules.consistently(sequential(WIN), parallel(WIN), failed)
-    assert claim.verdict == "supported in part"
-    claim = rules.objective(errors(WIN, failed=CONTRASTIVE), later(WIN))
     assert claim.verdict == "not supported" and claim.interval is None
-    claim = rules.distinguish(test_of_noise(WIN, failed=CONTRASTIVE), {})
-    assert claim.verdict == "not supported" and claim.effect is None
-
-
-def test_a_failed_seed_of_a_control_is_no_gain():
-    claim = rules.samplers(
-        sequential(WIN, SAME_COST), parallel(WIN, SAME_COST), digits(WIN, SAME_COST), {}
-    )
+    claim = rules.objective(errors(WIN, failed=CONTRASTIVE), later(TIE))
     assert claim.verdict == "not supported"
-    assert "against equal evaluations better in 0, worse in 0" in claim.evidence
-    claim = rules.distinguish(test_of_noise(WIN, failed=SAME_COST), {})
-    assert claim.verdict == "supported in part"
+    claim = rules.distinguish(test_of_noise(WIN, failed=CONTRASTIVE), trained(TIE), {})
+    assert claim.verdict == "not supported"
+
+
+def test_a_failed_seed_of_a_control_decides_nothing():
+    results = [f(WIN, SAME_COST) for f in (sequential, parallel, digits)]
+    claim = rules.samplers(*results, {})
+    assert claim.verdict == "inconclusive" and claim.interval is None
+    claim = rules.distinguish(test_of_noise(WIN, failed=SAME_COST), trained(WIN), {})
+    assert claim.verdict == "inconclusive"
 
 
 def test_a_failed_seed_leaves_the_last_depth():
@@ -328,7 +465,7 @@ def test_records_are_told_and_shown_with_a_failed_seed_or_without():
     claim = rules.samplers(sequential(TIE), parallel(TIE), digits(TIE), images)
     assert claim.evidence.count("from their record") == 2
     assert "to equal evaluations not finite" in claim.evidence
-    assert "U-Nets on made up" in rules.distinguish(test_of_noise(TIE), images).evidence
+    assert "U-Nets on made up" in rules.distinguish(test_of_noise(TIE), trained(), images).evidence
     there = {title: results for title, results in images.items() if results}
     ratios = tables.image_ratios(there).set_index(["images", "ratio of Fréchet distances"])
     made_up = ratios.loc[("made up", "sequential"), "contrastive / same steps"]

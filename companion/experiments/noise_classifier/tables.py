@@ -19,6 +19,7 @@ from companion.experiments.noise_classifier.comparisons import (
     tally,
 )
 from companion.experiments.noise_classifier.continuations import (
+    CONTRASTIVE,
     CONTROLS,
     SAME_COST,
     SAME_STEPS,
@@ -42,6 +43,7 @@ __all__ = [
     "picard",
     "tallies",
     "times",
+    "tuning",
     "visits",
 ]
 
@@ -177,6 +179,22 @@ def tallies(sequential: Results, parallel: Results) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def tuning(points: Results, digits: Results) -> pd.DataFrame:
+    """Count the settings that were tried for each training, on networks that are not compared.
+
+    Of ``PointNetworks`` and ``DigitNetworks``; one that has no choice of its own was tried once.
+    """
+    tried = {method: chosen["tried"] for method, chosen in points.facts["chosen"].items()}
+    on_digits = {CONTRASTIVE: len(digits.table)}
+    return pd.DataFrame(
+        {
+            "settings tried": list(tried),
+            "points": list(tried.values()),
+            "digits": [on_digits.get(method, 1) for method in tried],
+        }
+    )
 
 
 # --- digits ---------------------------------------------------------------------------------------
