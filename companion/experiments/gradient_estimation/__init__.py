@@ -1,7 +1,7 @@
 """Experiments of chapter 4: denoising as projection (Permenter and Yuan 2024)."""
 
 from companion.experiments.gradient_estimation import figures, tables
-from companion.experiments.gradient_estimation.comparisons import against, best_gamma, tally
+from companion.experiments.gradient_estimation.comparisons import against, best_gamma
 from companion.experiments.gradient_estimation.cost import StepCost
 from companion.experiments.gradient_estimation.descent import (
     Descents,
@@ -10,6 +10,7 @@ from companion.experiments.gradient_estimation.descent import (
     along_paths,
     guaranteed_fall,
 )
+from companion.experiments.gradient_estimation.fall import Falls
 from companion.experiments.gradient_estimation.gamma import (
     FourSchedules,
     GammaSweep,
@@ -23,13 +24,15 @@ from companion.experiments.gradient_estimation.methods import official, variants
 from companion.experiments.gradient_estimation.order import Order, Paths
 from companion.experiments.gradient_estimation.pretrained import PretrainedRace, save_tiny_model
 from companion.experiments.gradient_estimation.problems import DigitNetworks, PointNetworks
+from companion.experiments.gradient_estimation.projection import lemma
 from companion.experiments.gradient_estimation.race import PeersConverge, Race, SettingsTried
-from companion.experiments.gradient_estimation.verdicts import lemma, verdicts
+from companion.experiments.gradient_estimation.verdicts import verdicts
 
 __all__ = [
     "Descents",
     "DigitNetworks",
     "DigitPaths",
+    "Falls",
     "FourSchedules",
     "GammaSweep",
     "IdealDenoiser",
@@ -56,7 +59,6 @@ __all__ = [
     "official",
     "save_tiny_model",
     "tables",
-    "tally",
     "variants",
     "verdicts",
 ]

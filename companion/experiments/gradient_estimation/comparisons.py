@@ -4,46 +4,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from companion.experiments.gradient_estimation.methods import PEERS
 from companion.experiments.gradient_estimation.problems import PROBLEMS
+from companion.experiments.gradient_estimation.rulings import less
 from companion.experiments.results import Results
-from companion.statistics import Interval, mean_interval, paired_ratio
+from companion.statistics import (
+    Interval,
+    best_of_others,
+    mean_interval,
+    paired_ratio,
+)
 
 __all__ = [
     "FEW",
-    "Tally",
     "against",
+    "against_best_gamma",
+    "ahead",
     "best_gamma",
     "compared",
+    "comparisons_of",
     "few_budgets",
-    "finite",
     "image_ratios",
     "image_values",
     "share_left",
-    "tally",
+    "shown_budgets",
     "whole",
     "within_real",
 ]
 
-FEW = 10
-"""Most network evaluations that count as few."""
+FEW = (5, 10)
+"""Fewest and most network evaluations that the paper speaks of."""
 
 
-class Tally(NamedTuple):
-    """In how many comparisons a method is nearer to the flow and farther, of how many."""
-
-    better: int
-    worse: int
-    number: int
+def shown_budgets(results: Results) -> list[int]:
+    """Return the budgets up to ten, which tables show."""
+    return [n for n in whole(results, "budget", measure="error") if n <= FEW[1]]
 
 
 def few_budgets(results: Results) -> list[int]:
-    """Return the budgets at which the claims are judged."""
-    return [n for n in whole(results, "budget", measure="error") if n <= FEW]
+    """Return the budgets at which the claims are judged, those that the paper speaks of."""
+    return [n for n in shown_budgets(results) if n >= FEW[0]]
 
 
 def whole(results: Results, column: str, **conditions: Any) -> list[int]:
@@ -56,12 +60,17 @@ def against(race: Results, method: str, peer: str, problem: str, budget: int) ->
 
     All comparisons of both forms of gradient estimation with all peers hold together.
     """
-    number = len(PROBLEMS) * len(few_budgets(race)) * len(PEERS) * 2
+    number = comparisons_of(race)
     ours, theirs = (
         race.values(measure="error", problem=problem, method=m, budget=budget)
         for m in (method, peer)
     )
     return compared(ours, theirs, number)
+
+
+def comparisons_of(race: Results) -> int:
+    """Return how many comparisons with peers are looked at together."""
+    return len(PROBLEMS) * len(shown_budgets(race)) * len(PEERS) * 2
 
 
 def compared(ours: np.ndarray, theirs: np.ndarray, number: int) -> Interval:
@@ -72,24 +81,27 @@ def compared(ours: np.ndarray, theirs: np.ndarray, number: int) -> Interval:
     return Interval(value, value, value, len(ours))
 
 
-def finite(interval: Interval) -> Interval | None:
-    """Return an interval, or None if a seed failed in what it was made from."""
-    return interval if math.isfinite(interval.mean) else None
+def ahead(race: Results, method: str, problem: str, budget: int) -> tuple[str, Interval]:
+    """Whether a method is nearer to the flow than every peer, and the ratio to the best of them.
 
+    "supported" if it is nearer than each by 5 %, "not supported" if it is not nearer than one. A
+    peer of which a seed failed is left out; a method of which one did is nearer than none.
 
-def tally(race: Results, method: str, peers: Sequence[str]) -> Tally:
-    """Count the comparisons with peers, on all problems with few evaluations.
-
-    A seed that failed counts against the method, and one of a peer's counts for neither.
+    Parameters
+    ----------
+    race : Results of ``Race``
+    method : one of ``METHODS``
+    problem : one of ``PROBLEMS``
+    budget : int
     """
-    ratios = [
-        against(race, method, peer, problem, n)
-        for problem in PROBLEMS
-        for n in few_budgets(race)
-        for peer in peers
-    ]
-    better, worse = sum(r.below(1.0) for r in ratios), sum(r.above(1.0) for r in ratios)
-    return Tally(better, worse, len(ratios))
+    ratios = [against(race, method, peer, problem, budget) for peer in PEERS]
+    ratios = [r for r in ratios if not math.isnan(r.mean)]
+    verdicts = {less(r) for r in ratios}
+    order = ("not supported", "inconclusive", "supported")
+    verdict = next((v for v in order if v in verdicts), "inconclusive")
+    those = [r for r in ratios if less(r) == verdict]
+    nothing = Interval(math.nan, math.nan, math.nan, 0)
+    return verdict, max(those, key=lambda r: r.mean, default=nothing)
 
 
 def within_real(race: Results, method: str, budgets: Sequence[int]) -> int:
@@ -107,7 +119,9 @@ def within_real(race: Results, method: str, budgets: Sequence[int]) -> int:
     return count
 
 
-def best_gamma(sweep: Results, measure: str, problem: str, steps: int) -> Interval:
+def best_gamma(
+    sweep: Results, measure: str, problem: str, steps: int, *, comparisons: int = 1
+) -> Interval:
     """Return where the least value is, over seeds.
 
     Between values of gamma that were tried it is read off the parabola through three logarithms. A
@@ -120,7 +134,23 @@ def best_gamma(sweep: Results, measure: str, problem: str, steps: int) -> Interv
     low, middle, high = (np.take_along_axis(logs, place[None] + k, 0)[0] for k in (-1, 0, 1))
     bend = np.maximum(low - 2 * middle + high, 1e-9)
     shift = np.where(np.isfinite(bend), 0.5 * (low - high) / bend, 0.0).clip(-1, 1)
-    return mean_interval(gammas[place] + shift * (gammas[1] - gammas[0]))
+    return mean_interval(gammas[place] + shift * (gammas[1] - gammas[0]), comparisons=comparisons)
+
+
+def against_best_gamma(sweep: Results, gamma: float, comparisons: int) -> dict[Any, Interval]:
+    """Error with the best gamma over that with a given one, by problem and number of steps.
+
+    The best is chosen for each seed by the others, so that choosing is not rewarded.
+    """
+    ratios = {}
+    for problem in PROBLEMS:
+        for n in whole(sweep, "steps"):
+            where = {"measure": "error", "problem": problem, "steps": n}
+            errors = np.nan_to_num(sweep.grid("gamma", "seed", **where), nan=math.inf)
+            chosen = errors[best_of_others(errors), np.arange(errors.shape[1])]
+            given = sweep.values(gamma=gamma, **where)
+            ratios[problem, n] = compared(chosen, given, comparisons)
+    return ratios
 
 
 def share_left(schedules: Results, budget: int) -> tuple[Interval, Interval]:
@@ -153,12 +183,15 @@ def image_values(record: Results, measure: str, method: str, budget: int) -> np.
     return np.array(chosen)
 
 
-def image_ratios(record: Results, budget: int) -> tuple[float, float]:
-    """Mean ratio of the Frechet distance of gradient estimation to DDIM's and the best rival's."""
+def image_ratios(record: Results, budget: int) -> tuple[Interval, Interval]:
+    """Ratio of the Frechet distance of gradient estimation to DDIM's and the best rival's.
+
+    A seed is a network. The best rival is chosen by the same numbers.
+    """
     at = {
         m: image_values(record, "Frechet distance", m, budget)
         for m in (str(m) for m in record.labels("method"))
     }
     best = min((at[m] for m in PEERS if m in at and m != "ddim"), key=lambda v: float(v.mean()))
     ours = at["gradient_estimation"]
-    return float((ours / at["ddim"]).mean()), float((ours / best).mean())
+    return compared(ours, at["ddim"], 1), compared(ours, best, 1)

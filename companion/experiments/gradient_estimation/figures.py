@@ -109,6 +109,8 @@ def orthogonal(shares: Results) -> Figure:
     looks = {"sphere": ("blue", "o"), "swiss roll": ("green", "^"), "digits": ("vermillion", "D")}
     for name, (color, marker) in looks.items():
         rows = shares.where(set=name)
+        keys = ["dimension", "ambient", "energy"]
+        rows = rows.groupby(keys, dropna=False, as_index=False)["value"].mean()
         where = (rows["ambient"] - rows["dimension"]) / rows["dimension"]
         ax.scatter(where, rows["value"], label=name, **look(color, marker))
         for at, row in zip(where, rows.itertuples()):
@@ -159,9 +161,10 @@ def ideal(paths: Results) -> Figure:
     return figure
 
 
-def admissible(descents: Results, nu: float) -> Figure:
-    """Distance over noise on the way down, against the band of nu, of ``Descents``."""
+def admissible(descents: Results) -> Figure:
+    """Distance over noise on the way down, against the band, of ``Descents``."""
     figure, ax = plt.subplots(figsize=(6.8, 3.5))
+    nu = descents.settings["band"]
     ax.axhspan(1 / nu, nu, color=GREY, alpha=0.2, linewidth=0)
     looks = (look("blue", "o"), look("sky", "^"), look("green", "s"), look("vermillion", "D"))
     for name, style in zip(descents.labels("schedule"), looks):

@@ -41,12 +41,12 @@ __all__ = ["FourSchedules", "GammaSweep", "NearestToFlow", "NearestToGradient"]
 
 @dataclass(frozen=True)
 class GammaSweep(Experiment):
-    """Error and distance against gamma from 1 to 3, on the paper's log-linear schedule.
+    """Error and distance against gamma from 0.5 to 3, on the paper's log-linear schedule.
 
     Parameters
     ----------
     values : int
-        Values of gamma, evenly from 1 to 3.
+        Values of gamma, evenly from 0.5 to 3.
     steps : tuple of int
     samples, ideal_samples : int
         For each seed; with the ideal denoiser of the training digits.
@@ -59,7 +59,7 @@ class GammaSweep(Experiment):
     seeds : int
     """
 
-    values: int = 21
+    values: int = 26
     steps: tuple[int, ...] = (5, 10, 20)
     samples: int = 64
     ideal_samples: int = 16
@@ -70,16 +70,16 @@ class GammaSweep(Experiment):
 
     sizes = {
         "smoke": {
-            "values": 5, "steps": (5, 10), "samples": 4, "ideal_samples": 4, "images": 200,
+            "values": 6, "steps": (5, 10), "samples": 4, "ideal_samples": 4, "images": 200,
             "reference": 40, "projections": 4, "seeds": 2,
         }
     }  # fmt: skip
     needs = (PointNetworks, DigitNetworks)
-    seconds = 12
+    seconds = 15
 
     def run(self, session: Session) -> Results:
         """Error against the flow and distance to data by problem, steps, gamma and seed."""
-        gammas = torch.linspace(1, 3, self.values)
+        gammas = torch.linspace(0.5, 3, self.values)
         known = problems(session, self.seeds) | {IDEAL: ideal_problem(self.images)}
         tables = []
         for problem in known.values():
@@ -111,22 +111,27 @@ class NearestToGradient(Experiment):
     ----------
     steps : tuple of int
     images, paths : int
-        As of ``DigitPaths``; the first 128 paths are used.
+        As of ``DigitPaths``; the first half of the paths is used.
+    seeds : int
+        Batches that these paths are divided into; the digits are the same in all.
     """
 
     steps: tuple[int, ...] = (5, 10, 20)
     images: int = 1433
     paths: int = 512
+    seeds: int = 8
 
-    sizes = {"smoke": {"steps": (5, 10), "images": 200, "paths": 40}}
-    seconds = 2
+    sizes = {"smoke": {"steps": (5, 10), "images": 200, "paths": 40, "seeds": 2}}
+    seconds = 3
 
     def run(self, session: Session) -> Results:
         """Least cosine, best gamma, and what gamma = 2 leaves of DDIM's error, by steps."""
-        finite, x = digit_set(self.images), starts(session, self.paths)[:128]
-        values = [against_gradient(finite, x, n) for n in self.steps]
+        finite, x = digit_set(self.images), starts(session, self.paths)[: self.paths // 2]
+        batches = x.chunk(self.seeds)
+        values = [[against_gradient(finite, batch, n) for batch in batches] for n in self.steps]
         measures = ("least cosine", "best gamma", "error with gamma 2")
-        return Results(tidy(values, {"steps": self.steps, "measure": measures}))
+        dims = {"steps": self.steps, "seed": range(self.seeds), "measure": measures}
+        return Results(tidy(values, dims))
 
 
 def against_gradient(finite: Any, x: Tensor, steps: int) -> tuple[float, float, float]:

@@ -69,34 +69,40 @@ class TangentShare(Experiment):
         Of each set.
     energies : tuple of float
         Shares of the local variance of digits that count as directions along them.
+    seeds : int
+        Draws of noise at the same points.
     """
 
     points: int = 2000
     energies: tuple[float, ...] = (0.5, 0.7, 0.9)
+    seeds: int = 8
 
-    sizes = {"smoke": {"points": 200}}
+    sizes = {"smoke": {"points": 200, "seeds": 2}}
     seconds = 2
 
     def run(self, session: Session) -> Results:
         """Share of energy along the data: set, dimension, ambient dimension, energy that counts."""
-        rows: list[tuple[str, int, int, float | None, float]] = []
+        rows: list[tuple[str, int, int, float | None, int, float]] = []
         for d, n in SPHERES:
             ball = oracles.Sphere(d, n)
             x = ball.sample(self.points, session.generator(1))
-            eps = torch.randn(x.shape, generator=session.generator(2))
-            share = float(ball.tangent(x, eps).square().sum() / eps.square().sum())
-            rows.append(("sphere", d, n, None, share))
+            gen = session.generator(2)
+            for r in range(self.seeds):
+                eps = torch.randn(x.shape, generator=gen)
+                share = float(ball.tangent(x, eps).square().sum() / eps.square().sum())
+                rows.append(("sphere", d, n, None, r, share))
         for n in (2, 8, 32):
             roll = torch.zeros(self.points, n)
             roll[:, :2] = data.points("swiss_roll", self.points, generator=session.generator(3))
-            share = tangent_share(local_tangents(roll, 6, 0.9), session.generator(4))
-            rows.append(("swiss roll", 1, n, None, share))
+            flat, gen = local_tangents(roll, 6, 0.9), session.generator(4)
+            for r in range(self.seeds):
+                rows.append(("swiss roll", 1, n, None, r, tangent_share(flat, gen)))
         digits = data.images("digits", "train")[0][: self.points].flatten(1)
         for energy in self.energies:
-            flat = local_tangents(digits, 20, energy)
-            share = tangent_share(flat, session.generator(5))
-            rows.append(("digits", flat.shape[1], 64, energy, share))
-        columns = ["set", "dimension", "ambient", "energy", "value"]
+            flat, gen = local_tangents(digits, 20, energy), session.generator(5)
+            for r in range(self.seeds):
+                rows.append(("digits", flat.shape[1], 64, energy, r, tangent_share(flat, gen)))
+        columns = ["set", "dimension", "ambient", "energy", "seed", "value"]
         table = pd.DataFrame(rows, columns=columns)
         table.insert(0, "measure", "share")
         return Results(table)

@@ -107,7 +107,7 @@ class SettingsTried(Experiment):
         Of the networks; the first is used.
     """
 
-    budgets: tuple[int, ...] = (5, 10, 20, 50)
+    budgets: tuple[int, ...] = (3, 5, 10, 20, 50)
     gammas: tuple[float, ...] = (1.25, 1.5, 1.75, 2.0, 2.25)
     few: int = 10
     lows_few: tuple[float, ...] = (0.02, 0.1, 0.3)
@@ -118,7 +118,7 @@ class SettingsTried(Experiment):
 
     sizes = {
         "smoke": {
-            "budgets": (5, 10), "gammas": (1.5,), "lows_few": (0.1,), "lows_many": (0.02,),
+            "budgets": (3, 5, 10), "gammas": (1.5,), "lows_few": (0.1,), "lows_many": (0.02,),
             "samples": 8, "reference": 40, "seeds": 2,
         }
     }  # fmt: skip
@@ -180,7 +180,7 @@ class Race(Experiment):
         Of the noise, and of the networks where there are any.
     """
 
-    budgets: tuple[int, ...] = (5, 10, 20, 50)
+    budgets: tuple[int, ...] = (3, 5, 10, 20, 50)
     samples: int = 128
     reference: int = 160
     projections: int = 32
@@ -188,7 +188,7 @@ class Race(Experiment):
 
     sizes = {
         "smoke": {
-            "budgets": (5, 10), "samples": 16, "reference": 40, "projections": 4, "seeds": 2,
+            "budgets": (3, 5, 10), "samples": 16, "reference": 40, "projections": 4, "seeds": 2,
         }
     }  # fmt: skip
     needs = (SettingsTried, PointNetworks, DigitNetworks)

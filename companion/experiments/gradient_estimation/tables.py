@@ -9,10 +9,12 @@ import pandas as pd
 
 from companion.experiments.gradient_estimation.comparisons import (
     against,
+    ahead,
     best_gamma,
     few_budgets,
     image_values,
     share_left,
+    shown_budgets,
     whole,
 )
 from companion.experiments.gradient_estimation.descent import guaranteed_fall
@@ -30,6 +32,8 @@ __all__ = [
     "images",
     "nearest_to_gradient",
     "settings",
+    "standing",
+    "trials",
     "two_ways",
 ]
 
@@ -43,9 +47,35 @@ def against_peers(race: Results) -> pd.DataFrame:
                 for p in PEERS
             }
             for problem in PROBLEMS
-            for n in few_budgets(race)
+            for n in shown_budgets(race)
         }
     ).T
+
+
+def standing(race: Results) -> pd.DataFrame:
+    """Where gradient estimation is ahead of every peer, and its error over the best peer's."""
+    words = {"supported": "ahead", "not supported": "not ahead", "inconclusive": "open"}
+    lines = {}
+    for problem in PROBLEMS:
+        for n in shown_budgets(race):
+            both = {m: ahead(race, m, problem, n) for m in ("gradient_estimation", "ge-chosen")}
+            lines[f"{problem}, {n}"] = {
+                SHORT[m]: f"{words[verdict]}: {ratio:.2f}" for m, (verdict, ratio) in both.items()
+            }
+    return pd.DataFrame(lines).T
+
+
+def trials(tried: Results) -> pd.DataFrame:
+    """How many settings and schedules each method tried, by budget, of ``SettingsTried``."""
+    data = tried.labels("data")
+    lines = {
+        SHORT[method]: {
+            f"N = {n}": len(tried.where(data=data[0], method=method, budget=n))
+            for n in whole(tried, "budget")
+        }
+        for method in METHODS
+    }
+    return pd.DataFrame(lines).T.rename_axis("trials, for each data set")
 
 
 def settings(tried: Results) -> pd.DataFrame:
@@ -76,7 +106,7 @@ def best_gammas(sweep: Results) -> pd.DataFrame:
 
 def nearest_to_gradient(results: Results) -> pd.DataFrame:
     """Cosine of successive directions, best gamma and what 2 leaves, by steps."""
-    frame = results.table.pivot(index="steps", columns="measure", values="value")
+    frame = results.table.pivot_table(index="steps", columns="measure", values="value")
     names = {
         "least cosine": "least cosine",
         "best gamma": "best γ",
