@@ -14,6 +14,7 @@ from companion import noise, samplers
 from companion.experiments import gradient_estimation as ge
 from companion.experiments.experiment import find
 from companion.experiments.gradient_estimation import problems
+from companion.experiments.gradient_estimation.fall import fall_by_step
 from companion.experiments.gradient_estimation.methods import METHODS, OFFICIAL, schedule
 from companion.experiments.gradient_estimation.race import best_setting
 
@@ -35,13 +36,18 @@ def test_it_runs_alone(experiment, session):
 def test_verdicts_figures_and_tables_of_a_run(smoke):
     """They take what experiments give; every claim of the chapter is there."""
     claims = ge.verdicts(smoke)
-    assert len(claims) == 11 and all(claim.answer for claim in claims)
+    assert len(claims) == 17 and all(claim.answer for claim in claims)
     race, sweep = smoke.run(ge.Race), smoke.run(ge.GammaSweep)
     ge.figures.race(race)
     ge.figures.race(race, "distance")
     ge.figures.gamma(sweep)
     ge.figures.order(smoke.run(ge.Order))
     ge.figures.schedules(smoke.run(ge.FourSchedules))
+    ge.figures.admissible(smoke.run(ge.Descents))
+    ge.figures.orthogonal(smoke.run(ge.TangentShare))
+    assert ge.tables.falls(smoke.run(ge.Falls)).notna().all(axis=None)
+    assert len(ge.tables.standing(race)) == 9
+    assert len(ge.tables.nearest_to_gradient(smoke.run(ge.NearestToGradient))) == 2
     assert ge.tables.settings(smoke.run(ge.SettingsTried)).notna().all(axis=None)
     assert len(ge.tables.best_gammas(sweep)) == 8
     plt.close("all")
@@ -130,6 +136,23 @@ def test_networks_come_back_from_their_weights(session):
     learned = known[problems.LEARNED]
     assert not torch.allclose(learned.denoiser(z.flatten(1)[:8, :2], 1.0)[4:],
                               learned.first(z.flatten(1)[4:, :2], 1.0))  # fmt: skip
+
+
+def test_falls_of_exact_and_of_no_descent():
+    """1 if a step is along the exact gradient, 0 if it goes nowhere, between them halfway."""
+    from companion.oracles import Empirical
+
+    points = Empirical(torch.tensor([[0.0, 0.0], [100.0, 0.0]]))
+    x = torch.tensor([[3.0, 4.0], [-6.0, 8.0]])
+    sigmas = torch.tensor([10.0, 4.0, 2.0])
+    answers = (
+        (lambda x, _: points.project(x), 1.0),
+        (lambda x, _: x, 0.0),
+        (lambda x, _: 0.5 * (x + points.project(x)), 0.5),
+    )
+    for denoiser, expected in answers:
+        falls = fall_by_step(points, denoiser, x, sigmas)
+        assert torch.allclose(falls, torch.full((2, 2), expected), atol=1e-5)
 
 
 # --- a pretrained model

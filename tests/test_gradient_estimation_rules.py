@@ -239,7 +239,7 @@ def test_what_is_proved_names_a_test_that_is_there():
     )
     for claim in made:
         assert claim.verdict == "proved"
-        file, _, name = claim.proof.partition("::")
+        file, _, name = str(claim.proof).partition("::")
         assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8")
     assert "3 violated" in projection.convergence(descents({50: 1.0}, violations=1.5)).evidence
 
@@ -343,14 +343,16 @@ def test_where_the_sampler_is_best_is_said():
     wins, loses = race({"gradient_estimation": 0.5}), race({"gradient_estimation": 2.0})
     made = mixed(wins, loses, budget=3)
     claim = rules.state_of_the_art(made, {})
-    assert claim.verdict == NO and claim.answer.endswith("ahead of every rival at 3.")
+    assert claim.verdict == NO and claim.answer.endswith("it is best at 3.")
     standing = tables.standing(made)["γ = 2"]
     assert [text.split(":")[0] for text in standing[:3]] == ["ahead", "not ahead", "not ahead"]
     claim = rules.state_of_the_art(mixed(wins, loses, budget=10), {})
-    assert claim.verdict == DEPENDS and claim.answer.endswith("at 10 only.")
+    assert claim.verdict == DEPENDS and claim.answer.endswith("the best at 10.")
     partly = mixed(loses, mixed(wins, loses, budget=10), problem=DIGITS)
     claim = rules.state_of_the_art(partly, {})
-    assert claim.verdict == DEPENDS and "in 2 of 9 cases" in claim.answer
+    assert claim.verdict == DEPENDS and "at 10, on 2 of 3 problems" in claim.answer
+    claim = rules.state_of_the_art(mixed(partly, wins, budget=[5, 10]), {})
+    assert claim.verdict == DEPENDS and "in 5 of 9 cases" in claim.answer
 
 
 def test_a_seed_that_failed_counts_against_the_method_and_never_for_it():

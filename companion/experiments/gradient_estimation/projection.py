@@ -63,7 +63,7 @@ def orthogonal(shares: Results) -> Claim:
         lambda i: at_most(i, ALONG),
     )
     answers = {
-        "supported": "Yes: little noise points along the data, by all counts of their directions.",
+        "supported": "Yes: on digits little of the noise points along the data.",
         "depends": "It depends on how many directions count as along the data.",
         "not supported": "No: much of the noise points along the data.",
         "inconclusive": "Open: the share along the data is too uncertain.",

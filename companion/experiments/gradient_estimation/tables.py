@@ -28,6 +28,7 @@ from companion.statistics import paired_ratio
 __all__ = [
     "against_peers",
     "best_gammas",
+    "falls",
     "ideal_sets",
     "images",
     "nearest_to_gradient",
@@ -76,6 +77,14 @@ def trials(tried: Results) -> pd.DataFrame:
         for method in METHODS
     }
     return pd.DataFrame(lines).T.rename_axis("trials, for each data set")
+
+
+def falls(results: Results) -> pd.DataFrame:
+    """Fall of the distance in a step over that of the exact gradient, of ``Falls``."""
+    rows = results.where(measure="fall")
+    frame = rows.pivot_table(index="level", columns="problem", values="value", sort=False)
+    frame.index = pd.Index([f"σ = {level:.2g}" for level in frame.index], name="before the step")
+    return frame.iloc[::2].rename_axis(columns=None)
 
 
 def settings(tried: Results) -> pd.DataFrame:

@@ -297,9 +297,8 @@ def state_of_the_art(race: Results, images: Mapping[str, Results | None]) -> Cla
     best = best_at(race, "gradient_estimation")
     answers = {
         "supported": f"Yes, at this scale: ahead of every rival at {in_words(few)} evaluations.",
-        "depends": f"At this scale, ahead of every rival {in_short(race)} only.",
-        "not supported": f"No at {in_words(few)} evaluations; ahead of every rival "
-        f"{in_short(race)}.",
+        "depends": f"With gamma = 2 it is the best {in_short(race)}.",
+        "not supported": f"No at {in_words(few)} evaluations; it is best {in_short(race)}.",
         "inconclusive": "Open: the error against the best rival's is too uncertain.",
     }
     count = len(places)
@@ -352,25 +351,29 @@ def coco() -> Claim:
 
 def best_at(race: Results, method: str) -> str:
     """Where a method is ahead of every peer, up to ten evaluations, as a text."""
-    told = []
-    for n in shown_budgets(race):
-        won = [p for p in PROBLEMS if ahead(race, method, p, n)[0] == "supported"]
-        if won:
-            told.append(f"{'' if len(won) == len(PROBLEMS) else 'on ' + in_words(won) + ' '}at {n}")
-    return ", ".join(told) if told else "nowhere"
+    won = places_ahead(race, method)
+    return " and ".join(f"at N = {n} ({'; '.join(on)})" for n, on in won.items()) or "nowhere"
 
 
 def in_short(race: Results) -> str:
     """Where the sampler with gamma 2 is ahead of every peer, in few words."""
+    won, number = places_ahead(race, "gradient_estimation"), len(PROBLEMS)
+    if not won:
+        return "nowhere"
+    if all(len(on) == number for on in won.values()):
+        return f"at {in_words(won)}"
+    if len(won) == 1:
+        return f"at {in_words(won)}, on {sum(map(len, won.values()))} of {number} problems"
+    return f"in {sum(map(len, won.values()))} of {number * len(shown_budgets(race))} cases"
+
+
+def places_ahead(race: Results, method: str) -> dict[int, list[str]]:
+    """Problems on which a method is ahead of every peer, by budget up to ten."""
     won = {
-        n: sum(ahead(race, "gradient_estimation", p, n)[0] == "supported" for p in PROBLEMS)
+        n: [p for p in PROBLEMS if ahead(race, method, p, n)[0] == "supported"]
         for n in shown_budgets(race)
     }
-    if not any(won.values()):
-        return "nowhere"
-    if set(won.values()) <= {0, len(PROBLEMS)}:
-        return f"at {in_words(n for n, count in won.items() if count)}"
-    return f"in {sum(won.values())} of {len(PROBLEMS) * len(won)} cases"
+    return {n: on for n, on in won.items() if on}
 
 
 def cases(ruling: Ruling) -> str:
