@@ -117,12 +117,12 @@ DEFECTS = Results(
 )
 
 
-def samples(distance, scatter=SURELY, width=1.2):
-    """Distances to noisy data and widths; clean training's are 1.1 times the true ones."""
-    distances = {CONSISTENCY: distance, AMBIENT: 1.0, "real data": 0.5}
+def samples(noisy, scatter=SURELY, width=1.2):
+    """Widths, with new noise (ambient only's is 4) and without (clean training's is 1.1)."""
+    with_noise = {CONSISTENCY: 4 * noisy, AMBIENT: 4.0}
     widths = {CONSISTENCY: width, AMBIENT: 1.4, NAIVE: 1.6, CLEAN: 1.1}
     return Results(
-        by_seed("distance to noisy data", distances, scatter) + by_seed("width", widths, scatter)
+        by_seed("width with new noise", with_noise, scatter) + by_seed("width", widths, scatter)
     )
 
 

@@ -29,7 +29,6 @@ __all__ = [
     "mismatch_costs",
     "mismatch_ratios",
     "new_digit_ratio",
-    "noisy_distance_ratio",
     "place",
     "race_ratios",
     "sweep_ratios",
@@ -126,18 +125,17 @@ def mismatch_costs(mismatch: Results) -> dict[str, Interval]:
     }  # fmt: skip
 
 
-def noisy_distance_ratio(samples: Results) -> Interval:
-    """Distance of samples with new noise to noisy data, with consistency over ambient only."""
-    own, peer = (
-        samples.values(measure="distance to noisy data", method=m) for m in (CONSISTENCY, AMBIENT)
-    )
-    return paired_ratio(own, peer)
+def width_ratio(samples: Results, other: str, measure: str = "width") -> Interval:
+    """Factor by which the modes' width is off, with consistency over another method.
 
-
-def width_ratio(samples: Results) -> Interval:
-    """Factor by which the modes' width is off, with consistency over clean training."""
-    own, clean = (samples.values(measure="width", method=method) for method in (CONSISTENCY, CLEAN))
-    return paired_ratio(np.maximum(own, 1 / own), np.maximum(clean, 1 / clean))
+    Parameters
+    ----------
+    samples : Results
+    other : a method
+    measure : {"width", "width with new noise"}
+    """
+    own, peer = (samples.values(measure=measure, method=m) for m in (CONSISTENCY, other))
+    return paired_ratio(np.maximum(own, 1 / own), np.maximum(peer, 1 / peer))
 
 
 # --- digits --------------------------------------------------------------------------------------

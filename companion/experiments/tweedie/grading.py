@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from companion.experiments.claims import LONGEST_ANSWER
 from companion.experiments.results import Results
-from companion.statistics import Interval, detectable
+from companion.statistics import Interval, decide, detectable
 
 __all__ = [
     "BETTER",
@@ -84,12 +84,15 @@ def doubt(
     """
     if verdict != "inconclusive":
         return ""
-    logs = [_logarithms(i) if ratio else i for i in intervals]
+    listed = list(intervals)
+    undecided = [i for i in listed if decide(i, smallest, reference=float(ratio)) == verdict]
+    logs = [_logarithms(i) if ratio else i for i in undecided or listed]
     seen = max(detectable(i, confidence=1 - 0.05 / comparisons) for i in logs)
     seen = math.expm1(seen) if ratio else seen
     return (
         f" Smallest effect of interest: {abs(smallest - float(ratio)):.0%}. At the widest scatter "
-        f"here, so many seeds show an effect of {seen:.0%} or more with a power of 80 %."
+        f"among the undecided, so many seeds show an effect of {seen:.0%} or more with "
+        "a power of 80 %."
     )
 
 

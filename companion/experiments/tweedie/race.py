@@ -136,7 +136,8 @@ class Samples(PointExperiment):
     def run(self, session: Session) -> Results:
         """Widths and distances by method and seed; samples of the first seed.
 
-        The distance to noisy data is that of samples with new noise of the data's size.
+        The width with new noise is that of samples plus noise of the data's size, over that of
+        noisy data.
         """
         race, shared = session.run(self.like(Race)), self.training()
         nets = {
@@ -158,13 +159,13 @@ class Samples(PointExperiment):
         truth = MODES.sample(4000, session.generator(501))
         fresh = self.noise * torch.randn(number, 2, generator=session.generator(502))
         z = torch.randn(4000, 2, generator=session.generator(503))
-        noisy_truth = truth + self.noise * z
+        noisy_width = mode_widths(truth + self.noise * z, 1)
         tables = []
         for name, x in made.items():
             measured = {
                 "width": mode_widths(x, self.seeds),
                 "distance": self._distances(x, truth),
-                "distance to noisy data": self._distances(x + fresh, noisy_truth),
+                "width with new noise": mode_widths(x + fresh, self.seeds) / noisy_width,
             }
             for measure, values in measured.items():
                 axis = {"seed": range(self.seeds)}

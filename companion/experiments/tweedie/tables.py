@@ -126,7 +126,7 @@ def samples(found: Results) -> Styler:
     titles = {
         "width": "width of the modes (1 is true)",
         "distance": "sliced Wasserstein",
-        "distance to noisy data": "the same with new noise, to noisy data",
+        "width with new noise": "width with new noise, over noisy data's",
     }
     lines = {
         label(name): {
