@@ -259,6 +259,10 @@ def test_regularization_on_one_size_only_is_a_part():
     reason = regularization(errors(WIN, sizes=(FEW,)), rivals())
     assert reason.verdict("C") == "supported in part"
     assert reason.kinds("supported in part") == ["B (x₀)", "B (ε)", "C"]
+    answer = "In part, by many noise levels, input noise (x₀), input noise (ε), noise on data."
+    assert rules.regularizes(reason).answer == answer
+    reason = robustness(outliers(TIE), pushes(TIE), far(WIN))
+    assert rules.makes_robust(reason).answer == "In part, by many noise levels."
 
 
 @pytest.mark.parametrize("failed", [Arm("C", 0.1), Arm("C", 0.3), NONE])

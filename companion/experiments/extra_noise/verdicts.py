@@ -43,7 +43,12 @@ from companion.statistics import grade, grade_all
 
 __all__ = ["Trial", "best_rival", "trial", "verdicts"]
 
-IN_TRAINING = ("A", "B x_0", "B eps", "C")
+IN_TRAINING = {
+    "A": "many noise levels",
+    "B x_0": "input noise (x₀)",
+    "B eps": "input noise (ε)",
+    "C": "noise on data",
+}
 """Kinds of noise that take part in training: a sentence about training is judged by them."""
 
 Told = Mapping[str, Results | None]
@@ -63,13 +68,8 @@ class Trial:
     @property
     def reasons(self) -> tuple[Reason, ...]:
         """The reasons in their order."""
-        return (
-            self.regularization,
-            self.diversity,
-            self.robustness,
-            self.augmentation,
-            self.stability,
-        )
+        first = (self.regularization, self.diversity, self.robustness)
+        return (*first, self.augmentation, self.stability)
 
 
 def trial(session: Session) -> Trial:
@@ -113,7 +113,7 @@ def regularizes(reason: Reason) -> Claim:
     verdict = of_training(reason)
     answers = {
         "supported": "Yes: every kind of noise in training lowers the held-out error.",
-        "supported in part": "In part: for some kinds of noise, or some sizes of the data.",
+        "supported in part": in_part(reason),
         "not supported": "No: no kind of extra noise lowers the held-out error.",
     }
     effect, rival = reason.best("C", f"{FEW} digits"), best_rival(reason)
@@ -137,7 +137,7 @@ def explores(reason: Reason) -> Claim:
     verdict = of_training(reason)
     answers = {
         "supported": "Yes: every kind of noise in training makes samples more diverse.",
-        "supported in part": "For some kinds of noise in training, or in some experiments.",
+        "supported in part": in_part(reason),
         "not supported": "No: noise in training does not make samples more diverse.",
     }
     effect, ddim = (
@@ -160,7 +160,7 @@ def makes_robust(reason: Reason) -> Claim:
     verdict = of_training(reason)
     answers = {
         "supported": "Yes: every kind of noise in training makes samples robust.",
-        "supported in part": "In part: it depends on which noise and which imperfection.",
+        "supported in part": in_part(reason),
         "not supported": "No: noise in training helps against none of these imperfections.",
     }
     effect, far = reason.rivals["outliers filtered"][0], reason.best("A", "error far from the data")
@@ -182,7 +182,7 @@ def augments(reason: Reason, errors: Results) -> Claim:
     verdict = of_training(reason)
     answers = {
         "supported": "Yes: with every kind of noise the digits are worth more clean ones.",
-        "supported in part": "In part: for some kinds of noise, or some sizes of the data.",
+        "supported in part": in_part(reason),
         "not supported": "No: with noise, digits are not worth more clean ones.",
     }
     effect = reason.best("C", f"{FEW} digits")
@@ -205,7 +205,7 @@ def stabilizes(reason: Reason) -> Claim:
     verdict = of_training(reason)
     answers = {
         "supported": "Yes: gradients are less noisy and fewer runs fail, for every kind.",
-        "supported in part": "In part: for some kinds of noise, or by one of two measures.",
+        "supported in part": in_part(reason),
         "not supported": "No: neither gradients nor failed runs show it, for any kind.",
     }
     effect, other = (reason.best(kind, "gradient noise scale") for kind in ("B eps", "C"))
@@ -336,6 +336,12 @@ def said(reason: Reason) -> str:
     return f"Holds for {', '.join(holds) or 'no kind'}; in part for {', '.join(partly) or 'none'}."
 
 
+def in_part(reason: Reason) -> str:
+    """Say by which kinds of noise in training the reason holds, at least in some experiments."""
+    holds = [n for kind, n in IN_TRAINING.items() if reason.verdict(kind).startswith("supported")]
+    return f"In part, by {', '.join(holds)}."
+
+
 def best_rival(reason: Reason) -> str:
     """Return the regularizer without extra noise that does best on few digits."""
     return max(RIVALS, key=lambda name: strongest([reason.rivals[name][0]]).low)
@@ -351,8 +357,8 @@ def _clean(effect: Effect) -> str:
 
 
 def _by_kind(reason: Reason, experiment: str) -> str:
-    listed = [kind for kind in dict.fromkeys(arm.kind for arm in EXTRA)]
-    return ", ".join(f"{Arm(kind)} {reason.best(kind, experiment)}" for kind in listed)
+    kinds = dict.fromkeys(arm.kind for arm in EXTRA)
+    return ", ".join(f"{Arm(kind)} {reason.best(kind, experiment)}" for kind in kinds)
 
 
 def on_images(images: Told, text: Callable[[Results], str]) -> str:
