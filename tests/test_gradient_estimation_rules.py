@@ -343,7 +343,9 @@ def test_where_the_sampler_is_best_is_said():
     wins, loses = race({"gradient_estimation": 0.5}), race({"gradient_estimation": 2.0})
     made = mixed(wins, loses, budget=3)
     claim = rules.state_of_the_art(made, {})
-    assert claim.verdict == NO and claim.answer.endswith("it is best at 3.")
+    assert claim.verdict == NO and claim.answer.endswith("best at 3.")
+    claim = rules.state_of_the_art(mixed(loses, made, problem=DIGITS), {})
+    assert claim.verdict == NO and claim.answer.endswith("best at 3, on 2 of 3 problems.")
     standing = tables.standing(made)["γ = 2"]
     assert [text.split(":")[0] for text in standing[:3]] == ["ahead", "not ahead", "not ahead"]
     claim = rules.state_of_the_art(mixed(wins, loses, budget=10), {})

@@ -298,7 +298,7 @@ def state_of_the_art(race: Results, images: Mapping[str, Results | None]) -> Cla
     answers = {
         "supported": f"Yes, at this scale: ahead of every rival at {in_words(few)} evaluations.",
         "depends": f"With gamma = 2 it is the best {in_short(race)}.",
-        "not supported": f"No at {in_words(few)} evaluations; it is best {in_short(race)}.",
+        "not supported": f"No at {in_words(few)} evaluations; best {in_short(race)}.",
         "inconclusive": "Open: the error against the best rival's is too uncertain.",
     }
     count = len(places)
