@@ -19,6 +19,8 @@ from companion.experiments import Session
 from companion.experiments import noise_classifier as nc
 from companion.experiments.experiment import find
 from companion.experiments.noise_classifier import continuations, loss, picard, points, ratio
+from companion.experiments.noise_classifier.classifiers import CHANCE
+from companion.experiments.published import PooledSession
 
 RING = data.mixture("ring")
 
@@ -295,6 +297,23 @@ def test_the_exact_denoiser_classifies_as_well_as_bayes(tiny):
     assert areas[0] == pytest.approx(areas[1], abs=0.03) and areas[1] > 0.8
 
 
+def test_classifiers_and_answers_of_networks_that_know_nothing_or_all(tiny):
+    """The exact denoiser beats chance, and an untrained answer follows the level it is told."""
+    trained = tiny.run(nc.TrainedClassifiers)
+    exact = trained.values(data="dinosaur", method="exact")
+    assert (exact < CHANCE).all() and len(exact) == 2
+    reading = tiny.run(nc.LevelReading)
+    true, told = (reading.values(changed=c).mean() for c in ("true level", "told level"))
+    assert told > true + 0.3
+
+
+def test_verdicts_of_several_master_seeds_together(tmp_path_factory):
+    """Seeds of all of them count, and what has none is averaged."""
+    session = PooledSession("smoke", (0, 1), memory=tmp_path_factory.mktemp("pooled"))
+    claims = {claim.id: claim for claim in nc.verdicts(session)}
+    assert claims["classifier-inevitable"].seeds == claims["classifier-objective"].seeds == 4
+
+
 def test_all_claims_are_decided_at_any_profile(tiny):
     claims = nc.verdicts(tiny)
     assert len(claims) == 14 and all(claim.answer for claim in claims)
@@ -314,6 +333,10 @@ def test_tables_have_a_row_for_each_case(tiny):
     assert len(nc.tables.picard(tiny.run(nc.ExactPicard))) == 2 * 2 * 2
     visits = nc.tables.visits(tiny.run(nc.Visits))
     assert "Picard, semilinear, iteration 2" in set(visits["evaluated by"])
+    assert list(visits)[1:3] == ["states off the distribution", "trajectories with one"]
+    assert nc.tables.classifiers(tiny.run(nc.TrainedClassifiers)).shape == (5, 1 + 2)
+    tuning = nc.tables.tuning(tiny.run(nc.PointNetworks), tiny.run(nc.DigitNetworks))
+    assert tuning["points"].tolist() == [1, 1, 1] and tuning["digits"].tolist() == [1, 1, 1]
     assert len(nc.tables.digit_samples(tiny.run(nc.DigitSamples))) == 4 + 2 * 2
     assert nc.tables.digit_test(tiny.run(nc.DigitTest)).shape == (4, 3)
     assert len(nc.tables.draws(tiny.run(nc.Accuracy))) == len(nc.DRAWS)

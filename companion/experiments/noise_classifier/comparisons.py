@@ -259,8 +259,8 @@ class Decision:
         if ratio:
             seen = math.expm1(seen)
         return (
-            f" The smallest effect of interest is {abs(self.smallest - self.reference):.0%}; one "
-            f"of {seen:.0%} would have been seen with a power of 80 %."
+            f" The smallest effect of interest is {abs(self.smallest - self.reference):.0%}; "
+            f"differences of {seen:.0%} are seen with a power of 80 %."
         )
 
 

@@ -206,7 +206,7 @@ def digit_networks(session: Session, methods: Sequence[str] = METHODS) -> dict[s
 class DigitTest(Experiment):
     """Held-out digits, some of them with noise: how well the networks tell which.
 
-    A seed is a network; all of them are asked about the same digits, which the master seed draws.
+    A seed is a network with test digits of its own; all methods are asked about the same.
 
     Parameters
     ----------
@@ -232,15 +232,16 @@ class DigitTest(Experiment):
         runs, half = len(stacks[BEFORE]), self.digits
         found = torch.empty(2, len(self.noise), len(METHODS), runs)
         clean = torch.arange(2 * half) < half
-        order = torch.randperm(len(held_out), generator=session.generator(99))[: 2 * half]
-        for i, t in enumerate(self.noise):
-            y = held_out[order].clone()
-            y[half:] += t * torch.randn(y[half:].shape, generator=session.generator(100))
-            for j, method in enumerate(METHODS):
-                for r in range(runs):
+        for r in range(runs):
+            source = session.generator(400 + r)
+            y = held_out[torch.randperm(len(held_out), generator=source)[: 2 * half]]
+            eps = torch.randn(y[half:].shape, generator=source)
+            for i, t in enumerate(self.noise):
+                noised = torch.cat([y[:half], y[half:] + t * eps])
+                for j, method in enumerate(METHODS):
                     ratio = metrics.log_likelihood_ratio(
-                        stacks[method][r], y, t, points=self.points, sigma_min=0.02,
-                        sigma_max=20.0, sigma_data=DATA_STD, generator=session.generator(101),
+                        stacks[method][r], noised, t, points=self.points, sigma_min=0.02,
+                        sigma_max=20.0, sigma_data=DATA_STD, generator=session.generator(430 + r),
                     ).value  # fmt: skip
                     found[0, i, j, r] = cross_entropy(ratio)
                     found[1, i, j, r] = auc(ratio, clean)

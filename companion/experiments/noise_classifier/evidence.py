@@ -53,6 +53,7 @@ __all__ = [
     "off_ratios",
     "quality_depths",
     "setting_name",
+    "steps_in_words",
     "trajectories_off",
 ]
 
@@ -203,6 +204,15 @@ def levels_in_words(accuracy: Results, nats: float) -> str:
         for t, n in within(accuracy, nats).items()
     )
     return f"The ratio is within {nats:g} nat (median) at {listed}."
+
+
+def steps_in_words(points: Results, digits: Results) -> str:
+    """How long networks were trained, of ``PointNetworks`` and ``DigitNetworks``."""
+    listed = [
+        f"{results.settings['steps']:,} and {results.settings['tune_steps']:,} ({name})"
+        for name, results in (("points", points), ("digits", digits))
+    ]
+    return f"Steps of training, and further ones with the loss: {', '.join(listed)}."
 
 
 def setting_name(kind: str, where: Mapping[str, Any]) -> str:

@@ -31,6 +31,7 @@ from companion.statistics import Interval
 
 __all__ = [
     "accuracy",
+    "classifiers",
     "digit_samples",
     "digit_test",
     "draws",
@@ -179,6 +180,13 @@ def tallies(sequential: Results, parallel: Results) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def classifiers(results: Results) -> pd.DataFrame:
+    """Cross entropy in nats of telling clean from noised points, of ``TrainedClassifiers``."""
+    frame = results.table.pivot_table("value", "method", "data", sort=False)
+    frame = frame.rename_axis("clean or noised points: loss").rename_axis(columns=None)
+    return frame.reset_index()
 
 
 def tuning(points: Results, digits: Results) -> pd.DataFrame:
