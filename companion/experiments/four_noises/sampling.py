@@ -33,7 +33,7 @@ PICARD_LEVELS = 20
 SCHEDULES = {"log-linear": noise.log_linear, "EDM": noise.karras}
 
 WORST = 1e6
-"""Distance that one which is not finite counts as, where a schedule is chosen."""
+"""Largest distance where a schedule is chosen, and that of one with values that are not finite."""
 
 Measure = Callable[[Tensor], Tensor]
 
@@ -87,7 +87,7 @@ def best_schedules(distances: Any, seeds: Sequence[int], **where: Any) -> list[p
     Parameters
     ----------
     distances : (schedules, seeds), in the order of ``SCHEDULES``
-        One that is not finite counts as a very large one.
+        A schedule with one that is not finite is chosen only if all have one.
     seeds : their labels, two or more
     **where : training, sampler and budget
 
@@ -96,8 +96,8 @@ def best_schedules(distances: Any, seeds: Sequence[int], **where: Any) -> list[p
     list of tables by measure and seed: "distance", of the chosen schedule; "EDM chosen", 0 or 1.
     """
     table = np.asarray(distances, dtype=float)
-    finite = np.nan_to_num(table, nan=WORST, posinf=WORST).clip(max=WORST)
-    chosen = best_of_others(finite)
+    finite = np.isfinite(table).all(1, keepdims=True)
+    chosen = best_of_others(np.where(finite, table.clip(max=WORST), WORST))
     values = {
         "distance": np.take_along_axis(table, chosen[None], 0)[0],
         "EDM chosen": chosen == list(SCHEDULES).index("EDM"),

@@ -22,7 +22,7 @@ from companion.experiments.four_noises.comparisons import (
     reading,
     shown_budget,
 )
-from companion.experiments.four_noises.sampling import PICARD_LEVELS, SAMPLERS
+from companion.experiments.four_noises.sampling import PICARD_LEVELS, SAMPLERS, SCHEDULES
 from companion.experiments.four_noises.stages import CLEAN
 from companion.experiments.results import Results
 from companion.statistics import Interval, mean_interval, paired_difference
@@ -36,6 +36,7 @@ __all__ = [
     "interaction_table",
     "readings",
     "small_training_set",
+    "trials",
 ]
 
 ON_NOISY = ("naive high", "ambient high", "consistent high")
@@ -83,6 +84,19 @@ def readings(pairs: Results) -> pd.DataFrame:
         words = [reading(effects[(data, *cell)]) for cell in cells(pairs, data)]
         rows[data] = {"pairs": len(words)} | {word: words.count(word) for word in READINGS}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def trials(pairs: Results, data: str) -> pd.DataFrame:
+    """Settings tried for each way to train, at each sampler and budget, and how often EDM won."""
+    rows = {}
+    for training, label in labels(pairs, data).items():
+        table = pairs.where(measure="EDM chosen", data=data, training=training)
+        share = table.groupby("sampler")["value"].mean()
+        rows[label] = {"schedules tried": len(SCHEDULES)} | {
+            _sampler(s): f"{share[s]:.0%}" if s in share else "not run" for s in SAMPLERS
+        }
+    head = f"{data}, EDM chosen"
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns=head)
 
 
 def small_training_set(few: Results) -> pd.DataFrame:

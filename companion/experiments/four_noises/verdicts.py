@@ -324,9 +324,9 @@ def noisy_data_hide_samplers(pairs: Results, images: Told) -> Claim:
     return Claim(
         "meet-noisy-data-hide-samplers",
         effects.verdict,
-        "Gain of Heun and gradient estimation over DDIM that is lost when training on noisy data, "
-        f"as a factor of the distance; averaged over both and over {_budgets(late)} within each "
-        f"seed. {effects.told} Each network takes its own schedule. {_length(pairs)}"
+        "Distance of Heun and gradient estimation over that of DDIM, on noisy data over clean "
+        f"data. Above 1 their gain is lost. It is averaged over both and {_budgets(late)} within "
+        f"each seed. {effects.told} Each network takes its own schedule. {_length(pairs)}"
         + on_images(images, noisy_on_images),
         answer=effects.answer(answers),
         **_deciding(effects),
