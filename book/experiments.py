@@ -16,15 +16,26 @@ from companion.experiments.parallel import run_all
 def run(profile: str, seed: int, target: Path) -> int:
     """Run all experiments as ``companion run all`` does; then write ``target``, for the chapters.
 
-    Results that are remembered are not made again, so this takes seconds if no code changed.
+    Those whose results are remembered are not run, so this takes seconds if no code changed.
     """
-    if code := run_all(list(registry().values()), profile, seed):
-        return code
     session = Session(profile, seed)
+    listed = list(registry().values())
+    waiting = [experiment for experiment in listed if not remembered(session, experiment)]
+    print(f"{len(listed) - len(waiting)} of {len(listed)} experiments are remembered", flush=True)
+    if waiting and (code := run_all(waiting, profile, seed)):
+        return code
     facts = {CHAPTERS[name]: took(session, find(name)) for name in chapters()}
     write_atomically(target, json.dumps(facts, indent=1) + "\n")
     os.utime(target)
     return 0
+
+
+def remembered(session: Session, experiment: type[Experiment]) -> bool:
+    """Whether nothing of an experiment is left to run; a record may be, whatever is remembered."""
+    if experiment.recorded and session.profile in ("long", "gpu"):
+        return False
+    planned = experiment.planned(session.profile)
+    return all(session.remembered(one) is not None for one in planned)
 
 
 def took(session: Session, experiments: list[type[Experiment]]) -> dict[str, Any]:
