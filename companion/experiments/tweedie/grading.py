@@ -57,7 +57,9 @@ def within(interval: Interval, limit: float) -> str:
 def but(verdicts: Mapping[str, str], otherwise: str) -> str:
     """Answer that names the conditions under which a claim fails; ``otherwise`` if too long."""
     failing = [name for name, verdict in verdicts.items() if verdict == "not supported"]
-    answer = f"Yes, but not with {' or '.join(failing)}."
+    undecided = list(verdicts.values()).count("inconclusive")
+    rest = f"; {undecided} undecided" if undecided else ""
+    answer = f"Yes, but not with {' or '.join(failing)}{rest}."
     return answer if len(answer.split()) <= LONGEST_ANSWER else otherwise
 
 
