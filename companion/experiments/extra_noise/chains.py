@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,15 +26,20 @@ __all__ = [
     "PAPER",
     "PLAIN",
     "Condition",
+    "Conditions",
     "bias_change",
     "bias_growth",
     "bias_size",
+    "excess",
     "gains",
     "has",
     "image_effect",
     "image_values",
-    "improves",
+    "improvements",
+    "kept",
     "lengths",
+    "raw_growth",
+    "size",
     "versus_free",
     "width_gains",
 ]
@@ -43,7 +48,12 @@ EPS = STRONG[1]
 """B with the target eps, gamma = 0.3."""
 PAPER = Arm("B eps", 0.1)
 """The paper's input perturbation."""
-BIAS_COMPARISONS, QUALITY_COMPARISONS = 12, 22
+EPS_ARMS = tuple(arm for arm in B_ARMS if arm.target == "eps")
+"""B with the paper's target."""
+QUALITY_COMPARISONS = 22
+"""Intervals in the figure of one problem, which hold together."""
+GROWTHS = 2
+"""Problems on which the growth of the exposure bias is decided."""
 
 
 def lengths(results: Results) -> list[int]:
@@ -63,23 +73,54 @@ def has(results: Results, denoiser: str, arm: Arm, **where: Any) -> bool:
 # --- exposure bias --------------------------------------------------------------------------------
 
 
+def biases(results: Results, steps: int, arm: Arm = NONE, denoiser: str = TRAINED) -> np.ndarray:
+    """Return the exposure bias, logarithms of norm ratios, (levels, seeds)."""
+    where = {"denoiser": denoiser, "steps": steps, **arm.where}
+    return results.grid("level", "seed", measure="exposure bias", **where)
+
+
+def size(bias: np.ndarray) -> np.ndarray:
+    """Return the size of a bias (levels, seeds), averaged over levels, (seeds,).
+
+    The sign at a level is that of the mean over the other seeds. So noise has a size of 0 on
+    average, which the mean of absolute values has not.
+    """
+    others = bias.sum(1, keepdims=True) - bias
+    return (np.sign(others) * bias).mean(0)
+
+
 def bias_size(results: Results, steps: int, arm: Arm = NONE, denoiser: str = TRAINED) -> np.ndarray:
     """Return the mean size over levels of the logarithm of the norm ratio, (seeds,)."""
-    where = {"denoiser": denoiser, "steps": steps, **arm.where}
-    return np.abs(results.grid("level", "seed", measure="exposure bias", **where)).mean(0)
+    return np.abs(biases(results, steps, arm, denoiser)).mean(0)
 
 
-def bias_growth(results: Results, comparisons: int = BIAS_COMPARISONS) -> Effect:
-    """Return the plain network's exposure bias on the longest chain against the shortest."""
+def excess(results: Results, exact: Results, steps: int, arm: Arm = NONE) -> np.ndarray:
+    """Return the size of the exposure bias beyond that of the exact denoiser, (seeds,).
+
+    The exact denoiser makes no error: what it shows, at the same levels of a chain of the same
+    length, is due to the length of the steps.
+    """
+    return size(biases(results, steps, arm) - biases(exact, steps, denoiser=EXACT))
+
+
+def bias_growth(results: Results, exact: Results) -> Effect:
+    """Return the plain network's excess bias on the longest chain minus that on the shortest."""
     first, *_, last = lengths(results)
-    sizes = bias_size(results, last), bias_size(results, first)
-    return difference(*sizes, comparisons, 1)
+    long, short = (excess(results, exact, n) for n in (last, first))
+    return difference(long, short, GROWTHS, 1, "norm")
 
 
-def bias_change(results: Results, steps: int, arm: Arm = EPS) -> Effect:
-    """Return what training with an arm changes of the exposure bias."""
-    sizes = bias_size(results, steps, arm), bias_size(results, steps)
-    return difference(*sizes, BIAS_COMPARISONS, -1)
+def raw_growth(results: Results, denoiser: str = TRAINED) -> Effect:
+    """Return the same without the comparison with an exact denoiser, as a difference."""
+    first, *_, last = lengths(results)
+    long, short = (size(biases(results, n, denoiser=denoiser)) for n in (last, first))
+    return difference(long, short, 1, 1, "norm")
+
+
+def bias_change(results: Results, exact: Results, steps: int, arm: Arm = EPS) -> Effect:
+    """Return what training with an arm changes of the excess bias."""
+    sizes = excess(results, exact, steps, arm), excess(results, exact, steps)
+    return difference(*sizes, 1, -1, "norm")
 
 
 # --- quality --------------------------------------------------------------------------------------
@@ -90,7 +131,9 @@ def distances(results: Results, steps: int, arm: Arm = NONE, denoiser: str = TRA
     return results.values(measure="distance", denoiser=denoiser, steps=steps, **arm.where)
 
 
-def gains(results: Results) -> dict[tuple[str, Arm, int], Effect]:
+def gains(
+    results: Results, comparisons: int = QUALITY_COMPARISONS
+) -> dict[tuple[str, Arm, int], Effect]:
     """Return the change of the distance against the plain network on a chain of the same length.
 
     Returns
@@ -99,7 +142,11 @@ def gains(results: Results) -> dict[tuple[str, Arm, int], Effect]:
     """
     return {
         (way, arm, n): difference(
-            distances(results, n, arm, way), distances(results, n), QUALITY_COMPARISONS, -1
+            distances(results, n, arm, way),
+            distances(results, n),
+            comparisons,
+            -1,
+            label=arm.size,
         )
         for n in lengths(results)
         for arm in EXTRA
@@ -108,11 +155,17 @@ def gains(results: Results) -> dict[tuple[str, Arm, int], Effect]:
     }
 
 
-def versus_free(results: Results, arm: Arm = EPS) -> dict[int, Effect]:
+def versus_free(
+    results: Results, arm: Arm = EPS, comparisons: int = QUALITY_COMPARISONS
+) -> dict[int, Effect]:
     """Return the distance of training with an arm of B against its free rival, by steps."""
     return {
         n: difference(
-            distances(results, n, arm), distances(results, n, arm, FREE), QUALITY_COMPARISONS, -1
+            distances(results, n, arm),
+            distances(results, n, arm, FREE),
+            comparisons,
+            -1,
+            label=arm.size,
         )
         for n in lengths(results)
     }
@@ -131,18 +184,57 @@ def width_gains(results: Results, arm: Arm = EPS) -> dict[int, Effect]:
     }
 
 
-def improves(results: Results, arms: Sequence[Arm], denoiser: str = TRAINED) -> list[int]:
-    """Return the lengths of the chain on which one of some arms gives better samples."""
-    known = gains(results)
-    return [
-        n
-        for n in lengths(results)
-        if any((denoiser, arm, n) in known and known[denoiser, arm, n].holds for arm in arms)
-    ]
+Conditions = dict[tuple[str, int], list[Effect]]
+"""Problem with its length of training, and steps of the chain: an effect for each strength."""
 
 
-EPS_ARMS = tuple(arm for arm in B_ARMS if arm.target == "eps")
-"""B with the paper's target."""
+def improvements(problems: Mapping[str, Results]) -> tuple[Conditions, Conditions]:
+    """Return the change of the distance by input perturbation, over plain and over free.
+
+    Parameters
+    ----------
+    problems : dict, name of a problem and its length of training -> its samples
+
+    Returns
+    -------
+    Two dicts, (name, steps) -> an effect for each of ``EPS_ARMS``. All of one dict hold together.
+    """
+    places = [(name, n) for name, results in problems.items() for n in lengths(results)]
+    number = len(places) * len(EPS_ARMS)
+    plain: Conditions = {place: [] for place in places}
+    free: Conditions = {place: [] for place in places}
+    for name, results in problems.items():
+        known = gains(results, number)
+        for arm in EPS_ARMS:
+            against = versus_free(results, arm, number)
+            for n in lengths(results):
+                plain[name, n].append(known[TRAINED, arm, n])
+                free[name, n].append(against[n])
+    return plain, free
+
+
+def kept(problems: Mapping[str, Results]) -> Conditions:
+    """Return what input perturbation changes of precision and recall, as for ``improvements``.
+
+    With 100 steps, or else the middle one of the lengths of the chain. The claim of an effect is
+    that of a fall.
+    """
+    measures = ("precision", "recall")
+    number = len(problems) * len(EPS_ARMS) * len(measures)
+    found: Conditions = {}
+    for name, results in problems.items():
+        listed = lengths(results)
+        n = 100 if 100 in listed else listed[len(listed) // 2]
+        for measure in measures:
+            where = {"measure": measure, "denoiser": TRAINED, "steps": n}
+            plain = results.values(**where, **NONE.where)
+            found[f"{measure}, {name}", n] = [
+                difference(
+                    results.values(**where, **arm.where), plain, number, -1, "points", arm.size
+                )
+                for arm in EPS_ARMS
+            ]
+    return found
 
 
 # --- images ---------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -114,7 +114,9 @@ def trained_on(arms: Sequence[Arm], number: int) -> list[Job]:
 
 
 class Quality:
-    """What samples of digits are measured by, in the features of a classifier trained on digits.
+    """What samples of digits are measured by, in the features of a classifier of digits.
+
+    The classifier is trained on the training digits, and samples are compared with the test digits.
 
     Parameters
     ----------
@@ -128,16 +130,28 @@ class Quality:
             digits, labels, steps=steps, held_out=data.images("digits", "test"),
             data="the training digits",
         )  # fmt: skip
-        self._real = self.classifier.features(digits)
+        self._real = self.classifier.features(held_out())
+
+    @property
+    def measures(self) -> dict[str, Callable[[Tensor], float]]:
+        """What says how good samples are, by name."""
+        return {"distance": self.distance, "precision": self.precision, "recall": self.recall}
 
     def distance(self, x: Tensor) -> float:
-        """Frechet distance of samples (n, 1, 8, 8) to the training digits."""
+        """Frechet distance of samples (n, 1, 8, 8) to the test digits."""
         return metrics.frechet_distance(self.classifier.features(x), self._real)
 
+    def precision(self, x: Tensor) -> float:
+        """Share of samples that lie where as many test digits lie."""
+        return self._precision_recall(x).precision
+
     def recall(self, x: Tensor) -> float:
-        """Share of as many held-out digits that lie where samples lie."""
+        """Share of as many test digits that lie where samples lie."""
+        return self._precision_recall(x).recall
+
+    def _precision_recall(self, x: Tensor) -> metrics.PrecisionRecall:
         real = self.classifier.features(held_out(len(x)))
-        return metrics.precision_recall(real, self.classifier.features(x)).recall
+        return metrics.precision_recall(real, self.classifier.features(x))
 
     def vendi(self, x: Tensor) -> float:
         """Vendi score: the effective number of different digits, exponential of an entropy."""

@@ -112,7 +112,7 @@ class OneLevelWalk(Experiment):
         networks = ring_networks(session, (ONE_LEVEL,))
         stack, chains = networks.pick((ONE_LEVEL, "clean")), Chains(session, networks.runs)
         x, step = chains.start(self.samples, (2,)), 0.5 * SMALL**2
-        walk = chains.generators(95)
+        walk = chains.generators("walk")
         for _ in range(self.steps - 1):
             drift = step * denoisers.score(stack, x, SMALL)
             x = x + drift + math.sqrt(2 * step) * noise.randn_like(x, walk)

@@ -1,19 +1,33 @@
-"""Effects: paired differences of two conditions, each with the direction that bears a claim out."""
+"""Effects: paired differences of two conditions, and the verdicts that they come to."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from companion.statistics import Interval, grade, paired_difference
+from companion.statistics import Interval, decide, detectable, paired_difference
 
-__all__ = ["Effect", "difference", "grade_groups", "strongest"]
+__all__ = ["SMALLEST", "Effect", "any_of", "difference", "doubt", "every", "flipped", "strongest"]
 
-UNITS = {"ratio": " %", "points": " points", "doublings": " doublings"}
+UNITS = {"ratio": " %", "points": " points", "doublings": " doublings", "norm": " % of the norm"}
+"""Units as they are shown."""
+
+SMALLEST = {
+    "ratio": 0.05,
+    "points": 0.05,
+    "doublings": math.log2(1.1),
+    "norm": 0.01,
+}
+"""Smallest effects of interest, in the units of the results.
+
+5 % of an error, a distance or a count, and 5 points of a share: less would change no choice of
+method. Doublings: a tenth more data, which can be collected. Norm: 1 % of the norm of the predicted
+noise, the size of the corrections by which epsilon scaling gains.
+"""
 
 
 @dataclass(frozen=True)
@@ -26,16 +40,20 @@ class Effect:
         Not finite if a seed failed in what it was made from.
     better : {1, -1}
         1: more is better; -1: less is.
-    unit : {"ratio", "points", "doublings"}
-        Of logarithms, shown in percent; of shares; of logarithms to base 2.
+    unit : {"ratio", "points", "doublings", "norm"}
+        Of logarithms, shown in percent; of shares; of logarithms to base 2; of logarithms of a
+        norm, shown in percent of it.
     label : str
         What distinguishes it from others, such as the strength of the noise.
+    comparisons : int
+        Intervals that hold together at 95 % (default 1).
     """
 
     interval: Interval
     better: int
     unit: str = "ratio"
     label: str = ""
+    comparisons: int = 1
 
     @property
     def finite(self) -> bool:
@@ -55,9 +73,28 @@ class Effect:
         return i.high if self.better > 0 else -i.low
 
     @property
+    def smallest(self) -> float:
+        """The smallest effect of interest, with its sign."""
+        size = SMALLEST[self.unit]
+        return math.log1p(self.better * size) if self.unit == "ratio" else self.better * size
+
+    @property
+    def verdict(self) -> str:
+        """What the interval says of the claim; nothing if a seed failed."""
+        return decide(self.interval, self.smallest) if self.finite else "inconclusive"
+
+    @property
     def holds(self) -> bool:
-        """Whether the whole interval lies on the right side; never if a seed failed."""
-        return self.low > 0
+        """Whether the claim is supported."""
+        return self.verdict == "supported"
+
+    @property
+    def power(self) -> str:
+        """Smallest effect that so many seeds would show with a power of 80 %, as text."""
+        if not self.finite:
+            return "none, as a seed failed"
+        size = detectable(self.interval, confidence=1 - 0.05 / self.comparisons)
+        return _size(math.expm1(size) if self.unit == "ratio" else size, self.unit)
 
     @property
     def shown(self) -> tuple[float, float, float]:
@@ -65,7 +102,7 @@ class Effect:
         mean, low, high = self.interval[:3]
         if self.unit == "ratio":
             mean, low, high = (100 * math.expm1(min(v, 20)) for v in (mean, low, high))
-        elif self.unit == "points":
+        elif self.unit in ("points", "norm"):
             mean, low, high = 100 * mean, 100 * low, 100 * high
         return mean, low, high
 
@@ -108,9 +145,10 @@ def difference(
         with np.errstate(divide="ignore", invalid="ignore"):
             first, second = np.log(first), np.log(second)
     if not np.isfinite([first, second]).all():
-        return Effect(Interval(math.nan, math.nan, math.nan, len(first)), better, unit, label)
+        failed = Interval(math.nan, math.nan, math.nan, len(first))
+        return Effect(failed, better, unit, label, number)
     interval = paired_difference(first, second, comparisons=number)
-    return Effect(interval, better, unit, label)
+    return Effect(interval, better, unit, label, number)
 
 
 def strongest(effects: Sequence[Effect]) -> Effect:
@@ -118,7 +156,37 @@ def strongest(effects: Sequence[Effect]) -> Effect:
     return max(effects, key=lambda e: e.low if e.finite else -math.inf)
 
 
-def grade_groups(groups: Sequence[Sequence[Effect]]) -> str:
-    """Return a verdict: an effect of a group holds in all groups, in some or in none."""
-    holds = [strongest(group).holds for group in groups]
-    return grade(all(holds), any(holds))
+def any_of(effects: Sequence[Effect]) -> str:
+    """Verdict on a claim that one of several strengths, say, may bear out."""
+    found = {effect.verdict for effect in effects}
+    if "supported" in found:
+        return "supported"
+    return "not supported" if found == {"not supported"} else "inconclusive"
+
+
+def every(verdicts: Iterable[str]) -> str:
+    """Verdict on a claim that needs several things, from the verdict on each."""
+    found = set(verdicts)
+    if "not supported" in found:
+        return "not supported"
+    return "supported" if found == {"supported"} else "inconclusive"
+
+
+def flipped(verdict: str) -> str:
+    """Turn the verdict on 'it becomes worse' into that on 'it does not become worse'."""
+    return {"supported": "not supported", "not supported": "supported"}.get(verdict, verdict)
+
+
+def doubt(effect: Effect, verdict: str) -> str:
+    """Say, where the verdict is 'inconclusive', which effect there was power for."""
+    if verdict != "inconclusive":
+        return ""
+    smallest = _size(SMALLEST[effect.unit], effect.unit)
+    return (
+        f" Smallest effect of interest: {smallest}; with a power of 80 % these seeds show: "
+        f"{effect.power}."
+    )
+
+
+def _size(size: float, unit: str) -> str:
+    return f"{size if unit == 'doublings' else 100 * size:.2g}{UNITS[unit]}"

@@ -263,8 +263,7 @@ def diversity(reason: Reason) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.9))
     for ax, name in zip(axes, ("balance, ring", "recall, digits")):
         rows = _rows(reason, name, list(KINDS))
-        measure = name.partition(",")[0]
-        for effect in reason.effects["D"][f"{measure} against DDIM"]:
+        for effect in reason.effects["D"][f"{name}, against {DDIM}"]:
             rows.append(("D, 1 against DDIM", effect, "D"))
         forest(ax, rows, f"{name}, points")
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,15 +19,23 @@ from companion.experiments.extra_noise.arms import (
     Arm,
 )
 from companion.experiments.extra_noise.digits import BIG_ARMS, CURVE, SIZES
-from companion.experiments.extra_noise.effects import Effect, difference, grade_groups, strongest
+from companion.experiments.extra_noise.effects import (
+    Effect,
+    any_of,
+    difference,
+    every,
+    strongest,
+)
 from companion.experiments.extra_noise.errors import RIVALS
 from companion.experiments.extra_noise.ring import OUTLIER_ARMS
 from companion.experiments.extra_noise.robustness import DDIM, DDPM, MEAN
 from companion.experiments.extra_noise.stability import TRIED
 from companion.experiments.results import Results
+from companion.statistics import combine
 
 __all__ = [
     "FEW",
+    "IN_TRAINING",
     "KINDS",
     "NOT_APPLICABLE",
     "Reason",
@@ -44,16 +53,20 @@ __all__ = [
 
 KINDS = {"A": "A", "B x_0": "B (x₀)", "B eps": "B (ε)", "C": "C", "D": "D"}
 """Kinds of extra noise, as they are called on the page."""
+IN_TRAINING = ("A", "B x_0", "B eps", "C")
+"""Kinds of noise that take part in training: a sentence about training is judged by them."""
 NOT_APPLICABLE = "does not apply"
+AGAINST = ", against "
+"""Stands in the name of an experiment before a rival that must be beaten as well."""
 FEW = SIZES[0]
 FAR = 2.0
 """Noise level, in units of the data, at which a point counts as far from them."""
 
 COMPARISONS = {
-    1: 2 * (len(EXTRA) + len(B_ARMS) + len(RIVALS) + 1),
+    1: 2 * (len(EXTRA) + 2 * len(B_ARMS) + len(RIVALS) + 1),
     2: 2 * (len(EXTRA) + 3) + 1,
     3: 2 * len(OUTLIER_ARMS) + 1 + len(EXTRA) + 2 + 1,
-    4: 2 * len(EXTRA) + len(B_ARMS) + 1,
+    4: 2 * (len(EXTRA) + len(B_ARMS) + 1),
     5: len(EXTRA) + 1 + 4 + 1,
 }
 """Comparisons of each reason, whose intervals hold together at 95 %."""
@@ -73,7 +86,8 @@ class Reason:
     measure : str
         What the effects are of, if their experiments do not say.
     effects : dict, kind -> experiment -> list of Effect, one a strength
-        Comparisons with rivals have names that begin with "against".
+        The comparison of an experiment with a rival, which has to be won as well, has its name
+        with ", against " and that of the rival.
     rivals : dict, name -> list of Effect
         Of what does not use extra noise.
     """
@@ -92,11 +106,46 @@ class Reason:
         """Return the effect of the better strength."""
         return strongest(self.effects[kind][experiment])
 
+    def conditions(self, kind: str) -> dict[str, str]:
+        """Return the verdict for a kind under each condition: experiment -> verdict.
+
+        One strength is to win against no noise, and one against each rival.
+        """
+        groups: dict[str, list[str]] = {}
+        for experiment, effects in self.effects.get(kind, {}).items():
+            groups.setdefault(experiment.partition(AGAINST)[0], []).append(any_of(effects))
+        return {condition: every(found) for condition, found in groups.items()}
+
     def verdict(self, kind: str) -> str:
-        """Return whether the reason holds for a kind of noise, in every experiment or in some."""
-        if kind not in self.effects:
-            return NOT_APPLICABLE
-        return grade_groups(list(self.effects[kind].values()))
+        """Return whether the reason holds for a kind of noise, over all conditions."""
+        conditions = self.conditions(kind)
+        return combine(conditions.values()) if conditions else NOT_APPLICABLE
+
+    def of_training(self) -> str:
+        """Return whether the reason holds for noise in training, over kinds and conditions."""
+        return combine(v for kind in IN_TRAINING for v in self.conditions(kind).values())
+
+    def deciding(self) -> tuple[str, str, Effect]:
+        """Return what decides for noise in training: kind, experiment and effect.
+
+        Where the reason holds somewhere: the clearest of the conditions under which it holds, and
+        of what that needs, the least clear. Else the effect that comes nearest to the claim, among
+        those that have the verdict.
+        """
+        verdict = self.of_training()
+        wanted = "supported" if verdict == "depends" else verdict
+        listed = []
+        for kind in IN_TRAINING:
+            for condition, found in self.conditions(kind).items():
+                if found != wanted:
+                    continue
+                needed = [
+                    (kind, experiment, strongest([e for e in effects if e.verdict == wanted]))
+                    for experiment, effects in self.effects[kind].items()
+                    if experiment.partition(AGAINST)[0] == condition and any_of(effects) == wanted
+                ]
+                listed.append(min(needed, key=_clear))
+        return max(listed, key=_clear)
 
     def kinds(self, verdict: str) -> list[str]:
         """Return the kinds that got a verdict, as they are called on the page."""
@@ -105,8 +154,14 @@ class Reason:
     def summary(self, kind: str) -> str:
         """Return the effects that decide for a kind, those of the better strengths."""
         groups = self.effects.get(kind, {})
-        order = sorted(groups, key=lambda name: name.startswith("against"))
+        order = sorted(groups, key=lambda name: AGAINST in name)
         return "; ".join(f"{self.measure}{name}: {strongest(groups[name])}" for name in order)
+
+
+def _clear(case: tuple[str, str, Effect]) -> float:
+    """How far an interval lies on the claimed side, in smallest effects of interest."""
+    effect = case[2]
+    return effect.low / abs(effect.smallest) if effect.finite else -math.inf
 
 
 def overall(results: Results, **conditions: object) -> np.ndarray:
@@ -147,9 +202,8 @@ def regularization(errors: Results, rivals: Results) -> Reason:
                 free = of_arm(errors, arm, n, FREE)
                 effect = difference(free, base, number, -1, label=arm.size)
                 reason.rivals.setdefault(f"free {KINDS[arm.kind]}, {n} digits", []).append(effect)
-                if n == FEW:
-                    effect = difference(value, free, number, -1, label=arm.size)
-                    reason.note(arm.kind, "against the free rival", effect)
+                effect = difference(value, free, number, -1, label=arm.size)
+                reason.note(arm.kind, f"{n} digits{AGAINST}the free rival", effect)
         levels = at_one_level(errors, NONE, n), at_one_level(errors, ONE_LEVEL, n)
         reason.note("A", f"{n} digits", difference(*levels, number, -1))
         for name in RIVALS:
@@ -222,10 +276,10 @@ def augmentation(errors: Results) -> Reason:
             itself = np.full(len(value), np.log2(n))
             effect = difference(value, itself, number, 1, unit, arm.size)
             reason.note(arm.kind, f"{n} digits", effect)
-            if arm in B_ARMS and n == FEW:
+            if arm in B_ARMS:
                 free = np.log2(known[arm, n, FREE])
                 effect = difference(value, free, number, 1, unit, arm.size)
-                reason.note(arm.kind, "against the free rival", effect)
+                reason.note(arm.kind, f"{n} digits{AGAINST}the free rival", effect)
         # A: the error at the one small level, against networks of that level alone.
         value = np.log2(worth(at_one_level(errors, NONE, n), one_level, SIZES))
         itself = np.full(len(value), np.log2(n))
@@ -264,7 +318,8 @@ def diversity(ring: Results, digits: Results, scales: Results, walk: Results) ->
         ddim = scales.values(measure=measure, sampler=DDIM)
         effect = difference(full, none, number, 1, unit, "1 against 0")
         reason.note("D", f"{measure}, {name}", effect)
-        reason.note("D", f"{measure} against DDIM", difference(full, ddim, number, 1, unit))
+        effect = difference(full, ddim, number, 1, unit)
+        reason.note("D", f"{measure}, {name}{AGAINST}{DDIM}", effect)
     full = scales.values(measure="balance", sampler=DDPM, noise_scale=1.0)
     effect = difference(full, walk.values(measure="balance"), number, 1, unit)
     reason.note("A", "balance, ring", effect)
@@ -292,7 +347,7 @@ def robustness(outliers: Results, pushes: Results, far: Results) -> Reason:
             reason.note(arm.kind, "samples astray", effect)
     for name in (DDIM, MEAN):
         effect = difference(left(DDPM), left(name), number, -1)
-        reason.note("D", f"left of a push, against {name}", effect)
+        reason.note("D", f"left of a push{AGAINST}{name}", effect)
     reason.rivals["outliers filtered"] = [
         difference(astray(training="filtered"), astray(), number, -1)
     ]

@@ -123,15 +123,16 @@ class Pushes(Experiment):
         sigmas = chain(self.steps)
         i = int((sigmas - level).abs().argmin())
 
-        def go(x: Tensor, part: Tensor, number: int) -> Tensor:
+        def go(x: Tensor, part: Tensor, use: str) -> Tensor:
             if scale is None:
                 return samplers.ddim(denoiser, x, part)
-            fresh = chains.generators(number, jobs)
+            fresh = chains.generators(use, jobs)
             return samplers.ddpm(denoiser, x, part, generator=fresh, noise_scale=scale)
 
-        x = go(chains.start(self.samples, (2,), jobs), sigmas[: i + 1], 90)
-        push = torch.nn.functional.normalize(chains.noises(self.samples, (2,), 85, jobs), dim=1)
-        gap = go(x + self.size * push, sigmas[i:], 91) - go(x, sigmas[i:], 91)
+        x = go(chains.start(self.samples, (2,), jobs), sigmas[: i + 1], "fresh")
+        push = torch.nn.functional.normalize(chains.noises(self.samples, (2,), "push", jobs), dim=1)
+        after = sigmas[i:]
+        gap = go(x + self.size * push, after, "after push") - go(x, after, "after push")
         return gap.norm(dim=1).view(jobs, chains.runs, -1).mean(2) / self.size
 
 
@@ -166,7 +167,7 @@ class FarErrors(Experiment):
         levels = torch.logspace(*ends, self.levels)
         clean = ring_truth(session, 4000)[: self.points].repeat(networks.runs, 1)
         for level in levels.tolist():
-            x = clean + level * chains.noises(self.points, (2,), 96)[: len(clean)]
+            x = clean + level * chains.noises(self.points, (2,), "far")[: len(clean)]
             for arm, told in ((NONE, level), (ONE_LEVEL, SMALL)):
                 exact = RING.denoiser(x, told)
                 answer = networks.pick((arm, "clean"))(x, told)

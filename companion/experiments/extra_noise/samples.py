@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from companion import metrics
+from companion import metrics, oracles
 from companion.experiments.experiment import Experiment
 from companion.experiments.extra_noise.arms import (
     B_ARMS,
@@ -28,7 +28,7 @@ from companion.experiments.extra_noise.digits import (
     DigitNetworks,
     Quality,
     digit_networks,
-    held_out,
+    digit_sets,
     trained_on,
 )
 from companion.experiments.extra_noise.ring import (
@@ -45,7 +45,12 @@ from companion.experiments.results import Results, tidy
 if TYPE_CHECKING:
     from companion.experiments.session import Session
 
-__all__ = ["DigitSamples", "ExactSamples", "RingSamples"]
+__all__ = ["DigitSamples", "ExactDigits", "ExactSamples", "RingSamples", "by_arm", "digits_of_runs"]
+
+FREE_ARMS = (*STRONG, Arm("B eps", 0.1))
+"""Arms of B whose free rival is sampled."""
+FREE_LONG = FREE_ARMS[1:]
+"""The same on the longest chain: those with the paper's target."""
 
 Measures = Mapping[str, Callable[[Tensor], Any]]
 
@@ -88,11 +93,11 @@ def by_arm(
     steps : int
     samples : int
         Of each run.
-    truth : (n, *shape) tensor
+    truth : (runs, n, *shape) tensor
         Clean data, for the exposure bias.
     measures : dict, name -> function of the samples of a run
     """
-    shape, jobs, tables = tuple(truth.shape[1:]), len(arms), []
+    shape, jobs, tables = tuple(truth.shape[2:]), len(arms), []
     start = chains.start(samples, shape, jobs)
     together, exposure = chains.watched(stack, start, steps, jobs, truth)
     for i, (arm, x) in enumerate(zip(arms, together.view(jobs, -1, *shape))):
@@ -120,12 +125,15 @@ class RingSamples(Experiment):
         Of each run.
     truth, projections : int
         Samples of the ring itself, and directions, of the sliced Wasserstein distance.
+    watched : int
+        Samples of the ring itself for the exposure bias.
     """
 
     chains: tuple[int, ...] = (20, 100, 1000)
     samples: int = 256
     truth: int = 4000
     projections: int = 24
+    watched: int = 1000
 
     sizes = {"smoke": {"chains": (5, 10, 20), "samples": 32, "truth": 200, "projections": 4}}
     needs = (RingNetworks,)
@@ -147,10 +155,10 @@ class RingSamples(Experiment):
             longest = steps == max(self.chains)
             arms = BIG_ARMS if longest else (NONE, *EXTRA)
             stack = networks.pick(*((arm, "clean") for arm in arms))
-            free = STRONG[1:] if longest else STRONG
+            free = FREE_LONG if longest else FREE_ARMS
+            clean = truth[: self.watched].expand(chains.runs, -1, -1)
             tables += by_arm(
-                chains, stack, plain, arms, free, steps, self.samples, truth[: self.samples // 2],
-                measures,
+                chains, stack, plain, arms, free, steps, self.samples, clean, measures
             )  # fmt: skip
         return Results(tables)
 
@@ -163,20 +171,23 @@ class ExactSamples(Experiment):
     ----------
     chains : tuple of int
         Steps of DDPM.
-    samples, truth, projections : as of ``RingSamples``
+    samples, truth, projections, watched : as of ``RingSamples``
     seeds : int
-        For starting noise and fresh noise.
+        For starting noise and fresh noise, those of the networks' chains.
     """
 
-    chains: tuple[int, ...] = (20, 100)
+    chains: tuple[int, ...] = (20, 100, 1000)
     samples: int = 256
     truth: int = 4000
     projections: int = 24
+    watched: int = 1000
     seeds: int = 8
 
     sizes = {
-        "smoke": {"chains": (5, 10), "samples": 32, "truth": 200, "projections": 4, "seeds": 2}
-    }
+        "smoke": {
+            "chains": (5, 10, 20), "samples": 32, "truth": 200, "projections": 4, "seeds": 2,
+        }
+    }  # fmt: skip
     seconds = 3
 
     def run(self, session: Session) -> Results:
@@ -193,12 +204,17 @@ class ExactSamples(Experiment):
             for arm in (NONE, *B_ARMS):
                 denoiser = RING.denoiser if arm == NONE else arm.relabelled(RING.denoiser)
                 start = chains.start(self.samples, (2,))
-                few = truth[: self.samples // 2]
-                x, exposure = chains.watched(denoiser, start, steps, 1, few)
+                clean = truth[: self.watched].expand(self.seeds, -1, -1)
+                x, exposure = chains.watched(denoiser, start, steps, 1, clean)
                 where = {"denoiser": EXACT, **arm.where, "steps": steps}
                 tables += measured(chains, x, measures, **where)
                 tables.append(exposure_table(exposure, 0, **where))
         return Results(tables)
+
+
+def digits_of_runs(session: Session, runs: int, number: int) -> Tensor:
+    """Return digits that the networks of each run were trained on, (runs, number, 1, 8, 8)."""
+    return torch.stack([digits[:number] for digits in digit_sets(session, runs)[str(MOST)]])
 
 
 @dataclass(frozen=True)
@@ -224,16 +240,60 @@ class DigitSamples(Experiment):
     seconds = 11
 
     def run(self, session: Session) -> Results:
-        """Frechet distance, recall and exposure bias by arm, steps and seed."""
+        """Frechet distance, precision, recall, exposure bias: by arm, steps and seed."""
         jobs = trained_on(BIG_ARMS, MOST)
         networks, quality = digit_networks(session, jobs), Quality(self.classifier_steps)
         chains, plain = Chains(session, networks.runs), networks.pick((NONE, str(MOST)))
-        measures = {"distance": quality.distance, "recall": quality.recall}
+        clean = digits_of_runs(session, networks.runs, self.samples)
         tables = []
         for steps in self.chains:
-            free = STRONG[1:] if steps == max(self.chains) else STRONG
+            free = FREE_LONG if steps == max(self.chains) else FREE_ARMS
             tables += by_arm(
-                chains, networks.pick(*jobs), plain, BIG_ARMS, free, steps, self.samples,
-                held_out(self.samples), measures,
+                chains, networks.pick(*jobs), plain, BIG_ARMS, free, steps, self.samples, clean,
+                quality.measures,
             )  # fmt: skip
         return Results(tables, facts={"classifier": quality.classifier.describe()})
+
+
+@dataclass(frozen=True)
+class ExactDigits(Experiment):
+    """Exposure bias of the exact denoiser of the digits that each network was trained on.
+
+    It makes no error, so that what it shows is due to the length of the steps.
+
+    Parameters
+    ----------
+    chains : tuple of int
+        Steps of DDPM.
+    samples : int
+        Of each run.
+    watched : int
+        Training digits of each run whose noisy versions are the truth.
+    seeds : int
+        As of ``DigitNetworks``.
+    """
+
+    chains: tuple[int, ...] = (20, 100, 1000)
+    samples: int = 32
+    watched: int = 128
+    seeds: int = 8
+
+    sizes = {"smoke": {"chains": (5, 10, 20), "samples": 8, "watched": 16, "seeds": 2}}
+    seconds = 10
+
+    def run(self, session: Session) -> Results:
+        """Exposure bias by steps, level and seed."""
+        sets, chains = digit_sets(session, self.seeds)[str(MOST)], Chains(session, self.seeds)
+        clean, tables = digits_of_runs(session, self.seeds, self.watched), []
+        exact = [oracles.Empirical(digits).denoiser for digits in sets]
+
+        def denoiser(x: Tensor, sigma: Any) -> Tensor:
+            parts = x.chunk(self.seeds)
+            return torch.cat([one(part, sigma) for one, part in zip(exact, parts)])
+
+        for steps in self.chains:
+            start = chains.start(self.samples, (1, 8, 8))
+            _, exposure = chains.watched(denoiser, start, steps, 1, clean)
+            where = {"denoiser": EXACT, **NONE.where, "steps": steps}
+            tables.append(exposure_table(exposure, 0, **where))
+        return Results(tables)

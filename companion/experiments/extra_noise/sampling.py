@@ -14,10 +14,19 @@ from companion import denoisers, noise, samplers
 if TYPE_CHECKING:
     from companion.experiments.session import Session
 
-__all__ = ["TOP", "Chains", "Exposure", "chain"]
+__all__ = ["NUMBERS", "TOP", "Chains", "Exposure", "chain"]
 
 TOP = 10.0
 """Largest noise level of all chains."""
+WATCHED = 20
+"""Levels at which the exposure bias is measured: those of a chain of so many steps."""
+NUMBERS = {
+    name: 400 + 20 * i
+    for i, name in enumerate(
+        ("start", "fresh", "push", "after push", "walk", "far", "loss", "exposure", "gradient")
+    )
+}
+"""First number of the generators of each use; 20 for each, so that no two runs share noise."""
 
 
 def chain(steps: int) -> Tensor:
@@ -55,21 +64,25 @@ class Chains:
     def __init__(self, session: Session, runs: int):
         self.session, self.runs = session, runs
 
-    def noises(self, count: int, shape: tuple[int, ...], number: int, jobs: int = 1) -> Tensor:
-        """Return normal noise, ``count`` for each run, the same for each job."""
-        one = [
-            torch.randn(count, *shape, generator=self.session.generator(number + r))
-            for r in range(self.runs)
-        ]
+    def noises(self, count: int, shape: tuple[int, ...], use: str, jobs: int = 1) -> Tensor:
+        """Return normal noise of a use, ``count`` for each run, the same for each job."""
+        one = [torch.randn(count, *shape, generator=g) for g in self.generators(use)]
         return torch.cat(one * jobs)
 
     def start(self, count: int, shape: tuple[int, ...], jobs: int = 1) -> Tensor:
         """Return starting noise at the level ``TOP``."""
-        return TOP * self.noises(count, shape, 80, jobs)
+        return TOP * self.noises(count, shape, "start", jobs)
 
-    def generators(self, number: int, jobs: int = 1) -> list[torch.Generator]:
-        """Return a generator for each run, alike for each job: paired samples."""
-        return [self.session.generator(number + r) for _ in range(jobs) for r in range(self.runs)]
+    def generators(self, use: str, jobs: int = 1) -> list[torch.Generator]:
+        """Return a generator for each run, alike for each job: paired samples.
+
+        Parameters
+        ----------
+        use : one of ``NUMBERS``
+        jobs : int
+        """
+        first = NUMBERS[use]
+        return [self.session.generator(first + r) for _ in range(jobs) for r in range(self.runs)]
 
     def each(
         self, measure: Callable[[Tensor], float | Tensor], samples: Tensor, jobs: int = 1
@@ -82,21 +95,35 @@ class Chains:
         self, denoiser: Any, start: Tensor, steps: int, jobs: int = 1, **options: Any
     ) -> Tensor:
         """Return samples of DDPM; options are those of ``samplers.ddpm``."""
-        fresh = self.generators(90, jobs)
+        fresh = self.generators("fresh", jobs)
         return samplers.ddpm(denoiser, start, chain(steps), generator=fresh, **options)
 
     def watched(
         self, denoiser: Any, start: Tensor, steps: int, jobs: int, truth: Tensor
     ) -> tuple[Tensor, Exposure]:
-        """Return samples of DDPM and their exposure bias against clean data ``truth``."""
-        seen, every = Exposure([], []), max(1, steps // 20)
+        """Return samples of DDPM and their exposure bias.
+
+        It is measured at the same levels for all chains: at the steps that are nearest to those of
+        a chain of ``WATCHED`` steps.
+
+        Parameters
+        ----------
+        denoiser, start, steps, jobs : as of ``ddpm``
+        truth : (runs, n, *shape) tensor
+            Clean data of each run, such as those that its network was trained on.
+        """
+        seen, shape = Exposure([], []), tuple(truth.shape[2:])
+        clean = truth.flatten(0, 1).repeat(jobs, *[1] * len(shape))
+        aside = self.generators("exposure")
+        gaps = chain(steps)[:-1, None].log() - chain(WATCHED)[:-1].log()
+        at = set(gaps.abs().argmin(0).tolist())
 
         def watch(step: samplers.Step) -> None:
-            if step.number % every:
+            if step.number not in at:
                 return
-            clean = truth.repeat(self.runs * jobs, *[1] * (truth.ndim - 1))
-            eps = self.noises(len(truth), tuple(truth.shape[1:]), 400 + step.number, jobs)
-            true = denoisers.epsilon(denoiser, clean + step.sigma * eps, step.sigma)
+            eps = [torch.randn(truth.shape[1], *shape, generator=g) for g in aside] * jobs
+            noisy = clean + step.sigma * torch.cat(eps)
+            true = denoisers.epsilon(denoiser, noisy, step.sigma)
             along = (step.x - step.denoised) / step.sigma
             seen.levels.append(float(step.sigma))
             seen.ratios.append((self._norm(along, jobs) / self._norm(true, jobs)).log())

@@ -84,8 +84,10 @@ class GradientNoise(Experiment):
         Copies of the network in a stack give the gradients of small batches side by side.
         """
         copies = training.Stack([network] * self.batches).requires_grad_(True)
-        generators = [session.generator(500 + 100 * number + i) for i in range(self.batches)]
-        batch = RING.sample(self.batches * self.each, session.generator(97))
+        first = Chains(session, self.seeds).generators("gradient")[number]
+        batch = RING.sample(self.batches * self.each, first)
+        numbers = torch.randint(2**60, (self.batches,), generator=first).tolist()
+        generators = [torch.Generator().manual_seed(n) for n in numbers]
         loss = objective(copies, batch, generators).view(self.batches, self.each).mean(1)
         gradients = torch.autograd.grad(loss.sum(), list(copies.parameters()))
         flat = torch.cat([g.flatten(1) for g in gradients], 1)
@@ -133,20 +135,21 @@ class FailedRuns(Experiment):
     def _failed(self, session: Session, rate: float, clip: float | None) -> Tensor:
         """Which runs fail, (arms, runs)."""
         each = [(arm, r) for arm in TRIED for r in range(self.seeds)]
+        seeds = [1000 * session.seed + r for _, r in each]
         sets = ring_sets(session, self.seeds)["clean"]
         start = [
-            networks.seeded(lambda: denoisers.Preconditioned(networks.MLP(2, 32, 2), 1.0), r)
-            for _, r in each
+            networks.seeded(lambda: denoisers.Preconditioned(networks.MLP(2, 32, 2), 1.0), seed)
+            for seed in seeds
         ]
         last = training.fit(
             start, [arm.objective(LEVELS, 1.0) for arm, _ in each], [sets[r] for _, r in each],
             steps=self.steps, batch_size=32, lr=rate, clip=clip, warmup=0, decay="constant",
-            seed=[r for _, r in each], device="cpu",
+            seed=seeds, device="cpu",
         ).last  # fmt: skip
         chains, batch = Chains(session, self.seeds), RING.sample(1000, session.generator(98))
 
         def loss(arm: Arm, denoiser: Any) -> Tensor:
-            objective, fresh = arm.objective(LEVELS, 1.0), chains.generators(99)
+            objective, fresh = arm.objective(LEVELS, 1.0), chains.generators("loss")
             return objective(denoiser, batch.repeat(self.seeds, 1), fresh).view(self.seeds, -1)
 
         worse = []
