@@ -9,7 +9,8 @@ import pytest
 from companion.experiments import Results, tidy
 from companion.experiments.claims import Claim, Claims, published
 from companion.experiments.experiment import Experiment
-from companion.experiments.published import PooledSession, pool, write
+from companion.experiments.published import PooledSession, pool, rule, write
+from companion.experiments.source import rule_files
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,14 @@ def test_methods_stay_paired_by_seed(tmp_path):
 def test_one_master_seed_is_the_session_itself(tmp_path):
     session = PooledSession("cpu", (4,), memory=tmp_path)
     assert pool([session.sessions[0].run(Draws)]).table.equals(session.run(Draws).table)
+
+
+def test_a_rule_is_what_stands_beside_the_experiments():
+    files = {path.name for path in rule_files("companion.experiments.tweedie.verdicts")}
+    assert "verdicts.py" in files and "race.py" not in files and "figures.py" not in files
+    assert all(len(rule(chapter)["hash"]) == 16 for chapter in ("tweedie", "four_noises"))
+    with pytest.raises(ValueError, match="chapter: got 'one_denoiser'"):
+        rule("one_denoiser")
 
 
 def test_bad_seeds():

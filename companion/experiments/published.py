@@ -23,7 +23,7 @@ from companion.experiments.provenance import provenance
 from companion.experiments.records import writable_records_folder
 from companion.experiments.results import Results
 from companion.experiments.session import Session
-from companion.experiments.source import code_hash
+from companion.experiments.source import canonical, rule_files
 
 __all__ = ["PooledSession", "judge", "pool", "rule", "write"]
 
@@ -99,20 +99,19 @@ def judge(chapters: Sequence[str], profile: str, seeds: Sequence[int]) -> Claims
 
 def rule(chapter: str) -> dict[str, str | None]:
     """Identity of a chapter's rules: a hash of their code, and the commit of their last change."""
-    name = f"companion.experiments.{chapter}.verdicts"
+    files = rule_files(f"companion.experiments.{chapter}.verdicts")
+    if not files:
+        raise ValueError(f"chapter: got {chapter!r}; allowed is one with a verdicts.py")
+    text = "".join(canonical(path) for path in files)
+    command = ["git", "log", "-1", "--format=%H", "--", *(path.name for path in files)]
     try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError:
-        module = importlib.import_module(f"companion.experiments.{chapter}")
-        name = module.__name__
-    path = Path(str(module.__file__))
-    command = ["git", "log", "-1", "--format=%H", "--", path.name]
-    try:
-        done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command, cwd=files[0].parent, capture_output=True, text=True, check=True
+        )
         commit = done.stdout.strip() or None
     except (OSError, subprocess.CalledProcessError):
         commit = None
-    return {"hash": hashlib.sha256(code_hash(name).encode()).hexdigest()[:16], "commit": commit}
+    return {"hash": hashlib.sha256(text.encode()).hexdigest()[:16], "commit": commit}
 
 
 def write(claims: Claims, profile: str, seeds: Sequence[int]) -> list[Path]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-__all__ = ["code_hash"]
+__all__ = ["canonical", "code_hash", "rule_files"]
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -60,6 +60,38 @@ def code_hash(module: str) -> str:
         raise ValueError(f"module: the source of {module!r} cannot be read")
     everything = "\n".join(f"{name}: {texts[name]}" for name in sorted(texts))
     return hashlib.sha256(everything.encode()).hexdigest()[:16]
+
+
+def canonical(path: Path) -> str:
+    """Text of a file's code without comments, white space and docstrings."""
+    return _canonical(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def rule_files(module: str) -> list[Path]:
+    """Files of a chapter that its rules stand in: ``verdicts.py`` and what it imports beside it.
+
+    Files that define an experiment do not belong to them: they measure.
+
+    Parameters
+    ----------
+    module : str
+        Full name of the rules' module, such as "companion.experiments.tweedie.verdicts".
+    """
+    package = module.rpartition(".")[0]
+    files: dict[str, Path] = {}
+    waiting = {module}
+    while waiting:
+        name = waiting.pop()
+        path = _path(name)
+        if path is None or name in files or not name.startswith(f"{package}."):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+        if any(node.name == "run" for c in classes for node in c.body if hasattr(node, "name")):
+            continue
+        files[name] = path
+        waiting |= _imports(tree, package)
+    return [files[name] for name in sorted(files)]
 
 
 def _path(module: str) -> Path | None:
