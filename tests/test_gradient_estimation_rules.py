@@ -199,6 +199,7 @@ def test_learning_to_project(made, verdict, shown):
 )
 def test_descent(made, verdict, shown):
     claim = projection.descent(made)
+    assert ("networks down to noise 10;" in claim.answer) == (verdict == DEPENDS)
     assert claim.verdict == verdict and claim.effect == pytest.approx(shown)
 
 

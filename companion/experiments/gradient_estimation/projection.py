@@ -149,11 +149,14 @@ def descent(falls: Results) -> Claim:
     kept = {p: [s for s in levels if ruling.verdicts[p, s] == "supported"] for p in both}
     down = "; ".join(f"{p}: {between(kept[p])}" for p in both)
     spacing = falls.value(measure="spacing")
-    ends = {p: f"{min(s):.1g}" if s else "none" for p, s in kept.items()}
+    ends = {
+        p: "at every level" if len(s) == len(levels) else f"down to noise {min(s):.2g}" if s
+        else "nowhere"
+        for p, s in kept.items()
+    }  # fmt: skip
     answers = {
         "supported": "Yes: steps come down on the distance to the data at every noise level.",
-        "depends": f"Down to noise {ends[DIGITS]} with networks, {ends[IDEAL]} with the exact "
-        "denoiser.",
+        "depends": f"With networks {ends[DIGITS]}; with the exact denoiser {ends[IDEAL]}.",
         "not supported": "No: steps do not come down on the distance to the data.",
         "inconclusive": "Open: how far steps come down is too uncertain.",
     }

@@ -127,7 +127,7 @@ def insight(nearest: Results) -> Claim:
     answers = {
         "supported": "Yes: gamma = 2 estimates the gradient of the distance better than DDIM.",
         "depends": f"Nearer to the gradient at N = {better}; not at {worse}.",
-        "not supported": "No: as an estimate of the gradient, gamma = 2 is no better than DDIM's.",
+        "not supported": f"No: up to {max(steps)} steps the gradient is estimated no better.",
         "inconclusive": "Open: the error of the gradient's estimate is too uncertain.",
     }
     return claim(
@@ -266,9 +266,9 @@ def gamma_default(sweep: Results, order: Results) -> Claim:
     best = {n: [f"{best_gamma(sweep, 'error', p, n).mean:.2f}" for p in PROBLEMS] for n in steps}
     told = "; ".join(f"{', '.join(values)} at N = {n}" for n, values in best.items())
     answers = {
-        "supported": "Yes: no other value is better at these numbers of steps.",
+        "supported": f"Yes: no other value is better at {in_words(steps)} steps.",
         "depends": f"In {kept} of {number} cases; in {beaten} another value is better.",
-        "not supported": "No: another value leaves less error at each number of steps.",
+        "not supported": f"No: another value leaves less error at {in_words(steps)} steps.",
         "inconclusive": "Open: how much another value gains is too uncertain.",
     }
     return claim(
