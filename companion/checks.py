@@ -1,16 +1,16 @@
 """Checks of arguments: one place for the errors that every public function shares.
 
 Each returns the value in its plain type, or raises an error that names the argument, says what was
-given and what is allowed. Numbers of NumPy count as numbers; texts, truth values and fractions do
-not count as whole numbers.
+given and what is allowed: a ``TypeError`` for a wrong type, a ``ValueError`` for a wrong value.
+Numbers of NumPy count as numbers; texts, truth values and fractions do not count as whole numbers.
 """
 
 from __future__ import annotations
 
 import math
-import numbers
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
 from typing import Any, TypeVar
 
 import torch
@@ -24,8 +24,12 @@ __all__ = [
     "generator",
     "instance",
     "level",
+    "like",
+    "listed",
     "number",
+    "numbers",
     "seed",
+    "shape",
     "tensor",
     "whole",
 ]
@@ -57,21 +61,25 @@ def whole(name: str, value: Any, at_least: int = 1, at_most: int | None = None) 
 
     Raises
     ------
+    TypeError
+        If it is of another type.
     ValueError
-        If it is of another type, a fraction, or out of bounds.
+        If it is a fraction, or out of bounds.
     """
     bounds = f"of at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
-    error = ValueError(f"{name}: got {shown(value)}; allowed is a whole number {bounds}")
+    message = f"{name}: got {shown(value)}; allowed is a whole number {bounds}"
     if isinstance(value, (bool, str)) or "bool" in str(getattr(value, "dtype", "")):
-        raise error
+        raise TypeError(message)
     try:
         plain = operator.index(value)
     except TypeError:
-        if not isinstance(value, numbers.Real) or not float(value).is_integer():
-            raise error from None
+        if not isinstance(value, Real):
+            raise TypeError(message) from None
+        if not float(value).is_integer():
+            raise ValueError(message) from None
         plain = int(float(value))
     if plain < at_least or (at_most is not None and plain > at_most):
-        raise error
+        raise ValueError(message)
     return plain
 
 
@@ -97,8 +105,10 @@ def number(
 
     Raises
     ------
+    TypeError
+        If it is of another type.
     ValueError
-        If it is of another type, not finite, or out of bounds.
+        If it is not finite, or out of bounds.
     """
     bounds = [
         f"{word} {bound:g}"
@@ -108,14 +118,14 @@ def number(
         if bound is not None
     ]  # fmt: skip
     allowed = " ".join(["a finite number", " and ".join(bounds)]).strip()
-    error = ValueError(f"{name}: got {shown(value)}; allowed is {allowed}")
-    scalar = isinstance(value, numbers.Real) or getattr(value, "ndim", None) == 0
+    message = f"{name}: got {shown(value)}; allowed is {allowed}"
+    scalar = isinstance(value, Real) or getattr(value, "ndim", None) == 0
     if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")) or not scalar:
-        raise error
+        raise TypeError(message)
     try:
         plain = float(value)
     except (TypeError, ValueError):
-        raise error from None
+        raise TypeError(message) from None
     inside = (
         (above is None or plain > above)
         and (at_least is None or plain >= at_least)
@@ -123,8 +133,44 @@ def number(
         and (at_most is None or plain <= at_most)
     )
     if not math.isfinite(plain) or not inside:
-        raise error
+        raise ValueError(message)
     return plain
+
+
+def listed(name: str, values: Any, allowed: str) -> list:
+    """Return what a sequence holds, or raise a ``TypeError``: a text is none."""
+    if not isinstance(values, (str, bytes)):
+        try:
+            return list(values)
+        except TypeError:
+            pass
+    raise TypeError(f"{name}: got {shown(values)}; allowed are {allowed}")
+
+
+def numbers(name: str, values: Any, **bounds: float) -> tuple[float, ...]:
+    """Return one or more finite numbers, with the bounds that ``number`` takes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no sequence, has none, or one of them is not as ``number`` allows.
+    """
+    plain = tuple(number(name, value, **bounds) for value in listed(name, values, "numbers"))
+    if not plain:
+        raise ValueError(f"{name}: got none; allowed are one or more numbers")
+    return plain
+
+
+def shape(name: str, value: Any) -> tuple[int, ...]:
+    """Return the shape of a sample: a sequence of whole numbers, each 1 or more.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no sequence, or holds anything else.
+    """
+    sizes = listed(name, value, "whole numbers, such as (1, 28, 28)")
+    return tuple(whole(name, size) for size in sizes)
 
 
 def choice(name: str, value: T, allowed: Iterable[T]) -> T:
@@ -155,17 +201,15 @@ def batch(name: str, value: Any, at_least: int = 0) -> None:
 
     Raises
     ------
+    TypeError
+        If it is no tensor, or one of whole numbers.
     ValueError
-        If it is of another type or shape, or has fewer samples.
+        If it is of another shape, or has fewer samples.
     """
-    if (
-        not isinstance(value, Tensor)
-        or not value.is_floating_point()
-        or value.ndim < 2
-        or len(value) < at_least
-    ):
+    typed = isinstance(value, Tensor) and value.is_floating_point()
+    if not typed or value.ndim < 2 or len(value) < at_least:
         few = f" with B of at least {at_least}" if at_least else ""
-        raise ValueError(
+        raise (ValueError if typed else TypeError)(
             f"{name}: got {shown(value)}; allowed is a floating-point tensor (B, *shape){few}"
         )
 
@@ -182,9 +226,9 @@ def instance(name: str, value: Any, kinds: type | tuple[type, ...], allowed: str
     raise TypeError(f"{name}: got {shown(value)}; allowed is {allowed}")
 
 
-def function(name: str, value: Any) -> Callable:
-    """Return what can be called, or raise a ``TypeError``."""
-    if callable(value) and not isinstance(value, type):
+def function(name: str, value: Any, classes: bool = False) -> Callable:
+    """Return what can be called, or raise a ``TypeError``; a class counts only with ``classes``."""
+    if callable(value) and (classes or not isinstance(value, type)):
         return value
     raise TypeError(f"{name}: got {shown(value)}; allowed is a function, or what is called as one")
 
@@ -225,6 +269,26 @@ def tensor(name: str, x: Any, shape: str = "(B, *shape)", at_least: int = 1) -> 
     if x.ndim < at_least:
         raise ValueError(f"{name}: got {shown(x)}; allowed is a floating-point tensor {shape}")
     return x
+
+
+def like(name: str, value: Any, x: Tensor, of: str = "x") -> Tensor:
+    """Return a floating-point tensor of the shape of ``x``, or say what it is instead.
+
+    Parameters
+    ----------
+    of : str
+        Name of ``x`` (default "x").
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such tensor, or has another shape.
+    """
+    if tensor(name, value, at_least=0).shape != x.shape:
+        raise ValueError(
+            f"{name}: got shape {tuple(value.shape)}; allowed is that of {of}, {tuple(x.shape)}"
+        )
+    return value
 
 
 def level(name: str, sigma: Any, positive: bool = False) -> None:

@@ -135,6 +135,7 @@ class Preconditioned(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Estimate the clean data behind ``x`` (B, *shape)."""
+        checks.tensor("x", x)
         s = expand(sigma, x)
         variance = s**2 + self.sigma_data**2
         c_skip = self.sigma_data**2 / variance
@@ -196,10 +197,12 @@ class DiffusersDenoiser(nn.Module):
 
     def timestep(self, sigma: Tensor) -> Tensor:
         """Fractional training timestep of a noise level, by linear interpolation of its log."""
+        checks.tensor("sigma", sigma, "(n,)", at_least=0)
         return interpolate(sigma.log(), self.log_sigmas)
 
     def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Estimate the clean data behind ``x`` (B, C, H, W)."""
+        checks.tensor("x", x, "(B, C, H, W)", at_least=2)
         s = expand(sigma, x)
         level = s.flatten() if isinstance(s, Tensor) else x.new_full((1,), s)
         t = self.timestep(level.to(self.log_sigmas)).expand(x.shape[0])

@@ -33,9 +33,10 @@ def seeded(make: Callable[[], T], seed: int) -> T:
 
     Raises
     ------
-    ValueError
-        If the seed is not such a number.
+    TypeError, ValueError
+        If ``make`` cannot be called, or the seed is not such a number.
     """
+    checks.function("make", make, classes=True)
     seed = checks.whole("seed", seed, at_least=0)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -55,10 +56,6 @@ class Linear(nn.Linear):
             return super().forward(x)
         parts = x.reshape(len(self.weight), -1, x.shape[-1])
         return torch.baddbmm(self.bias.unsqueeze(1), parts, self.weight.mT).flatten(0, 1)
-
-
-def _shape(shape: Sequence[int]) -> tuple[int, ...]:
-    return tuple(checks.whole("shape", size) for size in shape)
 
 
 class MLP(nn.Module):
@@ -95,7 +92,7 @@ class MLP(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        self.shape = _shape(shape if isinstance(shape, Sequence) else [shape])
+        self.shape = checks.shape("shape", shape if isinstance(shape, Sequence) else [shape])
         dim = math.prod(self.shape)
         width, depth = checks.whole("width", width), checks.whole("depth", depth)
         frequencies = checks.whole("frequencies", frequencies)
@@ -160,17 +157,19 @@ class UNet(nn.Module):
         from diffusers import UNet2DModel
 
         super().__init__()
-        self.shape = _shape(shape)
+        self.shape = checks.shape("shape", shape)
+        channels = checks.shape("channels", channels)
         layers = checks.whole("layers", layers)
         dropout = checks.number("dropout", dropout, at_least=0, below=1)
-        attention = [False] * len(channels) if attention is None else list(attention)
+        attention = [False] * len(channels) if attention is None else attention
+        attention = checks.listed("attention", attention, "truth values, one a resolution")
         if len(self.shape) != 3 or any(n % 2 ** (len(channels) - 1) for n in self.shape[1:]):
             raise ValueError(
                 f"shape: got {self.shape} with {len(channels)} resolutions; allowed is (C, H, W) "
                 f"with H and W multiples of {2 ** (len(channels) - 1)}"
             )
-        if any(checks.whole("channels", c) % 8 for c in channels):
-            raise ValueError(f"channels: got {tuple(channels)}; allowed are multiples of 8")
+        if any(c % 8 for c in channels):
+            raise ValueError(f"channels: got {channels}; allowed are multiples of 8")
         if len(attention) != len(channels):
             raise ValueError(
                 f"attention: got {len(attention)} entries; allowed is one for each of the "
@@ -180,7 +179,7 @@ class UNet(nn.Module):
             sample_size=self.shape[1:],
             in_channels=self.shape[0],
             out_channels=self.shape[0],
-            block_out_channels=tuple(channels),
+            block_out_channels=channels,
             layers_per_block=layers,
             down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attention),
             up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in attention[::-1]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,9 +26,18 @@ class Posterior(NamedTuple):
     """(B, K)."""
 
 
-def _check_points(x: Tensor, dim: int) -> None:
+def _check_points(x: Tensor, dim: int, name: str = "x") -> None:
+    checks.tensor(name, x, f"(B, {dim})", at_least=0)
     if x.ndim != 2 or x.shape[1] != dim:
-        raise ValueError(f"x: got shape {tuple(x.shape)}; allowed is (B, {dim})")
+        raise ValueError(f"{name}: got shape {tuple(x.shape)}; allowed is (B, {dim})")
+
+
+def _numbers(name: str, value: Any, allowed: str) -> Tensor:
+    """Numbers in double precision, or an error that names them."""
+    try:
+        return torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name}: got {checks.shown(value)}; allowed {allowed}") from None
 
 
 class GaussianMixture:
@@ -55,17 +64,18 @@ class GaussianMixture:
         stds: Tensor | Sequence | float,
         weights: Tensor | Sequence | None = None,
     ):
-        self.means = torch.as_tensor(means, dtype=torch.float64)
+        self.means = _numbers("means", means, "are numbers (K, D)")
         if self.means.ndim != 2 or 0 in self.means.shape:
             raise ValueError(f"means: got shape {tuple(self.means.shape)}; allowed is (K, D)")
+        checks.finite("means", self.means)
         k = len(self.means)
-        stds = torch.as_tensor(stds, dtype=torch.float64)
+        stds = _numbers("stds", stds, f"is a float or ({k},)")
         if stds.ndim > 1 or (stds.ndim == 1 and len(stds) != k):
             raise ValueError(f"stds: got shape {tuple(stds.shape)}; allowed is a float or ({k},)")
         if not ((stds > 0) & stds.isfinite()).all():
             raise ValueError(f"stds: got {stds.tolist()}; allowed are finite numbers above 0")
         self.stds = stds.expand(k).clone()
-        w = torch.as_tensor([1.0] * k if weights is None else weights, dtype=torch.float64)
+        w = _numbers("weights", [1.0] * k if weights is None else weights, f"are {k} numbers")
         if w.shape != (k,) or not ((w > 0) & w.isfinite()).all():
             raise ValueError(f"weights: got {w.tolist()}; allowed are {k} positive numbers")
         self.weights = w / w.sum()
@@ -83,6 +93,8 @@ class GaussianMixture:
     ) -> Tensor:
         """Draw ``n`` points, at least one, (n, D)."""
         n = checks.whole("n", n)
+        kinds = (torch.Generator, type(None))
+        checks.instance("generator", generator, kinds, "None or a torch.Generator")
         where = device if generator is None else generator.device
         index = torch.multinomial(self.weights.to(where), n, replacement=True, generator=generator)
         z = randn((n, self.dim), generator=generator, device=where, dtype=torch.float64)
@@ -91,6 +103,7 @@ class GaussianMixture:
 
     def noisy(self, sigma: float) -> GaussianMixture:
         """Return the distribution of ``x_sigma``: the mixture convolved with N(0, sigma^2 I)."""
+        checks.number("sigma", sigma, at_least=0)
         return GaussianMixture(self.means, (self.stds**2 + sigma**2).sqrt(), self.weights)
 
     def _components(self, x: Tensor, sigma: Tensor | float):
@@ -148,6 +161,7 @@ class Empirical:
 
     def __init__(self, data: Tensor, *, block: int = 4096):
         checks.batch("data", data, at_least=1)
+        checks.finite("data", data)
         self.data = data
         self.block = checks.whole("block", block)
         self._flat = data.reshape(len(data), -1)
@@ -159,6 +173,7 @@ class Empirical:
 
     def _stream(self, x: Tensor, visit: Callable[[Tensor, Tensor, int], None]) -> None:
         """Call ``visit(squared distances (B, n), points (n, D), offset)`` block by block."""
+        checks.tensor("x", x, f"(B, *{tuple(self.data.shape[1:])})")
         if x.shape[1:] != self.data.shape[1:]:
             raise ValueError(
                 f"x: got shape {tuple(x.shape)}; allowed is (B, *{tuple(self.data.shape[1:])})"
@@ -273,9 +288,9 @@ class Sphere:
             randn((n, self.ambient), generator=generator, device=device, dtype=dtype)
         )
 
-    def _core(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _core(self, x: Tensor, name: str = "x") -> tuple[Tensor, Tensor]:
         """Part of ``x`` in the space of the sphere, 0 elsewhere, and its norm (B, 1)."""
-        _check_points(x, self.ambient)
+        _check_points(x, self.ambient, name)
         core = torch.zeros_like(x)
         core[:, : self.dim + 1] = x[:, : self.dim + 1]
         return core, core.norm(dim=1, keepdim=True)
@@ -294,7 +309,7 @@ class Sphere:
     def tangent(self, x: Tensor, v: Tensor) -> Tensor:
         """Part of ``v`` along the sphere at its point nearest to ``x``, (B, ambient)."""
         normal = self.project(x) / self.radius
-        core, _ = self._core(v)
+        core, _ = self._core(v, "v")
         return core - (core * normal).sum(1, keepdim=True) * normal
 
     def denoiser(self, x: Tensor, sigma: Tensor | float) -> Tensor:

@@ -37,6 +37,7 @@ class Stack(nn.Module):
 
     def __init__(self, denoisers: Sequence[nn.Module]):
         super().__init__()
+        denoisers = checks.listed("denoisers", denoisers, "one or more modules")
         if not denoisers:
             raise ValueError("denoisers: got none; allowed are one or more modules")
         for one in denoisers:
@@ -64,6 +65,7 @@ class Stack(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Estimate the clean data behind ``x`` (R * B, *shape), the parts by their own runs."""
+        checks.tensor("x", x)
         if self.native and len(x) % self.runs == 0:
             return self.module(x, sigma)
         return self._call(dict(self.module.named_parameters()), self.runs, x, sigma)
@@ -87,11 +89,18 @@ class Stack(nn.Module):
 
     def part(self, start: int, stop: int) -> _Part:
         """Runs ``start`` to ``stop - 1`` as one denoiser that shares these parameters."""
+        start = checks.whole("start", start, 0, self.runs - 1)
+        stop = checks.whole("stop", stop, start + 1, self.runs)
         named = self.module.named_parameters()
         return _Part(self, {name: value[start:stop] for name, value in named}, stop - start)
 
     def split(self, sizes: Sequence[int]) -> list[_Part]:
         """All runs in consecutive parts; their gradients come back in one pass over the stack."""
+        sizes = checks.shape("sizes", sizes)
+        if sum(sizes) != self.runs:
+            raise ValueError(
+                f"sizes: got {sizes}; allowed are numbers that sum to {self.runs}, that of the runs"
+            )
         pieces = {name: value.split(sizes) for name, value in self.module.named_parameters()}
         return [
             _Part(self, {name: piece[i] for name, piece in pieces.items()}, size)

@@ -14,8 +14,6 @@ from companion import checks
 
 __all__ = [
     "NoiseFloor",
-    "flat_pair",
-    "flat_samples",
     "frechet_distance",
     "mmd",
     "noise_floor",
@@ -139,11 +137,7 @@ def mmd(a: Tensor, b: Tensor, *, bandwidths: Sequence[float] | None = None) -> f
         pool = torch.cat([s[:: math.ceil(len(s) / 500)] for s in (first, second)])
         middle = torch.pdist(pool).median().item()
         bandwidths = [middle * factor for factor in (0.25, 0.5, 1, 2, 4)] if middle else [1.0]
-    elif isinstance(bandwidths, str) or not hasattr(bandwidths, "__iter__"):
-        raise TypeError(f"bandwidths: got {checks.shown(bandwidths)}; allowed are numbers above 0")
-    bandwidths = [checks.number("bandwidths", h, above=0) for h in bandwidths]
-    if not bandwidths:
-        raise ValueError("bandwidths: got none; allowed are one or more numbers above 0")
+    bandwidths = checks.numbers("bandwidths", bandwidths, above=0)
 
     def kernel_sum(x: Tensor, y: Tensor) -> float:
         total = 0.0

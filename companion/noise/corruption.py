@@ -138,10 +138,8 @@ def corrupt(
     scale = expand(sigma, x)
     if eps is None:
         eps = randn_like(x, generator)
-    elif checks.tensor("eps", eps, at_least=0).shape != x.shape:
-        raise ValueError(
-            f"eps: got shape {tuple(eps.shape)}; allowed is that of x, {tuple(x.shape)}"
-        )
+    else:
+        checks.like("eps", eps, x)
     return x + scale * eps
 
 

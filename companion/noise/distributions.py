@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -45,6 +45,16 @@ class LevelDensity(SigmaDistribution, Protocol):
     def density(self, sigma: Tensor) -> Tensor:
         """Density of ``alpha`` (not of sigma) at these levels."""
         ...
+
+
+def check_distribution(name: str, value: Any, part: str = "sample") -> None:
+    """Raise a ``TypeError`` unless a value is a distribution of levels that has this method."""
+    if isinstance(value, type) or not callable(getattr(value, part, None)):
+        example = "LogNormal()" if part == "sample" else "LogUniform() or noise.LogLogistic()"
+        raise TypeError(
+            f"{name}: got {checks.shown(value)}; allowed is a distribution of noise levels, such "
+            f"as noise.{example}"
+        )
 
 
 @dataclass(frozen=True)
@@ -162,16 +172,7 @@ class Discrete:
     sigmas: tuple[float, ...]
 
     def __post_init__(self):
-        try:
-            given = list(self.sigmas)
-        except TypeError:
-            raise TypeError(
-                f"sigmas: got {checks.shown(self.sigmas)}; allowed are numbers above 0"
-            ) from None
-        values = tuple(checks.number("sigmas", s, above=0) for s in given)
-        if not values:
-            raise ValueError("sigmas: got none; allowed are one or more numbers above 0")
-        object.__setattr__(self, "sigmas", values)
+        object.__setattr__(self, "sigmas", checks.numbers("sigmas", self.sigmas, above=0))
 
     @property
     def range(self) -> tuple[float, float]:

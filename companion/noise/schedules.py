@@ -18,7 +18,6 @@ __all__ = [
     "cosine",
     "ddpm",
     "ddpm_alphas_cumprod",
-    "interpolate",
     "karras",
     "log_linear",
     "sigmas_from_alphas_cumprod",

@@ -12,6 +12,8 @@ from torch.nn.functional import softplus
 from companion import checks
 from companion.denoisers import Denoiser, denoise
 from companion.noise import Generator, LevelDensity, LogUniform, SigmaDistribution, rand, randn
+from companion.noise.distributions import check_distribution
+from companion.objectives.denoising import check_batch
 
 __all__ = ["ContrastiveDiffusion"]
 
@@ -75,8 +77,8 @@ class ContrastiveDiffusion:
         if self.samples is not None:
             checks.whole("samples", self.samples)
         checks.number("sigma_data", self.sigma_data, above=0)
-        if not callable(getattr(self.levels, "quantile", None)):
-            raise ValueError(f"levels: got {self.levels!r}; allowed are LogUniform and LogLogistic")
+        check_distribution("contrast", self.contrast)
+        check_distribution("levels", self.levels, "quantile")
 
     @property
     def evaluations(self) -> int:
@@ -90,6 +92,7 @@ class ContrastiveDiffusion:
 
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
         """Loss of each sample of the clean ``batch`` (B, *shape), (B,); its mean is the loss."""
+        check_batch(batch, generator)
         runs = 1 if generator is None or isinstance(generator, torch.Generator) else len(generator)
         each = len(batch) // runs
         used = each if self.samples is None else self.samples
@@ -127,6 +130,10 @@ class ContrastiveDiffusion:
         -------
         (n,) tensor, float32 or wider
         """
+        checks.batch("y", y)
+        checks.generator("generator", generator)
+        if checks.tensor("t", t, "(n,)").shape != y.shape[:1]:
+            raise ValueError(f"t: got shape {tuple(t.shape)}; allowed is ({len(y)},)")
         n, *shape = y.shape
         wide = torch.promote_types(y.dtype, torch.float32)
         u = rand((n, 1, self.points), generator=generator, device=y.device, dtype=wide)

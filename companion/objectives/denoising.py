@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,8 +11,9 @@ from torch import Tensor
 from companion import checks
 from companion.denoisers import Denoiser, denoise
 from companion.noise import Generator, LogNormal, SigmaDistribution, corrupt
+from companion.noise.distributions import check_distribution
 
-__all__ = ["WEIGHTS", "DenoisingScoreMatching", "Objective", "squared_error"]
+__all__ = ["WEIGHTS", "DenoisingScoreMatching", "Objective"]
 
 
 class Objective(Protocol):
@@ -20,6 +22,18 @@ class Objective(Protocol):
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
         """Loss of each sample of ``batch`` (B, *shape), (B,)."""
         ...
+
+
+def check_batch(batch: Tensor, generator: Generator) -> None:
+    """Raise if a batch is no floating-point (B, *shape), or cannot be shared by the generators."""
+    checks.batch("batch", batch)
+    checks.generator("generator", generator)
+    runs = len(generator) if isinstance(generator, Sequence) else 1
+    if not runs or len(batch) % runs:
+        raise ValueError(
+            f"batch: got {len(batch)} samples for {runs} generators; allowed are multiples of "
+            "their number"
+        )
 
 
 def squared_error(estimate: Tensor, target: Tensor) -> Tensor:
@@ -55,7 +69,7 @@ class DenoisingScoreMatching:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If an argument is outside of what is allowed.
     """
 
@@ -64,16 +78,13 @@ class DenoisingScoreMatching:
     sigma_data: float = 0.5
 
     def __post_init__(self):
-        if not callable(getattr(self.sigmas, "sample", None)):
-            raise ValueError(
-                f"sigmas: got {checks.shown(self.sigmas)}; allowed is a distribution of noise "
-                "levels, such as noise.LogNormal()"
-            )
+        check_distribution("sigmas", self.sigmas)
         checks.choice("weight", self.weight, WEIGHTS)
         checks.number("sigma_data", self.sigma_data, above=0)
 
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
         """Loss of each sample of the clean ``batch`` (B, *shape), (B,)."""
+        check_batch(batch, generator)
         sigma = self.sigmas.sample(
             len(batch), generator=generator, device=batch.device, dtype=batch.dtype
         )

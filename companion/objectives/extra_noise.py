@@ -19,6 +19,7 @@ from companion.objectives.denoising import (
     WEIGHTS,
     DenoisingScoreMatching,
     Objective,
+    check_batch,
     squared_error,
 )
 
@@ -77,6 +78,7 @@ class InputPerturbation:
 
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
         """Loss of each sample of the clean ``batch`` (B, *shape), (B,)."""
+        check_batch(batch, generator)
         sigma = self.sigmas.sample(
             len(batch), generator=generator, device=batch.device, dtype=batch.dtype
         )
@@ -104,8 +106,8 @@ class NoisyData:
 
     Raises
     ------
-    ValueError
-        If ``s`` is negative or not finite.
+    TypeError, ValueError
+        If ``objective`` cannot be called, or ``s`` is negative or not finite.
     """
 
     s: float
@@ -113,6 +115,7 @@ class NoisyData:
 
     def __post_init__(self):
         checks.number("s", self.s, at_least=0)
+        checks.function("objective", self.objective)
 
     @property
     def sigmas(self) -> SigmaDistribution | None:
@@ -121,6 +124,7 @@ class NoisyData:
 
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
         """Loss of each sample of the clean ``batch`` (B, *shape), (B,)."""
+        check_batch(batch, generator)
         noisy = corrupt(batch, self.s, generator=generator)
         return self.objective(denoiser, noisy, generator)
 
@@ -144,12 +148,14 @@ class Relabelled:
     """
 
     def __init__(self, denoiser: Denoiser, level: float = 1.0, shrink: float = 1.0):
-        self.denoiser = denoiser
+        self.denoiser = checks.function("denoiser", denoiser)
         self.level = checks.number("level", level, above=0)
         self.shrink = checks.number("shrink", shrink, above=0)
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Estimate the clean data behind ``x`` (B, *shape)."""
+        if not isinstance(sigma, Tensor):
+            checks.level("sigma", sigma)
         denoised = denoise(self.denoiser, x, self.level * sigma)
         return denoised if self.shrink == 1 else x - (x - denoised) / self.shrink
 

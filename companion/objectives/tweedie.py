@@ -19,7 +19,8 @@ from torch import Tensor
 from companion import checks
 from companion.denoisers import Denoiser, denoise
 from companion.noise import Generator, LogNormal, LogUniform, SigmaDistribution, expand, randn_like
-from companion.objectives.denoising import WEIGHTS, Objective
+from companion.noise.distributions import check_distribution
+from companion.objectives.denoising import WEIGHTS, Objective, check_batch
 
 __all__ = ["AmbientTweedie", "Consistency", "Sum", "Sure", "reverse_steps"]
 
@@ -70,6 +71,7 @@ class AmbientTweedie:
 
     def __post_init__(self):
         _check_settings(self, at_least_zero=True)
+        check_distribution("added", self.added)
 
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
         """Loss of each sample of the noisy ``batch`` (B, *shape), (B,); one evaluation each."""
@@ -106,6 +108,7 @@ class Sure:
 
     def __post_init__(self):
         _check_settings(self)
+        check_distribution("added", self.added)
         checks.number("step", self.step, above=0)
 
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
@@ -122,6 +125,7 @@ class Sure:
 
 def _add_noise(objective, batch: Tensor, generator: Generator):
     """Draw ``t`` and ``e``: state, level, ``t`` (B,), and ``e``."""
+    check_batch(batch, generator)
     t = objective.added.sample(
         len(batch), generator=generator, device=batch.device, dtype=batch.dtype
     )
@@ -162,8 +166,19 @@ def reverse_steps(
     Returns
     -------
     (B, *shape) tensor, the state at ``below``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above.
     """
     checks.whole("steps", steps)
+    checks.batch("x", x)
+    for name, level in (("sigma", sigma), ("below", below)):
+        checks.tensor(name, level, "(B,)", at_least=0)
+    for name, given in (("denoised", denoised), ("z", z)):
+        if given is not None:
+            checks.like(name, given, x)
     if z is not None and steps > 1:
         raise ValueError(f"z: allowed for one step only; got steps={steps}")
     ratio = (below / sigma) ** (1 / steps)
@@ -230,6 +245,7 @@ class Consistency:
         if self.sigmas is None:
             levels = LogUniform(self.sigma_data_noise / 20, self.sigma_data_noise)
             object.__setattr__(self, "sigmas", levels)
+        check_distribution("sigmas", self.sigmas)
 
     @property
     def evaluations(self) -> int:
@@ -257,6 +273,8 @@ class Consistency:
 
     def used(self, batch: Tensor, generator: Generator = None) -> Tensor:
         """Return the samples of a batch that are used, each ``every``-th."""
+        checks.batch("batch", batch)
+        checks.generator("generator", generator)
         runs = len(generator) if isinstance(generator, Sequence) else 1
         if len(batch) % (runs * self.every):
             raise ValueError(
@@ -284,6 +302,8 @@ class Consistency:
         -------
         x, s : (B, *shape) and (B,) tensors
         """
+        check_batch(batch, generator)
+        steps = checks.whole("steps", steps)
         s = self.sigmas.sample(  # type: ignore[union-attr]
             len(batch), generator=generator, device=batch.device, dtype=batch.dtype
         )
@@ -308,24 +328,31 @@ class Sum:
     objectives : tuple of Objective
     weights : tuple of float
         One for each.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an objective cannot be called, or a weight is no finite number.
     """
 
     objectives: tuple[Objective, ...]
     weights: tuple[float, ...]
 
     def __post_init__(self):
-        object.__setattr__(self, "objectives", tuple(self.objectives))
-        object.__setattr__(self, "weights", tuple(float(w) for w in self.weights))
+        parts = checks.listed("objectives", self.objectives, "objectives")
+        for part in parts:
+            checks.function("objectives", part)
+        object.__setattr__(self, "objectives", tuple(parts))
+        object.__setattr__(self, "weights", checks.numbers("weights", self.weights))
         if not self.objectives or len(self.weights) != len(self.objectives):
             raise ValueError(
                 f"weights: got {len(self.weights)} for {len(self.objectives)} objectives; "
                 "allowed is one for each of one or more"
             )
-        if not all(math.isfinite(w) for w in self.weights):
-            raise ValueError(f"weights: got {self.weights}; allowed are finite numbers")
 
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
         """Loss of each sample of ``batch`` (B, *shape), (B,)."""
+        check_batch(batch, generator)
         parts = zip(self.weights, self.objectives)
         losses = [w * objective(denoiser, batch, generator) for w, objective in parts]
         return torch.stack(losses).sum(0)
