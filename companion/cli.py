@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, rest = _parser().parse_known_args(sys.argv[1:] if arguments is None else arguments)
     try:
         job = COMMANDS[options.command](options, rest)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         print(f"companion: {error}", file=sys.stderr)
         return 2
     return job()

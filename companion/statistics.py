@@ -81,12 +81,17 @@ class Interval(NamedTuple):
 
 
 def _values(name: str, a: Any, positive: bool = False) -> np.ndarray:
-    if isinstance(a, str):
-        raise ValueError(f"{name}: got the text {a!r}; allowed are two or more finite values")
     a = a.detach().cpu() if hasattr(a, "detach") else a
-    if not isinstance(a, np.ndarray):
-        a = np.array([float(v) for v in a])
-    a = a.astype(float)
+    try:
+        if isinstance(a, (str, bytes)):
+            raise TypeError
+        if not isinstance(a, np.ndarray):
+            a = np.array([float(v) for v in a])
+        a = a.astype(float)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name}: got {checks.shown(a)}; allowed are two or more finite values"
+        ) from None
     if a.ndim != 1 or len(a) < 2 or not np.isfinite(a).all():
         bad = "" if np.isfinite(a).all() else " with values that are not finite"
         raise ValueError(f"{name}: got shape {a.shape}{bad}; allowed are two or more finite values")
@@ -130,8 +135,7 @@ def mean_interval(a: Any, *, confidence: float = 0.95, comparisons: int = 1) -> 
     from scipy.stats import t
 
     values = _values("a", a)
-    if isinstance(confidence, bool) or not 0 < confidence < 1:
-        raise ValueError(f"confidence: got {confidence!r}; allowed is a number between 0 and 1")
+    confidence = checks.number("confidence", confidence, above=0, below=1)
     comparisons = checks.whole("comparisons", comparisons)
     n, mean = len(values), float(values.mean())
     miss = (1 - confidence) / comparisons
@@ -223,9 +227,16 @@ def best_of_others(scores: Any) -> np.ndarray:
     -------
     (seeds,) whole numbers: for each seed the setting of the lowest mean over the other seeds.
     """
-    table = np.asarray(scores, dtype=float)
+    try:
+        table = np.asarray(scores, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"scores: got {checks.shown(scores)}; allowed are numbers (settings, seeds)"
+        ) from None
     if table.ndim != 2 or table.shape[1] < 2 or not table.shape[0]:
         raise ValueError(f"scores: got shape {table.shape}; allowed is (settings, 2 or more seeds)")
+    if not np.isfinite(table).all():
+        raise ValueError("scores: got values that are not finite; allowed are finite numbers")
     others = (table.sum(1, keepdims=True) - table) / (table.shape[1] - 1)
     return others.argmin(0)
 
@@ -237,7 +248,7 @@ def grade(holds: bool, partly: bool = False) -> str:
 
 def grade_all(conditions: Iterable[bool]) -> str:
     """Verdict from several conditions: all hold, some do, or none."""
-    listed = list(conditions)
+    listed = checks.listed("conditions", conditions, "truth values")
     if not listed:
         raise ValueError("conditions: got none; allowed are one or more")
     return grade(all(listed), any(listed))
@@ -281,6 +292,7 @@ def decide(interval: Interval, smallest: float, *, reference: float = 0.0) -> st
     >>> decide(Interval(0.9, 0.7, 1.2, 4), 0.95, reference=1)
     'inconclusive'
     """
+    checks.instance("interval", interval, Interval, "an Interval")
     smallest, reference = checks.number("smallest", smallest), checks.number("reference", reference)
     if smallest == reference:
         raise ValueError(f"smallest: got {smallest:g}; allowed is anything but the reference")
@@ -305,7 +317,7 @@ def combine(verdicts: Iterable[str]) -> str:
     ValueError
         If there are none, or one is another word.
     """
-    listed = list(verdicts)
+    listed = checks.listed("verdicts", verdicts, "verdicts, such as 'supported'")
     if not listed:
         raise ValueError("verdicts: got none; allowed are one or more")
     for verdict in listed:
@@ -334,6 +346,7 @@ def detectable(interval: Interval, *, power: float = 0.8, confidence: float = 0.
     """
     from scipy.stats import t
 
+    checks.instance("interval", interval, Interval, "an Interval")
     power = checks.number("power", power, above=0, below=1)
     confidence = checks.number("confidence", confidence, above=0, below=1)
     reach = t.isf((1 - confidence) / 2, interval.n - 1)

@@ -60,6 +60,8 @@ def data_folder(root: str | Path | None = None) -> Path:
     """
     if root is None:
         root = os.environ.get("COMPANION_DATA") or None
+    else:
+        checks.instance("root", root, (str, os.PathLike), "a path")
     if root is None:
         from platformdirs import user_cache_dir
 

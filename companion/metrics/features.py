@@ -39,6 +39,17 @@ def _network(channels: int, height: int, width: int, classes: int, seed: int) ->
     return network
 
 
+def _check_images(images: Any, labels: Any) -> None:
+    checks.tensor("images", images, "(N, C, H, W)", at_least=4)
+    if images.ndim != 4:
+        raise ValueError(f"images: got shape {tuple(images.shape)}; allowed is (N, C, H, W)")
+    allowed = f"a tensor of {len(images)} whole numbers from 0"
+    checks.instance("labels", labels, Tensor, allowed)
+    wrong = labels.is_floating_point() or labels.shape != images.shape[:1]
+    if wrong or (labels.numel() and labels.min() < 0):
+        raise ValueError(f"labels: got {checks.shown(labels)}; allowed is {allowed}")
+
+
 class FeatureClassifier:
     """A small convolutional classifier, whose features stand in for those of Inception.
 
@@ -94,20 +105,15 @@ class FeatureClassifier:
         steps : int, optional
             Batches of 64 (default 400 below 10,000 images, else 2,000).
         """
-        if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
-            given = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-            raise ValueError(f"images: got {given}; allowed is floating-point (N, C, H, W)")
-        if labels.shape != images.shape[:1] or labels.is_floating_point() or labels.min() < 0:
-            raise ValueError(
-                f"labels: got shape {tuple(labels.shape)} of {labels.dtype}; "
-                f"allowed are {len(images)} whole numbers from 0"
-            )
+        _check_images(images, labels)
+        seed = checks.seed("seed", seed)
         if len(images) < 20:
             raise ValueError(f"images: got {len(images)}; allowed are 20 or more")
+        checks.finite("images", images)
         steps = (400 if len(images) < 10_000 else 2000) if steps is None else steps
         steps = checks.whole("steps", steps)
         device = images.device if device is None else torch.device(device)
-        generator = torch.Generator().manual_seed(int(seed))
+        generator = torch.Generator().manual_seed(seed)
         images, labels = images.to(device, torch.float32), labels.to(device)
         classes = int(labels.max()) + 1
         if held_out is None:
@@ -116,7 +122,7 @@ class FeatureClassifier:
             held_out = images[order[:tenth]], labels[order[:tenth]]
             images, labels = images[order[tenth:]], labels[order[tenth:]]
         channels, height, width = images.shape[1:]
-        network = _network(channels, height, width, classes, int(seed)).to(device)
+        network = _network(channels, height, width, classes, seed).to(device)
         optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps + 1)
         reach = max(1, height // 12)  # images are shifted by up to this many pixels
@@ -130,12 +136,13 @@ class FeatureClassifier:
             loss.backward()
             optimizer.step()
             schedule.step()
-        classifier = cls(network, (channels, height, width), data, int(seed), device)
+        classifier = cls(network, (channels, height, width), data, seed, device)
         classifier.held_out_accuracy = classifier.accuracy(*held_out)
         return classifier
 
     @torch.no_grad()
     def _apply(self, network: nn.Module, images: Tensor) -> Tensor:
+        checks.tensor("images", images, f"(N, *{self._shape})")
         if images.shape[1:] != self._shape:
             raise ValueError(f"images: got {tuple(images.shape)}; allowed is (N, *{self._shape})")
         parts = images.split(1024)
@@ -151,6 +158,7 @@ class FeatureClassifier:
 
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
         """Return the share of ``images`` (N, C, H, W) classified as ``labels`` (N,) say."""
+        _check_images(images, labels)
         return (self.predict(images) == labels.to(images.device)).double().mean().item()
 
     def describe(self) -> str:

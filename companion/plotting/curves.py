@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from companion import checks
-from companion.plotting.figures import array
+from companion.plotting.figures import array, check_axes
 from companion.plotting.style import METHODS, PALETTE, method
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def with_band(
     ValueError
         If the lengths differ, or only one of ``low`` and ``high`` is given.
     """
+    check_axes(ax)
+    band = checks.number("band", band, at_least=0, at_most=1)
     if (low is None) != (high is None):
         raise ValueError("low, high: got one of them; allowed are both, or intervals for mean")
     names = ("mean", "low", "high")
@@ -61,11 +63,17 @@ def with_band(
     if low is None and hasattr(mean, "columns"):
         parts = [mean[name] for name in names]
     elif low is None and getattr(mean, "ndim", 0) == 2:
-        parts = list(_over_runs(array(mean)))
+        parts = list(_over_runs(array("mean", mean)))
     elif low is None:
-        parts = [[getattr(interval, name) for interval in mean] for name in names]
-    x = array(x)
-    middle, bottom, top = (array(part) for part in parts)
+        try:
+            parts = [[getattr(interval, name) for interval in mean] for name in names]
+        except (TypeError, AttributeError):
+            raise TypeError(
+                f"mean: got {checks.shown(mean)} without low and high; allowed are intervals, or "
+                "(R, X) numbers"
+            ) from None
+    x = array("x", x)
+    middle, bottom, top = (array(name, part) for name, part in zip(names, parts))
     for name, values in zip(names, (middle, bottom, top)):
         if x.ndim != 1 or values.shape != x.shape:
             raise ValueError(
@@ -99,7 +107,10 @@ def percentile_bands(
     **line
         For ``ax.plot``, such as ``**method("ddim")``.
     """
-    x, values = array(x), array(samples)
+    check_axes(ax)
+    band = checks.number("band", band, at_least=0, at_most=1)
+    shares = checks.numbers("shares", shares, above=0, below=1)
+    x, values = array("x", x), array("samples", samples)
     if values.ndim != 2 or x.ndim != 1 or values.shape[1] != len(x) or not len(values):
         raise ValueError(
             f"samples: got shape {values.shape} with x of shape {x.shape}; "
@@ -109,7 +120,6 @@ def percentile_bands(
         raise ValueError("samples: got values that are not finite; allowed are finite numbers")
     (drawn,) = ax.plot(x, np.median(values, axis=0), **line)
     for share in shares:
-        share = checks.number("shares", share, above=0, below=1)
         low, high = np.quantile(values, [0.5 - share / 2, 0.5 + share / 2], axis=0)
         ax.fill_between(x, low, high, color=drawn.get_color(), alpha=band, linewidth=0)
 
@@ -174,6 +184,9 @@ def lines(
     checks.choice("mean", mean, ("arithmetic", "geometric"))
     checks.choice("log", log, ("", "x", "y", "xy"))
     checks.number("confidence", confidence, above=0, below=1)
+    check_axes(ax)
+    if not hasattr(table, "groupby"):
+        raise TypeError(f"table: got {checks.shown(table)}; allowed is a pandas.DataFrame")
     for name in (x, y):
         if name not in table:
             raise ValueError(f"table: got columns {list(table)}; allowed are such with {name!r}")

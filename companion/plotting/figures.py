@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,28 +15,41 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from companion import checks
+from companion.denoisers import Denoiser, denoise
 from companion.noise import corrupt
 from companion.plotting.style import PALETTE
 
 __all__ = [
-    "array",
     "denoising_strip",
     "density",
     "image_grid",
-    "plane",
     "scatter",
     "trajectories",
 ]
 
 
-def array(x: Any) -> np.ndarray:
+def array(name: str, x: Any) -> np.ndarray:
     """Return numbers, or a tensor of any device, as a NumPy array of floats."""
-    return x.detach().float().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x, float)
+    if isinstance(x, Tensor):
+        return x.detach().float().cpu().numpy()
+    try:
+        if x is None or isinstance(x, str):
+            raise TypeError
+        return np.asarray(x, float)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name}: got {checks.shown(x)}; allowed are numbers: a tensor or an array"
+        ) from None
+
+
+def check_axes(ax: Any) -> None:
+    """Raise a ``TypeError`` unless there are axes to draw on."""
+    checks.instance("ax", ax, Axes, "matplotlib axes")
 
 
 def plane(name: str, x: Any, ndim: int) -> np.ndarray:
     """Return points in the plane, (N, 2) or (T, N, 2), as an array, or say that they are none."""
-    x = array(x)
+    x = array(name, x)
     if x.ndim != ndim or x.shape[-1] != 2:
         allowed = {2: "(N, 2)", 3: "(T, N, 2)"}[ndim]
         raise ValueError(f"{name}: got shape {x.shape}; allowed is {allowed}")
@@ -78,7 +91,10 @@ def scatter(
     label : str, optional
         For a legend.
     """
+    check_axes(ax)
     points = plane("x", x, 2)
+    size = None if size is None else checks.number("size", size, above=0)
+    limit = None if limit is None else checks.number("limit", limit, above=0)
     size = min(12.0, max(1.0, 3000 / max(1, len(points)))) if size is None else size
     alpha = 0.8 if len(points) < 1000 else 0.5
     style: Any = {"s": size, "color": color, "alpha": alpha, "linewidths": 0, "label": label}
@@ -93,6 +109,7 @@ def trajectories(
     ax: Axes, paths: Tensor, *, color: str = PALETTE["blue"], label: str | None = None
 ) -> None:
     """Draw the ways of N points: ``paths`` (T, N, 2), a line each and a dot where it ends."""
+    check_axes(ax)
     x, y = np.moveaxis(plane("paths", paths, 3), -1, 0)
     alpha = min(0.6, max(0.08, 20 / x.shape[1]))
     ax.plot(x, y, color=color, alpha=alpha, linewidth=0.8)
@@ -121,11 +138,16 @@ def density(
     resolution : int
         Grid points in each dimension.
     """
+    check_axes(ax)
+    checks.function("distribution", getattr(distribution, "log_prob", distribution))
+    sigma = checks.number("sigma", sigma, at_least=0)
+    limit = checks.number("limit", limit, above=0)
+    resolution = checks.whole("resolution", resolution, 2)
     line = torch.linspace(-limit, limit, resolution, dtype=torch.float64)
     if distribution.dim == 1:
         ax.plot(
-            array(line),
-            array(distribution.log_prob(line[:, None], sigma).exp()),
+            array("x", line),
+            array("density", distribution.log_prob(line[:, None], sigma).exp()),
             label=f"σ = {sigma:g}",
         )
         ax.set_xlabel("x")
@@ -136,7 +158,7 @@ def density(
     grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2)
     values = distribution.log_prob(grid, sigma).exp().reshape(resolution, resolution)
     ax.imshow(
-        array(values),
+        array("density", values),
         extent=(-limit, limit, -limit, limit),
         origin="lower",
         cmap="Blues",
@@ -185,7 +207,9 @@ def image_grid(
     -------
     The axes.
     """
-    stack = array(images)
+    if ax is not None:
+        check_axes(ax)
+    stack = array("images", images)
     if stack.ndim not in (4, 5) or stack.shape[-3] not in (1, 3) or 0 in stack.shape:
         raise ValueError(
             f"images: got shape {stack.shape}; "
@@ -227,7 +251,7 @@ def image_grid(
 
 
 def denoising_strip(
-    denoiser: Callable[[Tensor, Tensor], Tensor],
+    denoiser: Denoiser,
     x0: Tensor,
     sigmas: Tensor | Sequence[float],
     *,
@@ -246,13 +270,14 @@ def denoising_strip(
     sigmas : (L,) noise levels, in the order of the picture
     generator : torch.Generator, optional
     """
-    levels = [float(s) for s in sigmas]
+    checks.batch("x0", x0, at_least=1)
+    levels = list(checks.numbers("sigmas", sigmas, at_least=0))
     eps = corrupt(torch.zeros_like(x0), 1.0, generator=generator)
     noisy = torch.stack([corrupt(x0, s, eps=eps) for s in levels], 1)  # (B, L, ...)
     with torch.no_grad():
         flat = noisy.flatten(0, 1)
         told = torch.tensor(levels, device=x0.device, dtype=x0.dtype).repeat(len(x0))
-        answer = denoiser(flat, told).reshape(noisy.shape)
+        answer = denoise(denoiser, flat, told).reshape(noisy.shape)
     names = [f"σ = {s:.2g}" for s in levels]
     if x0.ndim == 4:
         scaled = noisy / (1 + torch.tensor(levels).to(x0) ** 2).sqrt()[:, None, None, None]
@@ -277,7 +302,7 @@ def denoising_strip(
     for ax in axes.flat:
         _bare(ax)
     for i, (ax, name) in enumerate(zip(axes.flat, names)):
-        lines = np.stack([array(noisy[:, i]), array(answer[:, i])], 0)
+        lines = np.stack([array("x0", part[:, i]) for part in (noisy, answer)], 0)
         ax.plot(lines[..., 0], lines[..., 1], color=PALETTE["grey"], alpha=0.25, linewidth=0.5)
         scatter(ax, noisy[:, i], color=PALETTE["sky"], size=4)
         scatter(ax, answer[:, i], color=PALETTE["vermillion"], size=5)

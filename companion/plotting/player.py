@@ -86,6 +86,10 @@ class TrajectoryPlayer:
                 raise ValueError(f"{name}: got {text!r}; allowed is a text that is not empty")
         self.title = title
         self.alt = alt
+        if controls is not None:
+            checks.instance("controls", controls, Mapping, "a dict of name -> values")
+        if labels is not None:
+            checks.instance("labels", labels, Mapping, "a dict of panel -> text")
         controls = {name: list(values) for name, values in (controls or {}).items()}
         keys: list[tuple] = list(itertools.product(*controls.values()))
         if not controls:
@@ -107,11 +111,10 @@ class TrajectoryPlayer:
         everything = [p for panels in sets for p in panels.values()]
         self.count = everything[0].shape[1]
         if groups is not None:
-            groups = [int(g) for g in groups]
+            groups = checks.listed("groups", groups, "whole numbers from 0 to 7")
+            groups = [checks.whole("groups", g, 0, 7) for g in groups]
             if any(p.shape[1] != len(groups) for p in everything):
                 raise ValueError(f"groups: got {len(groups)} for {self.count} points")
-            if min(groups) < 0 or max(groups) > 7:
-                raise ValueError("groups: allowed are whole numbers from 0 to 7")
         behind = None if target is None else plane("target", target, 2)
         extremes = [*(np.abs(p).max() for p in everything), 1e-9]
         if behind is not None:
@@ -168,7 +171,7 @@ class TrajectoryPlayer:
     def _levels(sigmas: Any, key: tuple, panels: Mapping[str, np.ndarray]) -> list[str]:
         if sigmas is None:
             return []
-        levels = array(sigmas[key] if isinstance(sigmas, Mapping) else sigmas)
+        levels = array("sigmas", sigmas[key] if isinstance(sigmas, Mapping) else sigmas)
         steps = max(map(len, panels.values()))
         if levels.shape != (steps,):
             raise ValueError(f"sigmas: got shape {levels.shape}; allowed is ({steps},), as paths")

@@ -113,9 +113,14 @@ def save(figure: Figure, path: str | Path, *, limit: int = 400_000) -> None:
 
     Raises
     ------
+    TypeError
+        If ``figure`` or ``path`` is of another type.
     ValueError
         If it would be larger; nothing is written.
     """
+    checks.instance("figure", figure, Figure, "a matplotlib figure")
+    checks.instance("path", path, (str, os.PathLike), "a path")
+    limit = checks.whole("limit", limit)
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
     try:

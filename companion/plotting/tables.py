@@ -45,12 +45,13 @@ def table(
 
     Raises
     ------
-    ValueError
-        If ``digits`` is below 1, or ``bold`` does not fit the frame.
+    TypeError, ValueError
+        If ``frame`` is no table, ``digits`` is below 1, or ``bold`` does not fit the frame.
     """
     import pandas as pd
     from pandas.io.formats.style import Styler
 
+    checks.instance("frame", frame, pd.DataFrame, "a pandas.DataFrame")
     digits = checks.whole("digits", digits)
     heavy = np.asarray(False if bold is None else bold, dtype=bool)
     try:

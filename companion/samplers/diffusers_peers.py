@@ -22,7 +22,7 @@ from diffusers import (
 from torch import Tensor
 
 from companion import checks
-from companion.denoisers import Denoiser
+from companion.denoisers import Denoiser, denoise
 from companion.noise import check_sigmas
 from companion.samplers.sequential import Callback, Step
 
@@ -101,7 +101,7 @@ def from_scheduler(scheduler: type, **config: Any) -> Callable[..., Tensor]:
         z = x / scales[0]
         for i, t in enumerate(stepper.timesteps):
             x = z * scales[i]
-            denoised = denoiser(x, levels[i])
+            denoised = denoise(denoiser, x, levels[i])
             if callback is not None:
                 callback(Step(i, levels[i], x, denoised))
             if i == steps - 1 and levels[-1] == 0:

@@ -21,29 +21,9 @@ from companion import checks
 from companion.noise import check_sigmas, log_linear
 from companion.noise.schedules import interpolate
 from companion.samplers.diffusers_peers import from_scheduler
+from companion.samplers.diffusers_settings import HONOURED, NEUTRAL, check_settings
 
 __all__ = ["GradientEstimationScheduler", "from_scheduler"]
-
-SPACINGS = ("log_linear", "leading", "linspace", "trailing")
-BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2", "laplace", "sigmoid")
-PREDICTIONS = ("epsilon", "v_prediction", "sample")
-
-_HONOURED = ("clip_sample", "clip_sample_range", "thresholding", "dynamic_thresholding_ratio",
-    "sample_max_value", "timestep_spacing", "steps_offset", "set_alpha_to_one")  # fmt: skip
-"""Settings that are taken over by ``from_config`` even where they are their class's defaults."""
-
-_NEUTRAL = {
-    "use_karras_sigmas": (False, None),
-    "use_exponential_sigmas": (False, None),
-    "use_beta_sigmas": (False, None),
-    "use_flow_sigmas": (False, None),
-    "use_lu_lambdas": (False, None),
-    "final_sigmas_type": ("zero", None),
-    "interpolation_type": ("linear", None),
-    "timestep_type": ("discrete", None),
-    "variance_type": ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", None),
-}
-"""Settings of other schedulers that are not supported, each with what it may be."""
 
 
 class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
@@ -80,7 +60,7 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If a setting is none of these, or cannot be honoured; ``from_config`` names it.
     """
 
@@ -111,14 +91,7 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
         dynamic_thresholding_ratio: float = 0.995,
         sample_max_value: float = 1.0,
     ):
-        checks.choice("prediction_type", prediction_type, PREDICTIONS)
-        checks.choice("timestep_spacing", timestep_spacing, SPACINGS)
-        checks.choice("beta_schedule", beta_schedule, BETAS)
-        if timestep_spacing != "log_linear" and (sigma_max is not None or sigma_min is not None):
-            raise ValueError(
-                f"timestep_spacing: got {timestep_spacing!r} with sigma_max or sigma_min; allowed "
-                "with them is 'log_linear'"
-            )
+        check_settings(self.config)
         train: Any = DDPMScheduler(
             num_train_timesteps=num_train_timesteps,
             beta_start=beta_start,
@@ -161,14 +134,14 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
                 raise ValueError(
                     f"config: got one of {name}; allowed are those of {', '.join(cls._compatibles)}"
                 )
-            for key, allowed in _NEUTRAL.items():
+            for key, allowed in NEUTRAL.items():
                 if settings.get(key) not in allowed:
                     raise ValueError(
                         f"{key}: got {settings[key]!r}, which is not supported; from_config(..., "
                         f"{key}={allowed[0]!r}) goes on without it"
                     )
-            kwargs = {k: v for k, v in kwargs.items() if k not in _NEUTRAL}
-            for key in _HONOURED:  # diffusers forgets settings that were defaults of their class
+            kwargs = {k: v for k, v in kwargs.items() if k not in NEUTRAL}
+            for key in HONOURED:  # diffusers forgets settings that were defaults of their class
                 if key in config:
                     kwargs.setdefault(key, config[key])
         return super().from_config(config, return_unused_kwargs, **kwargs)
@@ -209,9 +182,12 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
             else:
                 timesteps = self._spaced(steps)
         if timesteps is not None:
-            times = torch.as_tensor(timesteps, dtype=torch.float64, device="cpu")
             last = len(self._levels) - 1
-            if times.ndim != 1 or (times.diff() >= 0).any() or times[0] > last or times[-1] < 0:
+            given = timesteps.tolist() if isinstance(timesteps, Tensor) else timesteps
+            times = torch.tensor(
+                checks.numbers("timesteps", given, at_least=0, at_most=last), dtype=torch.float64
+            )
+            if (times.diff() >= 0).any():
                 raise ValueError(
                     f"timesteps: got {times.tolist()}; allowed are decreasing ones of {last} to 0"
                 )
@@ -279,10 +255,11 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
             If it is none of them.
         """
         self._require_timesteps()
-        at = (self.timesteps.double().cpu() - float(timestep)).abs() < 1e-3
+        timestep = _number(timestep)
+        at = (self.timesteps.double().cpu() - timestep).abs() < 1e-3
         if not at.any():
             raise ValueError(
-                f"timestep: got {float(timestep):g}; allowed are those of timesteps, "
+                f"timestep: got {timestep:g}; allowed are those of timesteps, "
                 f"{self.timesteps[0]:g} to {self.timesteps[-1]:g}"
             )
         return int(at.nonzero()[0])
@@ -291,7 +268,7 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
         if self.num_inference_steps is None:
             raise ValueError("no timesteps are set: call set_timesteps first")
 
-    def _position(self, timestep: Tensor | float) -> int:
+    def _position(self, timestep: float) -> int:
         """Index of this step: where ``timestep`` is at the first one, then one after the other."""
         self._require_timesteps()
         index = self._begin if self._index is None else self._index
@@ -299,12 +276,12 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
             return self.index_for_timestep(timestep)
         if index >= len(self.timesteps):
             raise ValueError(
-                f"timestep: got {float(timestep):g} after the last step; set_timesteps starts anew"
+                f"timestep: got {timestep:g} after the last step; set_timesteps starts anew"
             )
         expected = float(self.timesteps[index])
-        if abs(expected - float(timestep)) > 1e-3:
+        if abs(expected - timestep) > 1e-3:
             raise ValueError(
-                f"timestep: got {float(timestep):g}; allowed is the next one, {expected:g} "
+                f"timestep: got {timestep:g}; allowed is the next one, {expected:g} "
                 "(set_timesteps starts anew)"
             )
         return index
@@ -313,7 +290,7 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
 
     def scale_model_input(self, sample: Tensor, timestep: Any = None) -> Tensor:
         """Return ``sample``: the network is fed the state as it is."""
-        return sample
+        return checks.tensor("sample", sample)
 
     def step(
         self,
@@ -343,12 +320,9 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
         ValueError
             If ``timestep`` is not the next one, or not on the schedule, or the last was done.
         """
-        if model_output.shape != sample.shape:
-            raise ValueError(
-                f"model_output: got shape {tuple(model_output.shape)}; allowed is that of sample, "
-                f"{tuple(sample.shape)}"
-            )
-        index = self._position(timestep)
+        checks.tensor("sample", sample)
+        checks.like("model_output", model_output, sample, "sample")
+        index = self._position(_number(timestep))
         sigma, below = self.sigmas[index], self.sigmas[index + 1]
         precise = torch.promote_types(sample.dtype, torch.float32)
         z, output = sample.to(precise), model_output.to(precise)
@@ -386,7 +360,14 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """Return the variance-preserving state of clean samples at training timesteps (B,)."""
-        times = torch.as_tensor(timesteps).detach().cpu().double().flatten()
+        checks.tensor("original_samples", original_samples)
+        checks.like("noise", noise, original_samples, "original_samples")
+        if not isinstance(timesteps, Tensor):
+            timesteps = torch.tensor(checks.numbers("timesteps", timesteps))
+        times = timesteps.detach().cpu().double().flatten()
+        last = len(self._levels) - 1
+        if not ((times >= 0) & (times <= last)).all():
+            raise ValueError(f"timesteps: got {times.tolist()}; allowed are those of 0 to {last}")
         variance = 1 / (1 + self._level(times) ** -2)
         shape = (-1, *[1] * (original_samples.ndim - 1))
         signal, share = (
@@ -396,3 +377,9 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
 
     def __len__(self) -> int:
         return len(self._levels)
+
+
+def _number(timestep: Any) -> float:
+    """Return a timestep as a number; pipelines hand over tensors of one."""
+    one = isinstance(timestep, Tensor) and timestep.numel() == 1
+    return checks.number("timestep", timestep.reshape(()) if one else timestep)

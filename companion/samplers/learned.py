@@ -56,8 +56,8 @@ class LearnedSampler:
 
     def __post_init__(self):
         for name in ("sigmas", "weights", "second"):
-            values = tuple(checks.number(name, v) for v in getattr(self, name))
-            object.__setattr__(self, name, values)
+            values = checks.listed(name, getattr(self, name), "numbers")
+            object.__setattr__(self, name, tuple(checks.number(name, v) for v in values))
         n = len(self.sigmas)
         falling = all(a > b > 0 for a, b in zip(self.sigmas, self.sigmas[1:]))
         if not n or not falling or self.sigmas[-1] <= 0:
@@ -203,7 +203,7 @@ def learn(
     order = checks.whole("order", order, 1, 3)
     samples = checks.whole("samples", samples, 2)
     sigma_max = checks.number("sigma_max", sigma_max, above=0)
-    size = tuple(checks.whole("shape", n) for n in shape)
+    size = checks.shape("shape", shape)
     asked = [0]
 
     def counted(x: Tensor, sigma: Tensor | float) -> Tensor:

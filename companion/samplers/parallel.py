@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -27,7 +29,9 @@ class PicardIteration(NamedTuple):
     x: Tensor
     """The whole trajectory as it is now, (N + 1, B, *shape)."""
     change: Tensor
-    """How far each state of the window moved, in units of ``sqrt(1 + sigma^2)``, (window,)."""
+    """How far each state of the window moved, in units of ``sqrt(1 + sigma^2)``, (window,).
+
+    The largest over the samples that can converge; infinite where one is not finite yet."""
 
 
 @torch.no_grad()
@@ -82,12 +86,20 @@ def picard(
     -------
     State at ``sigmas[-1]``, (B, *shape). A window of W levels costs W evaluations an iteration.
 
+    Warns
+    -----
+    RuntimeWarning
+        If a state that is reached exactly is not finite, because the start or the denoiser's answer
+        is not: such samples cannot converge. They are named, come back as they are, and the others
+        converge without them.
+
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If the window, the number of iterations or the tolerance is not as above.
     """
     checks.batch("x", x)
+    checks.generator("generator", generator)
     levels = check_sigmas(sigmas)
     steps = len(levels) - 1
     window = steps if window is None else checks.whole("window", window)
@@ -102,6 +114,7 @@ def picard(
     level = level.to(x)
     states = x.unsqueeze(0).repeat(steps + 1, *one)
     move = _semilinear if semilinear else _plain
+    lost = torch.zeros(batch, dtype=torch.bool, device=x.device)
     start = evaluations = iteration = 0
     while start < steps and iteration < limit:
         stop = min(start + window, steps)
@@ -113,6 +126,9 @@ def picard(
         denoised = denoised.view(batch, width, *x.shape[1:]).transpose(0, 1)
         new = move(here, denoised, kept[start:stop], noise[start:stop])
         change = (new - states[start + 1 : stop + 1]).flatten(2).square().mean(-1).sqrt()
+        # The first new state is exact: a sample that is not finite there never will be.
+        lost |= ~new[0].flatten(1).isfinite().all(1)
+        change = change.masked_fill_(lost, 0).nan_to_num_(nan=math.inf, posinf=math.inf)
         change = change.amax(1) * scale[start:stop]
         states[start + 1 : stop + 1] = new
         iteration += 1
@@ -123,6 +139,14 @@ def picard(
         states[stop + 1 :] = states[stop]
         if callback is not None:
             callback(PicardIteration(iteration, evaluations, start, states.clone(), change))
+    if lost.any():
+        named = ", ".join(map(str, lost.nonzero().flatten().tolist()))
+        warnings.warn(
+            f"picard: samples {named} of {batch} are not finite and cannot converge; the others "
+            "are not affected",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     return states[-1]
 
 
@@ -136,7 +160,13 @@ def _semilinear(here: Tensor, denoised: Tensor, kept: Tensor, noise: Tensor) -> 
     """Sum with the linear part of the steps unrolled: eq-nc-semilinear."""
     share = kept.to(here).view(-1, *[1] * (here.ndim - 1))
     parts = _unrolled(kept).to(here)
-    return torch.tensordot(parts, torch.cat([here[:1], denoised + noise / (1 - share)]), 1)
+    terms = torch.cat([here[:1], denoised + noise / (1 - share)])
+    finite = terms.isfinite()
+    if finite.all():
+        return torch.tensordot(parts, terms, 1)
+    # Weights of 0 times what is not finite: a state depends only on the terms before it.
+    states = torch.tensordot(parts, terms.where(finite, 0), 1)
+    return states.masked_fill((~finite).cumsum(0)[1:] > 0, math.nan)
 
 
 def _ddpm_noise(x: Tensor, level: Tensor, generator: Generator) -> Tensor:

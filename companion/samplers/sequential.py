@@ -172,6 +172,7 @@ def trajectory(sampler: Callable[..., Tensor], denoiser: Denoiser, x: Tensor, si
 
     ``kw`` goes to the sampler.
     """
+    checks.function("sampler", sampler)
     states: list[Tensor] = []
     last = sampler(denoiser, x, sigmas, callback=lambda step: states.append(step.x), **kw)
     return torch.stack([*states, last])
