@@ -14,10 +14,14 @@ def test_whole_numbers_of_every_kind_come_back_as_int(value):
 
 
 @pytest.mark.parametrize(
-    "value", [0, -1, 2.5, "3", True, None, torch.tensor([1, 2]), float("nan"), torch.tensor(True)]
+    "error, value",
+    [
+        *((ValueError, value) for value in (0, -1, 2.5, float("nan"))),
+        *((TypeError, v) for v in ("3", True, None, torch.tensor([1, 2]), torch.tensor(True))),
+    ],
 )
-def test_what_is_no_whole_number_is_named(value):
-    with pytest.raises(ValueError, match=r"n: got .*; allowed is a whole number of at least 1"):
+def test_what_is_no_whole_number_is_named(error, value):
+    with pytest.raises(error, match=r"n: got .*; allowed is a whole number of at least 1"):
         checks.whole("n", value)
 
 
@@ -33,10 +37,14 @@ def test_numbers_of_every_kind_come_back_as_float(value):
 
 
 @pytest.mark.parametrize(
-    "value", [0, -1.0, "1e-3", float("inf"), float("nan"), True, None, torch.ones(2), 1j]
+    "error, value",
+    [
+        *((ValueError, value) for value in (0, -1.0, float("inf"), float("nan"))),
+        *((TypeError, value) for value in ("1e-3", True, None, torch.ones(2), 1j)),
+    ],
 )
-def test_what_is_no_number_above_zero_is_named(value):
-    with pytest.raises(ValueError, match=r"lr: got .*; allowed is a finite number above 0"):
+def test_what_is_no_number_above_zero_is_named(error, value):
+    with pytest.raises(error, match=r"lr: got .*; allowed is a finite number above 0"):
         checks.number("lr", value, above=0)
 
 
@@ -55,8 +63,10 @@ def test_a_choice_lists_what_is_allowed():
 
 def test_a_batch_is_a_floating_point_tensor_of_samples():
     checks.batch("x", torch.zeros(0, 2))
-    for value in (torch.zeros(4), torch.zeros(4, 2).long(), [[1.0, 2.0]], "noise"):
-        with pytest.raises(ValueError, match=r"x: got .*; allowed is a floating-point tensor"):
+    with pytest.raises(ValueError, match=r"x: got .*; allowed is a floating-point tensor"):
+        checks.batch("x", torch.zeros(4))
+    for value in (torch.zeros(4, 2).long(), [[1.0, 2.0]], "noise"):
+        with pytest.raises(TypeError, match=r"x: got .*; allowed is a floating-point tensor"):
             checks.batch("x", value)
     with pytest.raises(ValueError, match=r"\(0, 2\).*B of at least 1"):
         checks.batch("x", torch.zeros(0, 2), at_least=1)
@@ -68,3 +78,23 @@ def test_values_that_are_not_finite_are_located():
     x[2, 1] = float("nan")
     with pytest.raises(ValueError, match=r"data: got nan at position \(2, 1\) \(1 such values\)"):
         checks.finite("data", x)
+
+
+def test_numbers_and_shapes_come_as_tuples():
+    assert checks.numbers("weights", np.array([0.5, 2.0]), above=0) == (0.5, 2.0)
+    assert checks.shape("shape", torch.Size([1, 8, 8])) == (1, 8, 8)
+    for values in ([], [1.0, -1.0], [float("nan")]):
+        with pytest.raises(ValueError, match="weights: got"):
+            checks.numbers("weights", values, above=0)
+    for value in ("12", None, 3, torch.tensor(2.0)):
+        with pytest.raises(TypeError, match="shape: got .*; allowed are whole numbers"):
+            checks.shape("shape", value)
+
+
+def test_a_tensor_like_another_has_its_shape():
+    x = torch.zeros(4, 2)
+    assert checks.like("eps", x, x) is x
+    with pytest.raises(ValueError, match=r"eps: got shape \(4, 1\); allowed is that of z, \(4, 2\)"):
+        checks.like("eps", x[:, :1], x, "z")
+    with pytest.raises(TypeError, match="eps: got"):
+        checks.like("eps", x.long(), x)

@@ -362,10 +362,10 @@ def test_classifier_takes_other_sizes(shape):
         (lambda x: metrics.nll(lambda x, s: x, x, points=1), "points: got 1"),
         (lambda x: metrics.nll(lambda x, s: x, x, sigma_min=3, sigma_max=2), "sigma_min: got 3"),
         (lambda x: metrics.nll(lambda x, s: x, x, sigma_data=0), "sigma_data: got 0"),
-        (lambda x: metrics.FeatureClassifier.train(x, x), r"images: got \(10, 2\)"),
+        (lambda x: metrics.FeatureClassifier.train(x, x), r"images: got Tensor of shape \(10, 2\)"),
         (
             lambda x: metrics.FeatureClassifier.train(torch.zeros(30, 1, 8, 8), x[:, 0]),
-            "labels: got shape",
+            "labels: got Tensor of shape",
         ),
     ],
 )

@@ -192,7 +192,7 @@ def test_a_grade_of_one_condition():
     "call, message",
     [
         (lambda: mean_interval([1.0]), r"a: got shape \(1,\)"),
-        (lambda: mean_interval("12"), "a: got the text '12'"),
+        (lambda: mean_interval("12"), "a: got '12'"),
         (lambda: mean_interval([[1.0, 2.0], [3.0, 4.0]]), None),
         (lambda: mean_interval(np.ones((2, 2))), r"a: got shape \(2, 2\)"),
         (lambda: mean_interval([1.0, math.nan]), "not finite"),

@@ -139,7 +139,10 @@ def density(
         Grid points in each dimension.
     """
     check_axes(ax)
-    checks.function("distribution", getattr(distribution, "log_prob", distribution))
+    if not callable(getattr(distribution, "log_prob", None)):
+        raise TypeError(
+            f"distribution: got {checks.shown(distribution)}; allowed is an oracle with log_prob"
+        )
     sigma = checks.number("sigma", sigma, at_least=0)
     limit = checks.number("limit", limit, above=0)
     resolution = checks.whole("resolution", resolution, 2)

@@ -322,6 +322,7 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
         """
         checks.tensor("sample", sample)
         checks.like("model_output", model_output, sample, "sample")
+        checks.generator("generator", generator)
         index = self._position(_number(timestep))
         sigma, below = self.sigmas[index], self.sigmas[index + 1]
         precise = torch.promote_types(sample.dtype, torch.float32)
