@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from companion import checks
 from companion.checks import shown
 from companion.identity import digest
 from companion.stack import Stack
@@ -95,6 +96,8 @@ def from_arrays(arrays: Mapping[str, Any], module: nn.Module, prefix: str = "") 
     ValueError
         If an array is missing or its shape is not that of the architecture.
     """
+    checks.instance("arrays", arrays, Mapping, "a mapping of names to arrays")
+    checks.instance("module", module, nn.Module, "a module")
     start = f"{prefix}." if prefix else ""
     template = module[0] if isinstance(module, Stack) else copy.deepcopy(module)
     names = list(template.state_dict())

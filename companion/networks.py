@@ -50,6 +50,12 @@ class Linear(nn.Linear):
     batched product. Networks of nothing but such layers are what a ``Stack`` runs fastest.
     """
 
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, device=None, dtype=None
+    ):
+        sizes = checks.whole("in_features", in_features), checks.whole("out_features", out_features)
+        super().__init__(*sizes, bias, device, dtype)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in) to (B, out)."""
         if self.weight.ndim == 2:

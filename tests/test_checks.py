@@ -87,14 +87,14 @@ def test_numbers_and_shapes_come_as_tuples():
         with pytest.raises(ValueError, match="weights: got"):
             checks.numbers("weights", values, above=0)
     for value in ("12", None, 3, torch.tensor(2.0)):
-        with pytest.raises(TypeError, match="shape: got .*; allowed are whole numbers"):
+        with pytest.raises(TypeError, match=r"shape: got .*; allowed are whole numbers"):
             checks.shape("shape", value)
 
 
 def test_a_tensor_like_another_has_its_shape():
     x = torch.zeros(4, 2)
     assert checks.like("eps", x, x) is x
-    with pytest.raises(ValueError, match=r"eps: got shape \(4, 1\); allowed is that of z, \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"\(4, 1\); allowed is that of z, \(4, 2\)"):
         checks.like("eps", x[:, :1], x, "z")
     with pytest.raises(TypeError, match="eps: got"):
         checks.like("eps", x.long(), x)

@@ -1,6 +1,7 @@
 """Samplers against other people's implementations, exact flows, and each other."""
 
 import copy
+import warnings
 from itertools import pairwise
 
 import diffusers
@@ -193,6 +194,58 @@ def test_picard_of_a_stack_keeps_each_run_to_its_own_network(network):
         for n, part in zip([network, other], x.chunk(2))
     ]
     torch.testing.assert_close(together, torch.cat(each), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("semilinear", [False, True])
+@pytest.mark.parametrize("window", [None, 4])
+def test_one_sample_that_is_not_finite_does_not_end_picard_for_the_others(window, semilinear):
+    """Issue 17: six good samples came back finite and wrong after one iteration."""
+    gm, sigmas = three(), noise.log_linear(12, 10.0, 0.05)
+    x = start(7, 10.0)
+    x[3, 1] = torch.nan
+    good = [0, 1, 2, 4, 5, 6]
+    options = {"window": window, "semilinear": semilinear, "tolerance": 1e-6}
+    with pytest.warns(RuntimeWarning, match="samples 3 of 7 are not finite"):
+        out = samplers.picard(gm.denoiser, x, sigmas, **options)
+    torch.testing.assert_close(out[good], samplers.picard(gm.denoiser, x[good], sigmas, **options))
+    torch.testing.assert_close(
+        out[good], samplers.ddim(gm.denoiser, x[good], sigmas), atol=1e-4, rtol=0
+    )
+    assert not out[3].isfinite().any()
+
+
+@pytest.mark.parametrize("semilinear", [False, True])
+def test_picard_goes_on_where_only_a_passing_state_is_not_finite(semilinear):
+    """The start, asked at a low level, is not on the way of the samples: it heals."""
+    gm, sigmas = three(), noise.log_linear(12, 10.0, 0.05)
+    x = start(5, 10.0)
+
+    def denoiser(x, sigma):
+        answer = gm.denoiser(x, sigma)
+        far = x.norm(dim=1) > 8 * (1 + sigma)
+        return answer.masked_fill(far[:, None], torch.nan)
+
+    assert not denoiser(x, torch.full((5,), 0.05).double()).isfinite().all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        out = samplers.picard(denoiser, x, sigmas, semilinear=semilinear, tolerance=1e-6)
+    torch.testing.assert_close(out, samplers.ddim(gm.denoiser, x, sigmas), atol=1e-4, rtol=0)
+
+
+def test_picard_names_a_sample_that_the_denoiser_loses():
+    gm, sigmas = three(), noise.log_linear(12, 10.0, 0.05)
+    x = start(4, 10.0)
+
+    def denoiser(x, sigma):
+        lost = (torch.arange(len(x)) // (len(x) // 4) == 2) & (sigma < 0.3)
+        return gm.denoiser(x, sigma).masked_fill(lost[:, None], torch.nan)
+
+    good = [0, 1, 3]
+    with pytest.warns(RuntimeWarning, match="samples 2 of 4"):
+        out = samplers.picard(denoiser, x, sigmas, tolerance=1e-6)
+    torch.testing.assert_close(
+        out[good], samplers.ddim(gm.denoiser, x[good], sigmas), atol=1e-4, rtol=0
+    )
 
 
 def test_picard_stops_by_tolerance_and_by_count():

@@ -200,6 +200,8 @@ def lines(
     if geometric and (table[y] <= 0).any():
         raise ValueError(f"{y}: got {table[y].min():g}; a geometric mean is of values above 0")
     groups = dict(list(table.groupby(by, sort=False))) if by in table else {y: table}
+    if styles is not None:
+        checks.instance("styles", styles, Mapping, "a dict of condition -> dict")
     unknown = [name for name in styles or {} if name not in groups]
     if unknown:
         raise ValueError(f"styles: got {unknown}; allowed are {list(groups)}")

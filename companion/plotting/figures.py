@@ -230,7 +230,7 @@ def image_grid(
         ("row_labels", row_labels, rows),
         ("column_labels", column_labels, columns),
     ):
-        if labels is not None and len(labels) != count:
+        if labels is not None and len(checks.listed(name, labels, "texts")) != count:
             raise ValueError(f"{name}: got {len(labels)}; allowed are {count}, one for each")
     pad = max(1, height // 14)
     picture = _mosaic(stack, pad)

@@ -94,6 +94,8 @@ def from_scheduler(scheduler: type, **config: Any) -> Callable[..., Tensor]:
         denoiser: Denoiser, x: Tensor, sigmas: Tensor, *, callback: Callback | None = None
     ) -> Tensor:
         checks.batch("x", x)
+        if callback is not None:
+            checks.function("callback", callback)
         levels = check_sigmas(sigmas)
         steps = len(levels) - 1
         stepper = _at_levels(scheduler, levels, settings)

@@ -89,6 +89,8 @@ class LearnedSampler:
         callback : called with a ``Step`` at each level (default: none)
         """
         checks.batch("x", x)
+        if callback is not None:
+            checks.function("callback", callback)
         answers: list[Tensor] = []
         second = self.second or (0.0,) * self.steps
         for i, sigma in enumerate(self.sigmas):

@@ -95,7 +95,7 @@ def _denoised_steps(
 ) -> Tensor:
     answers: list[Tensor] = []
     levels: list[float] = []
-    for i, (sigma, below) in numbered_steps(x, sigmas):
+    for i, (sigma, below) in numbered_steps(x, sigmas, callback):
         denoised = denoise(denoiser, x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
@@ -173,7 +173,7 @@ def deis(
     order = checks.whole("order", order, 1, 3)
     noises: list[Tensor] = []
     levels: list[float] = []
-    for i, (sigma, below) in numbered_steps(x, sigmas):
+    for i, (sigma, below) in numbered_steps(x, sigmas, callback):
         denoised = denoise(denoiser, x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
@@ -215,7 +215,7 @@ def unipc(
     answers: list[Tensor] = []
     levels: list[float] = []
     start = x  # corrected state at the level before
-    for i, (sigma, below) in numbered_steps(x, sigmas):
+    for i, (sigma, below) in numbered_steps(x, sigmas, callback):
         denoised = denoise(denoiser, x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))

@@ -100,6 +100,8 @@ def picard(
     """
     checks.batch("x", x)
     checks.generator("generator", generator)
+    if callback is not None:
+        checks.function("callback", callback)
     levels = check_sigmas(sigmas)
     steps = len(levels) - 1
     window = steps if window is None else checks.whole("window", window)

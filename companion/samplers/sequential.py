@@ -33,9 +33,13 @@ class Step(NamedTuple):
 Callback: TypeAlias = Callable[[Step], object]
 
 
-def numbered_steps(x: Tensor, sigmas: Tensor) -> Iterator[tuple[int, tuple[float, float]]]:
-    """Check state and schedule; return number, level and the level below of each step."""
+def numbered_steps(
+    x: Tensor, sigmas: Tensor, callback: Callback | None
+) -> Iterator[tuple[int, tuple[float, float]]]:
+    """Check what samplers are given; return number, level and the level below of each step."""
     checks.batch("x", x)
+    if callback is not None:
+        checks.function("callback", callback)
     return enumerate(pairwise(check_sigmas(sigmas)))
 
 
@@ -65,7 +69,7 @@ def ddim(
     ValueError
         If ``x`` is not a floating-point batch or ``sigmas`` is not a schedule.
     """
-    for i, (sigma, below) in numbered_steps(x, sigmas):
+    for i, (sigma, below) in numbered_steps(x, sigmas, callback):
         denoised = denoise(denoiser, x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
@@ -96,7 +100,7 @@ def ddpm(
         Factor of the fresh noise: 1 is DDPM (default), 0 its mean alone (not DDIM).
     """
     noise_scale = checks.number("noise_scale", noise_scale, at_least=0)
-    for i, (sigma, below) in numbered_steps(x, sigmas):
+    for i, (sigma, below) in numbered_steps(x, sigmas, callback):
         denoised = denoise(denoiser, x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
@@ -121,7 +125,7 @@ def heun(
     Each step costs two evaluations, the step to ``sigma = 0`` one. Source: Karras et al. 2022,
     algorithm 1. Parameters are those of ``ddim``; 2 N - 1 evaluations when ``sigmas`` ends at 0.
     """
-    for i, (sigma, below) in numbered_steps(x, sigmas):
+    for i, (sigma, below) in numbered_steps(x, sigmas, callback):
         denoised = denoise(denoiser, x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
@@ -156,7 +160,7 @@ def gradient_estimation(
     """
     gamma = checks.number("gamma", gamma)
     before: Tensor | None = None
-    for i, (sigma, below) in numbered_steps(x, sigmas):
+    for i, (sigma, below) in numbered_steps(x, sigmas, callback):
         denoised = denoise(denoiser, x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
