@@ -281,6 +281,14 @@ def test_an_answer_names_the_condition_and_is_short():
         assert answer.startswith("It helps:") and len(answer.split()) <= LONGEST_ANSWER
 
 
+def test_what_is_settled_is_said_where_the_whole_is_open():
+    some = factors(a=0.5) | {("points", "a"): Interval(0.95, 0.7, 1.3, SEEDS)}
+    effects = grading.Effects(some, grading.BETTER)
+    answer = effects.answer({"depends": "It helps", "inconclusive": "Undecided."})
+    assert effects.verdict == "inconclusive"
+    assert answer == "It helps: undecided for points; yes for digits."
+
+
 @pytest.mark.parametrize("rule", ["BETTER", "NOT_BETTER", "WORSE", "EQUAL"])
 def test_twice_the_smallest_effect_both_ways_decides_nothing(rule):
     smallest = 2 * math.log(grading.LARGER)

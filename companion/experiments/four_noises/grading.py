@@ -137,17 +137,27 @@ class Effects:
         return " and ".join(named)
 
     def answer(self, answers: Mapping[str, str]) -> str:
-        """Return the answer for the verdict; where it depends, one that names the conditions."""
-        if self.verdict != "depends":
+        """Return the answer for the verdict; one that names the conditions where they differ."""
+        claim, kinds = answers["depends"], set(self.verdicts.values())
+        if len(kinds) == 1:
             return answers[self.verdict]
-        yes, no = self.places("supported"), self.places("not supported")
-        count = list(self.verdicts.values()).count("supported")
-        options = (
-            f"{answers['depends']}: yes for {yes}; no for {no}.",
-            f"{answers['depends']}: only for {yes}.",
-            f"{answers['depends']}: not for {no}.",
-            f"{answers['depends']}: in {count} of {len(self.factors)} settings.",
-        )
+        yes, no, unknown = map(self.places, ("supported", "not supported", "inconclusive"))
+        if self.verdict == "depends":
+            count = list(self.verdicts.values()).count("supported")
+            options = [
+                f"{claim}: yes for {yes}; no for {no}.",
+                f"{claim}: only for {yes}.",
+                f"{claim}: not for {no}.",
+                f"{claim}: in {count} of {len(self.factors)} settings.",
+            ]
+        else:
+            settled = f"yes for {yes}" if yes else f"no for {no}"
+            options = [
+                f"{claim}: undecided for {unknown}; {settled}.",
+                f"{claim}: {settled}, else undecided.",
+                f"{claim}: undecided for {unknown}.",
+                answers["inconclusive"],
+            ]
         return next(o for o in options if len(o.split()) <= LONGEST_ANSWER)
 
     def _power(self) -> str:
