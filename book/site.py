@@ -1,7 +1,7 @@
 """Build the site: lay out its sources, let jupyter-book make the pages, put them in place whole.
 
 The sources and what Sphinx read out of them stay in _build/sphinx/PROFILE, so that the next build
-reads only what changed. The pages are written anew each time.
+reads only what changed. The pages are written anew each time, but for those of the module's source.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import nbformat
 import yaml
 
 from book import api, ledger, notebooks, pages, times
-from book.project import BUILD, ROOT, chapters, executed, repository_url, sources
+from book.project import BUILD, ROOT, chapters, digest, executed, repository_url, sources
 
 UNFINISHED = "unfinished"
 """A file beside the sources while a build runs: what an interrupted one left is not trusted."""
@@ -55,6 +55,7 @@ def site(profile: str, folder: Path, only: str | None = None) -> int:
         print(*(f"  {old}" for old in unused), sep="\n", file=sys.stderr)
         print("Has the theme changed? Take them out, or correct them.", file=sys.stderr)
         return 1
+    keep_source_pages(work, html)
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     os.replace(html, folder)
@@ -102,7 +103,24 @@ def begin(work: Path, ends_at: str) -> None:
     work.mkdir(parents=True, exist_ok=True)
     marker.touch()
     state.write_text(ends_at)
-    shutil.rmtree(work / "_build" / "html", ignore_errors=True)
+    html = work / "_build" / "html"
+    shutil.rmtree(html, ignore_errors=True)
+    if (kept := source_pages(work)).exists():
+        shutil.copytree(kept, html / kept.name)  # with their times, by which Sphinx leaves them
+
+
+def source_pages(work: Path) -> Path:
+    """Where the pages of the module's source are kept, half of all pages, as long as it is so."""
+    state = digest((ROOT / "companion").rglob("*.py"))
+    return work / "kept" / state[:16] / "_modules"
+
+
+def keep_source_pages(work: Path, html: Path) -> None:
+    """Keep the pages of the module's source for the next build, and no older ones."""
+    kept = source_pages(work)
+    if not kept.exists():
+        shutil.rmtree(work / "kept", ignore_errors=True)
+        shutil.copytree(html / kept.name, kept)
 
 
 def fingerprint(only: str | None) -> str:
