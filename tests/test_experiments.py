@@ -58,7 +58,7 @@ def test_a_profile_fills_in_what_was_not_given():
 def test_unknown_settings_profiles_and_objects_are_refused():
     with pytest.raises(ValueError, match="profile: got 'fast'"):
         Session("fast")
-    with pytest.raises(ValueError, match="seed: got '0'"):
+    with pytest.raises(TypeError, match="seed: got '0'"):
         Session("smoke", "0")
     with pytest.raises(TypeError, match="allowed is an Experiment"):
         Session("smoke").asked(3)

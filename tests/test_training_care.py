@@ -158,7 +158,7 @@ def test_seeds_of_numpy_are_seeds():
     assert torch.equal(fit(seed=np.int64(3)).losses, fit(seed=3).losses)
     with pytest.raises(ValueError, match=r"seed: got 1\.5"):
         fit(seed=1.5)
-    with pytest.raises(ValueError, match="lr: got '1e-3'"):
+    with pytest.raises(TypeError, match="lr: got '1e-3'"):
         fit(lr="1e-3")
 
 
