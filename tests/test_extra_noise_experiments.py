@@ -11,7 +11,15 @@ from companion import data, metrics, networks
 from companion.experiments import Session
 from companion.experiments import extra_noise as xn
 from companion.experiments.experiment import find
-from companion.experiments.extra_noise import arms, digits, errors, ring, sampling, training
+from companion.experiments.extra_noise import (
+    arms,
+    digits,
+    errors,
+    exact_digits,
+    ring,
+    sampling,
+    training,
+)
 
 NAMES = [e.name() for e in find("extra_noise")]
 
@@ -79,11 +87,42 @@ def test_all_jobs_of_a_run_share_their_noise(tiny):
 
 def test_an_exact_denoiser_has_no_exposure_bias_at_the_first_level(tiny):
     chains = sampling.Chains(tiny, 2)
-    truth = ring.ring_truth(tiny, 4000)
+    truth = ring.ring_truth(tiny, 4000).expand(2, -1, -1)
     start = chains.start(4000, (2,))
     _, exposure = chains.watched(ring.RING.denoiser, start, 10, 1, truth)
     assert exposure.levels[0] == pytest.approx(sampling.TOP) and len(exposure.levels) == 10
     assert exposure.ratios[0].shape == (1, 2) and exposure.ratios[0].abs().max() < 0.03
+
+
+def test_no_two_runs_and_no_two_uses_share_noise(tiny):
+    chains = sampling.Chains(tiny, 20)
+    seeds = [g.initial_seed() for use in sampling.NUMBERS for g in chains.generators(use)]
+    assert len(set(seeds)) == len(seeds)
+    assert max(seeds) < tiny.generator(1000).initial_seed()  # the next master seed's first
+
+
+def test_the_exposure_bias_is_measured_at_the_same_levels_on_every_chain(tiny):
+    chains = sampling.Chains(tiny, 1)
+    truth = ring.ring_truth(tiny, 4)[None]
+    watched = {
+        n: chains.watched(ring.RING.denoiser, chains.start(4, (2,)), n, 1, truth)[1].levels
+        for n in (20, 100, 1000)
+    }
+    assert watched[20] == pytest.approx(sampling.chain(20)[:-1].tolist())
+    for n in (100, 1000):
+        assert watched[n] == pytest.approx(watched[20], rel=0.25)
+
+
+def test_the_exact_denoiser_of_a_normal_distribution_is_exact():
+    data = torch.randn(50, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    denoiser, sample = exact_digits.gaussian_like(data)
+    x, flat = torch.randn(5, 1, 2, 2), data.flatten(1)
+    covariance = torch.cov(flat.T)
+    gain = covariance @ torch.linalg.inv(covariance + 0.49 * torch.eye(4))
+    expected = flat.mean(0) + (x.flatten(1) - flat.mean(0)) @ gain.T
+    assert torch.allclose(denoiser(x, 0.7).flatten(1), expected, atol=1e-5)
+    many = sample(torch.randn(100_000, 1, 2, 2, generator=torch.Generator().manual_seed(1)))
+    assert torch.allclose(torch.cov(many.flatten(1).T), covariance, atol=0.03)
 
 
 def test_the_filter_throws_outliers_away(tiny):
@@ -108,8 +147,9 @@ def test_diversity_of_digits_is_that_of_the_samples():
     same = real[:1].expand(100, -1, -1, -1)
     assert abs(quality.vendi(same) - 1) < 1e-3 < quality.vendi(real) - 1.1
     assert quality.recall(real) == 1 and quality.recall(same) < 0.1
-    train, _ = data.images("digits", "train")
-    assert abs(quality.distance(train)) < 1e-3 < quality.distance(same)
+    test, _ = data.images("digits", "test")
+    assert abs(quality.distance(test)) < 1e-3 < quality.distance(same)
+    assert quality.precision(real) == 1
 
 
 def test_training_sets_of_digits_are_nested(tiny):
@@ -159,10 +199,12 @@ def test_gradient_noise_of_copies_is_that_of_single_samples(tiny):
     network = networks.seeded(lambda: ring.ring_network(3), 0)
     objective = xn.NONE.objective(ring.LEVELS, 1.0)
     trace, scale = experiment._statistics(tiny, network, objective, 0)
-    batch = ring.RING.sample(320, tiny.generator(97)).view(40, 8, 2)
+    first = sampling.Chains(tiny, 1).generators("gradient")[0]
+    batch = ring.RING.sample(320, first).view(40, 8, 2)
+    numbers = torch.randint(2**60, (40,), generator=first).tolist()
     gradients = []
-    for i, part in enumerate(batch):
-        loss = objective(network, part, tiny.generator(500 + i)).mean()
+    for number, part in zip(numbers, batch):
+        loss = objective(network, part, torch.Generator().manual_seed(number)).mean()
         parts = torch.autograd.grad(loss, list(network.parameters()))
         gradients.append(torch.cat([g.flatten() for g in parts]))
     alone = 8 * torch.stack(gradients).var(0).sum()
@@ -181,7 +223,9 @@ def test_tables_have_a_row_for_each_case(tiny):
     assert worth.shape == (6, 1 + 4) and worth["64, free rival"].isna().sum() == 2
     samples = (tiny.run(e) for e in (xn.RingSamples, xn.DigitSamples, xn.ExactSamples))
     quality = xn.tables.quality(*samples)
-    assert quality.shape == (7, 1 + 3) and quality.iloc[-1].isna().sum() == 1
+    assert quality.shape == (7, 1 + 3) and not quality.iloc[-1].isna().any()
+    assert xn.tables.longer(tiny.run(xn.LongerTraining)).shape == (6, 1 + 2)
+    assert xn.tables.tuning()["settings tried"].tolist() == [1, 2, 2, 2, 1, 2, 2, 2, 1, 1]
     assert len(xn.tables.copies(tiny.run(xn.PerfectLearner))) == 5
 
 
@@ -221,7 +265,7 @@ def test_figures_show_what_was_measured(tiny):
         ],
         4: [xn.figures.scan(scales)],
         5: [xn.figures.collapse(scales)],
-        6: [xn.figures.exposure(*chains)],
+        6: [xn.figures.exposure(*chains, tiny.run(xn.ExactDigits))],
     }
     for panels, listed in figures.items():
         for figure in listed:
@@ -235,4 +279,4 @@ def test_all_claims_are_judged(tiny):
     from companion.experiments import extra_noise
 
     claims = extra_noise.verdicts(tiny)
-    assert len(claims) == 10 and all(claim.answer for claim in claims)
+    assert len(claims) == 11 and all(claim.answer for claim in claims)

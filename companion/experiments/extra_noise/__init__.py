@@ -9,16 +9,12 @@ from companion.experiments.extra_noise.diversity import NoiseScale, OneLevelWalk
 from companion.experiments.extra_noise.drift import MeanAlone, ScaledNoise, gaussian_width
 from companion.experiments.extra_noise.effects import Effect, difference, strongest
 from companion.experiments.extra_noise.errors import DigitErrors, RivalErrors
+from companion.experiments.extra_noise.exact_digits import ExactDigits
 from companion.experiments.extra_noise.images import ImageTrial
 from companion.experiments.extra_noise.longer import LongerTraining
 from companion.experiments.extra_noise.ring import RING, RingNetworks
 from companion.experiments.extra_noise.robustness import FarErrors, Outliers, Pushes
-from companion.experiments.extra_noise.samples import (
-    DigitSamples,
-    ExactDigits,
-    ExactSamples,
-    RingSamples,
-)
+from companion.experiments.extra_noise.samples import DigitSamples, ExactSamples, RingSamples
 from companion.experiments.extra_noise.stability import FailedRuns, GradientNoise
 from companion.experiments.extra_noise.verdicts import best_rival, trial, verdicts
 

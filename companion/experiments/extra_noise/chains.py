@@ -80,18 +80,13 @@ def biases(results: Results, steps: int, arm: Arm = NONE, denoiser: str = TRAINE
 
 
 def size(bias: np.ndarray) -> np.ndarray:
-    """Return the size of a bias (levels, seeds), averaged over levels, (seeds,).
-
-    The sign at a level is that of the mean over the other seeds. So noise has a size of 0 on
-    average, which the mean of absolute values has not.
-    """
-    others = bias.sum(1, keepdims=True) - bias
-    return (np.sign(others) * bias).mean(0)
+    """Return the mean size over levels of a bias (levels, seeds), (seeds,)."""
+    return np.abs(bias).mean(0)
 
 
 def bias_size(results: Results, steps: int, arm: Arm = NONE, denoiser: str = TRAINED) -> np.ndarray:
     """Return the mean size over levels of the logarithm of the norm ratio, (seeds,)."""
-    return np.abs(biases(results, steps, arm, denoiser)).mean(0)
+    return size(biases(results, steps, arm, denoiser))
 
 
 def excess(results: Results, exact: Results, steps: int, arm: Arm = NONE) -> np.ndarray:

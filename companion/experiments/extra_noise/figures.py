@@ -348,13 +348,13 @@ def gauss(data_std: float = 0.5) -> Figure:
     return figure
 
 
-def exposure(ring: Results, digits: Results, exact: Results) -> Figure:
+def exposure(ring: Results, digits: Results, *exact: Results) -> Figure:
     """Exposure bias by level, problem and length of the chain."""
     chains = lengths(ring)
     figure, axes = plt.subplots(
         2, len(chains), figsize=(3.5 * len(chains), 5.2), sharex=True, sharey="row", squeeze=False
     )
-    for line, (name, results) in zip(axes, (("ring", ring), ("digits", digits))):
+    for line, name, results, known in zip(axes, ("ring", "digits"), (ring, digits), exact):
         for ax, steps in zip(line, chains):
             where = {"measure": "exposure bias", "steps": steps}
             shown = [arm for arm in (NONE, *STRONG) if has(results, TRAINED, arm, **where)]
@@ -363,8 +363,8 @@ def exposure(ring: Results, digits: Results, exact: Results) -> Figure:
                 values = results.grid("seed", "level", **there)
                 levels = np.array(results.labels("level", **there))
                 plotting.with_band(ax, levels, values, band=0.12, **look(arm))
-            if name == "ring" and steps in lengths(exact):
-                rows = exact.where(**where, **NONE.where).groupby("level", sort=False)["value"]
+            if steps in lengths(known):
+                rows = known.where(**where, **NONE.where).groupby("level", sort=False)["value"]
                 mean, paint = rows.mean(), plotting.PALETTE["blue"]
                 ax.plot(mean.index, mean, "--", color=paint, label="exact denoiser")
             ax.axhline(0, color="black", linewidth=0.8)

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from companion import metrics, oracles
+from companion import metrics
 from companion.experiments.experiment import Experiment
 from companion.experiments.extra_noise.arms import (
     B_ARMS,
@@ -45,7 +45,14 @@ from companion.experiments.results import Results, tidy
 if TYPE_CHECKING:
     from companion.experiments.session import Session
 
-__all__ = ["DigitSamples", "ExactDigits", "ExactSamples", "RingSamples", "by_arm", "digits_of_runs"]
+__all__ = [
+    "DigitSamples",
+    "ExactSamples",
+    "RingSamples",
+    "by_arm",
+    "digits_of_runs",
+    "exposure_table",
+]
 
 FREE_ARMS = (*STRONG, Arm("B eps", 0.1))
 """Arms of B whose free rival is sampled."""
@@ -253,47 +260,3 @@ class DigitSamples(Experiment):
                 quality.measures,
             )  # fmt: skip
         return Results(tables, facts={"classifier": quality.classifier.describe()})
-
-
-@dataclass(frozen=True)
-class ExactDigits(Experiment):
-    """Exposure bias of the exact denoiser of the digits that each network was trained on.
-
-    It makes no error, so that what it shows is due to the length of the steps.
-
-    Parameters
-    ----------
-    chains : tuple of int
-        Steps of DDPM.
-    samples : int
-        Of each run.
-    watched : int
-        Training digits of each run whose noisy versions are the truth.
-    seeds : int
-        As of ``DigitNetworks``.
-    """
-
-    chains: tuple[int, ...] = (20, 100, 1000)
-    samples: int = 32
-    watched: int = 128
-    seeds: int = 8
-
-    sizes = {"smoke": {"chains": (5, 10, 20), "samples": 8, "watched": 16, "seeds": 2}}
-    seconds = 10
-
-    def run(self, session: Session) -> Results:
-        """Exposure bias by steps, level and seed."""
-        sets, chains = digit_sets(session, self.seeds)[str(MOST)], Chains(session, self.seeds)
-        clean, tables = digits_of_runs(session, self.seeds, self.watched), []
-        exact = [oracles.Empirical(digits).denoiser for digits in sets]
-
-        def denoiser(x: Tensor, sigma: Any) -> Tensor:
-            parts = x.chunk(self.seeds)
-            return torch.cat([one(part, sigma) for one, part in zip(exact, parts)])
-
-        for steps in self.chains:
-            start = chains.start(self.samples, (1, 8, 8))
-            _, exposure = chains.watched(denoiser, start, steps, 1, clean)
-            where = {"denoiser": EXACT, **NONE.where, "steps": steps}
-            tables.append(exposure_table(exposure, 0, **where))
-        return Results(tables)

@@ -23,7 +23,18 @@ WATCHED = 20
 NUMBERS = {
     name: 400 + 20 * i
     for i, name in enumerate(
-        ("start", "fresh", "push", "after push", "walk", "far", "loss", "exposure", "gradient")
+        (
+            "start",
+            "fresh",
+            "push",
+            "after push",
+            "walk",
+            "far",
+            "loss",
+            "exposure",
+            "gradient",
+            "Gaussian",
+        )
     )
 }
 """First number of the generators of each use; 20 for each, so that no two runs share noise."""

@@ -11,6 +11,7 @@ import pandas as pd
 from companion.experiments.extra_noise.arms import EXTRA, FREE, NONE, TRAINED, Arm
 from companion.experiments.extra_noise.chains import (
     EPS,
+    EPS_ARMS,
     PLAIN,
     Condition,
     gains,
@@ -22,6 +23,7 @@ from companion.experiments.extra_noise.chains import (
 )
 from companion.experiments.extra_noise.digits import SIZES
 from companion.experiments.extra_noise.effects import difference
+from companion.experiments.extra_noise.errors import RIVALS
 from companion.experiments.extra_noise.reasons import KINDS, NOT_APPLICABLE, Reason, worths
 from companion.experiments.extra_noise.reasons import undone as undone_effects
 from companion.experiments.results import Results
@@ -31,9 +33,11 @@ __all__ = [
     "copies",
     "effects",
     "images",
+    "longer",
     "overfitting",
     "quality",
     "reasons",
+    "tuning",
     "undone",
     "worth",
 ]
@@ -123,6 +127,36 @@ def quality(ring: Results, digits: Results, exact: Results) -> pd.DataFrame:
     title = "ring, exact: error of the width, against plain"
     rows.append(_by_steps(title, width_gains(exact), chains))
     return pd.DataFrame(rows)
+
+
+def longer(results: Results) -> pd.DataFrame:
+    """Return what B with target eps changes of the distance after a longer training, by steps."""
+    rows, chains, known = [], lengths(results), gains(results)
+    for arm in EPS_ARMS:
+        for way in (TRAINED, FREE):
+            by_steps = {n: known[way, arm, n] for n in chains}
+            rows.append(_by_steps(f"{arm}: {way}, against plain", by_steps, chains))
+        against = versus_free(results, arm)
+        rows.append(_by_steps(f"{arm}: trained, against free", against, chains))
+    return pd.DataFrame(rows).rename(columns={str(EPS): "digits, trained longer"})
+
+
+def tuning() -> pd.DataFrame:
+    """Return how many settings were tried of each kind of noise and of each rival."""
+    tried: dict[str, list[str]] = {"A": ["many levels"]}
+    for arm in EXTRA:
+        tried.setdefault(KINDS[arm.kind], []).append(arm.size)
+    tried["D"] = ["noise scale 1"]
+    for rival in RIVALS:
+        name, _, setting = rival.rpartition(" ")
+        tried.setdefault(f"rival: {name.rstrip(',')}", []).append(setting)
+    tried |= {"rival: outliers filtered": ["5 %"], "rival: gradient clipping": ["norm 1"]}
+    return pd.DataFrame(
+        [
+            {"method": k, "settings tried": len(v), "they are": "; ".join(v)}
+            for k, v in tried.items()
+        ]
+    )
 
 
 def _by_steps(title: str, by_steps: Mapping[int, Any], chains: Sequence[int]) -> dict[str, Any]:

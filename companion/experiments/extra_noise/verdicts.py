@@ -17,6 +17,7 @@ from companion.experiments.extra_noise.digits import DigitNetworks
 from companion.experiments.extra_noise.diversity import NoiseScale, OneLevelWalk
 from companion.experiments.extra_noise.effects import doubt, strongest
 from companion.experiments.extra_noise.errors import RIVALS, DigitErrors, RivalErrors
+from companion.experiments.extra_noise.exact_digits import ExactDigits
 from companion.experiments.extra_noise.images import ImageTrial
 from companion.experiments.extra_noise.longer import LongerTraining
 from companion.experiments.extra_noise.paper_verdicts import (
@@ -42,12 +43,7 @@ from companion.experiments.extra_noise.reasons import (
     worths,
 )
 from companion.experiments.extra_noise.robustness import DDIM, FarErrors, Outliers, Pushes
-from companion.experiments.extra_noise.samples import (
-    DigitSamples,
-    ExactDigits,
-    ExactSamples,
-    RingSamples,
-)
+from companion.experiments.extra_noise.samples import DigitSamples, ExactSamples, RingSamples
 from companion.experiments.extra_noise.stability import FailedRuns, GradientNoise
 from companion.experiments.results import Results
 from companion.experiments.session import Session
