@@ -32,12 +32,14 @@ ARMS = tuple(arm for arm in B_ARMS if arm.target == "eps")
 
 @dataclass(frozen=True)
 class LongerTraining(Experiment):
-    """Samples of digits after eight times the training: plain, input perturbation, free rivals.
+    """Samples of digits after eight times the steps: plain, input perturbation, free rivals.
 
     Parameters
     ----------
     steps : int
-        Of training, with batches of 32; ``DigitNetworks`` has an eighth of them.
+        Of training; ``DigitNetworks`` has an eighth of them.
+    batch_size : int
+        Twice that of ``DigitNetworks``.
     chains : tuple of int
         Steps of DDPM.
     samples, classifier_steps : as of ``DigitSamples``
@@ -45,8 +47,9 @@ class LongerTraining(Experiment):
     """
 
     steps: int = 4000
+    batch_size: int = 64
     chains: tuple[int, ...] = (10, 20, 100)
-    samples: int = 128
+    samples: int = 256
     classifier_steps: int = 200
     seeds: int = 8
 
@@ -55,7 +58,7 @@ class LongerTraining(Experiment):
             "steps": 20, "chains": (5, 10), "samples": 16, "classifier_steps": 20, "seeds": 2,
         }
     }  # fmt: skip
-    seconds = 30
+    seconds = 40
 
     def run(self, session: Session) -> Results:
         """Frechet distance, precision, recall, exposure bias: by arm, steps and seed."""
@@ -63,7 +66,7 @@ class LongerTraining(Experiment):
         networks = train(
             jobs, digit_sets(session, self.seeds), digit_network, LEVELS, DATA_STD,
             [1000 * session.seed + r for r in range(self.seeds)],
-            steps=self.steps, batch_size=32, lr=4e-3,
+            steps=self.steps, batch_size=self.batch_size, lr=4e-3,
         )  # fmt: skip
         plain, quality = networks.pick((NONE, str(MOST))), Quality(self.classifier_steps)
         chains, tables = Chains(session, self.seeds), []

@@ -166,7 +166,7 @@ def makes_robust(reason: Reason) -> Claim:
     """Imperfect data and pushes do less harm."""
     answers = {
         "supported": "Yes: every kind of noise in training makes samples robust.",
-        "depends": "It makes robust only with",
+        "depends": "It helps only with",
         "not supported": "No: noise in training helps against none of these imperfections.",
         "inconclusive": "Undecided: noise in training may help against these imperfections.",
     }
@@ -185,7 +185,7 @@ def augments(reason: Reason, errors: Results) -> Claim:
     """Noisy digits are worth more clean ones, by more than the free rival's."""
     answers = {
         "supported": "Yes: with every kind of noise the digits are worth more clean ones.",
-        "depends": "Digits are worth more only with",
+        "depends": "It augments only with",
         "not supported": "No: with noise, digits are not worth more clean ones.",
         "inconclusive": "Undecided: with noise, digits may be worth more clean ones.",
     }
@@ -257,18 +257,18 @@ def _holds(reason: Reason) -> dict[str, list[str]]:
 
 def only(beginning: str, reason: Reason) -> str:
     """Say for which noise, and under which conditions, a reason holds."""
-    parts = []
-    for kind, conditions in _holds(reason).items():
-        everywhere = len(conditions) == len(reason.conditions(kind))
-        parts.append(NAMES[kind] + ("" if everywhere else f", {' and '.join(conditions)}"))
-    for answer in (f"{beginning} {'; '.join(parts)}.", f"{beginning} {', '.join(_names(reason))}."):
+    known = [v for kind in IN_TRAINING for v in reason.conditions(kind).values()]
+    if "inconclusive" in known:
+        beginning = beginning.replace("only", "for certain only")
+    holds = _holds(reason)
+    names = ", ".join(NAMES[kind] for kind in holds)
+    everywhere = all(len(where) == len(reason.conditions(kind)) for kind, where in holds.items())
+    alike = {tuple(where) for where in holds.values()}
+    under = f"{' and '.join(next(iter(alike)))}: " if len(alike) == 1 and not everywhere else ""
+    for answer in (f"{beginning} {under}{names}.", f"{beginning} {names}."):
         if len(answer.split()) <= LONGEST_ANSWER:
             return answer
-    return f"{beginning} {', '.join(KINDS[kind] for kind in _holds(reason))}."
-
-
-def _names(reason: Reason) -> list[str]:
-    return [NAMES[kind] for kind in _holds(reason)]
+    return f"{beginning} {', '.join(KINDS[kind] for kind in holds)}."
 
 
 def said(reason: Reason) -> str:
