@@ -44,6 +44,20 @@ def modules() -> dict[str, Path]:
     return public
 
 
+def reexported(path: Path) -> dict[str, str]:
+    """The names in `__all__` that come from another public module, each with that module."""
+    public, names = modules(), set(exported(path))
+    return {
+        alias.name: node.module
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ImportFrom)
+        and node.module in public
+        and public[node.module] != path
+        for alias in node.names
+        if alias.name in names
+    }
+
+
 def summary(path: Path) -> str:
     """The first sentence of a file's docstring."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
@@ -53,6 +67,11 @@ def summary(path: Path) -> str:
 def uses(sources: list[Path]) -> dict[str, list[str]]:
     """For each name of `companion` the chapters whose code says it, in the order of the book."""
     by_name: dict[str, list[str]] = {}
+    entries = {
+        f"{name}.{listed}": f"{origin}.{listed}"
+        for name, path in modules().items()
+        for listed, origin in reexported(path).items()
+    }
     for source in sources:
         cells = [c.source for c in jupytext.read(source).cells if c.cell_type == "code"]
         tree = ast.parse("\n".join(cells))
@@ -68,7 +87,7 @@ def uses(sources: list[Path]) -> dict[str, list[str]]:
                 base, _, rest = ast.unparse(node).partition(".")
                 if base in local and rest.replace(".", "").isidentifier():
                     said.add(f"{local[base]}.{rest}")
-        for name in said:
+        for name in {entries.get(name, name) for name in said}:
             by_name.setdefault(name, []).append(source.stem)
     return by_name
 
@@ -80,9 +99,14 @@ def write(folder: Path) -> None:
     (folder / "_generated").mkdir(exist_ok=True)
     for name, path in modules().items():
         package, _, last = name.rpartition(".")
+        elsewhere = reexported(path)
+        links = [f"[`{n}`](#{origin}.{n})" for n, origin in elsewhere.items()]
         page = (
             f"(api-{name})=\n\n# {last}\n\n`from {package} import {last}`\n\n"
-            f"```{{eval-rst}}\n.. automodule:: {name}\n```\n"
+            + (f"Also here: {', '.join(links)}.\n\n" if links else "")
+            + f"```{{eval-rst}}\n.. automodule:: {name}\n"
+            + (f"   :exclude-members: {', '.join(elsewhere)}\n" if elsewhere else "")
+            + "```\n"
         )
         (folder / "api" / f"{name}.md").write_text(page, encoding="utf-8")
         table.append(f"| [{name}](api/{name}.md) | {summary(path)} |")

@@ -110,7 +110,7 @@ def page(asserted: Sequence[Mapping[str, Any]], table: Sequence[Row], built: Map
     lines += _controls(asserted, table)
     lines += [
         '<div class="nop-ledger-scroll"><table class="nop-ledger" id="ledger"><thead><tr>'
-        '<th scope="col">Claim</th><th scope="col">Verdict</th><th scope="col">Evidence</th>'
+        '<th scope="col">Claim</th><th scope="col">Answer</th><th scope="col">Evidence</th>'
         "</tr></thead><tbody>"
     ]
     lines += [_row(row, built) for row in table]
@@ -188,7 +188,7 @@ def _row(row: Row, built: Mapping[str, Mapping[str, Any]]) -> str:
     return (
         f'<tr id="claim-{claim.id}" data-verdict="{claim.verdict}" data-source="{row.source}">'
         f"<td>“{html.escape(claim.quote)}”<small>{html.escape(claim.source)}</small></td>"
-        f'<td><span class="nop-verdict" style="--verdict:{VERDICTS[claim.verdict]}">'
+        f'<td>{answer}<span class="nop-verdict" style="--verdict:{VERDICTS[claim.verdict]}">'
         f"{MARKS[claim.verdict]} {claim.verdict}</span></td>"
-        f"<td>{answer}{html.escape(claim.evidence)}<small>{' · '.join(facts)}</small></td></tr>"
+        f"<td>{html.escape(claim.evidence)}<small>{' · '.join(facts)}</small></td></tr>"
     )

@@ -118,7 +118,7 @@ def source_pages(work: Path) -> Path:
 def keep_source_pages(work: Path, html: Path) -> None:
     """Keep the pages of the module's source for the next build, and no older ones."""
     kept = source_pages(work)
-    if not kept.exists():
+    if not kept.exists() and (html / kept.name).exists():
         shutil.rmtree(work / "kept", ignore_errors=True)
         shutil.copytree(html / kept.name, kept)
 

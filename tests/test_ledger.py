@@ -80,6 +80,7 @@ FAST = Claim(
     source="abstract",
     verdict="supported",
     evidence="It was.",
+    answer="Yes, at <any> size.",
     interval=(1.0, 2.0),
     seeds=8,
     figure="fig-fast",
@@ -92,6 +93,7 @@ def test_a_line_says_all_that_the_claim_says():
     line = next(line for line in text.splitlines() if 'id="claim-fast"' in line)
     for part in (
         "it is &lt;fast&gt;",
+        "<strong>Yes, at &lt;any&gt; size.</strong>",
         "supported",
         "1.50 [1.00, 2.00]",
         "8 seeds",

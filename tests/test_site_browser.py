@@ -205,6 +205,7 @@ def test_the_ledger_filters_and_shows_what_a_link_asks_for(browser, address):
     browser.find_element("name", "words").send_keys("no such words")
     assert shown() == 0
     first = browser.find_element("css selector", ".nop-sign[href]")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", first)
     first.click()
     name = first.get_attribute("href").partition("#")[2]
     WebDriverWait(browser, 10).until(lambda b: b.find_element("id", name).is_displayed())

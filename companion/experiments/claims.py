@@ -267,7 +267,7 @@ class Claims(Sequence):
         rows = "".join(map(_row, self._claims))
         return (
             f'{STYLE}<table class="nop nop-claims" style="width:100%;text-align:left">'
-            "<thead><tr><th>Claim</th><th>Verdict</th><th>Evidence</th></tr></thead>"
+            "<thead><tr><th>Claim</th><th>Answer</th><th>Evidence</th></tr></thead>"
             f"<tbody>{rows}</tbody></table>"
         )
 
@@ -277,7 +277,7 @@ class Claims(Sequence):
 
 
 def _row(claim: Claim) -> str:
-    """One row of the table. The colour of a verdict only repeats what its words say."""
+    """One row of the table: quote; answer and verdict, whose colour repeats its word; evidence."""
     text = {k: html.escape(str(v)) for k, v in asdict(claim).items()}
     left = 'style="text-align:left;vertical-align:top;padding:.3em .8em .3em 0"'
     facts = [
@@ -294,9 +294,9 @@ def _row(claim: Claim) -> str:
     return (
         f'<tr id="claim-{claim.id}"><td {left}>“{text["quote"]}”'
         f"<br><span {small}>{text['source']}</span></td>"
-        f'<td {left}><span style="border-left:.45em solid {VERDICTS[claim.verdict]};'
+        f'<td {left}>{answer}<span style="border-left:.45em solid {VERDICTS[claim.verdict]};'
         f'padding-left:.45em;white-space:nowrap">{MARKS[claim.verdict]} {claim.verdict}</span></td>'
-        f"<td {left}>{answer}{text['evidence']}"
+        f"<td {left}>{text['evidence']}"
         f"<br><span {small}>{' · '.join(filter(None, facts))}</span>"
         "</td></tr>"
     )
