@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import html
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,12 @@ def add_uses(app, what, name, obj, options, lines) -> None:
         lines += ["", ".. container:: used-in", "", f"   Used in {named}.", ""]
 
 
+def find_source(app, module, name) -> str | None:
+    """An alias of types has its source where it stands, not where ``tuple`` or ``Mapping`` has."""
+    origin = getattr(getattr(sys.modules.get(module), name, None), "__module__", None)
+    return module if isinstance(origin, str) and not origin.startswith("companion") else None
+
+
 def reference_state(app) -> str:
     """A hash of what the reference is made from: the module, and what the chapters say of it."""
     parts = [repr(sorted(app.book_uses.items())), repr(sorted(app.book_labels))]
@@ -204,6 +211,7 @@ def setup(app) -> dict[str, bool]:
     }
     app.connect("autodoc-process-docstring", read_docstring, priority=400)
     app.connect("autodoc-process-docstring", add_uses, priority=600)
+    app.connect("viewcode-follow-imported", find_source)
     app.connect("html-page-context", dress)
     app.connect("env-get-outdated", outdated)
     return {"parallel_read_safe": False, "parallel_write_safe": True}

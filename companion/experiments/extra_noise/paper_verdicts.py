@@ -35,6 +35,7 @@ __all__ = [
 SEED = (
     "A seed has its own training data, first weights, batches and noise; all share the test digits."
 )
+"""What differs from seed to seed, for the evidence of a claim."""
 Told = Mapping[str, Results | None]
 """Records of the image experiment by their titles."""
 

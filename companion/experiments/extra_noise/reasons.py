@@ -56,9 +56,11 @@ KINDS = {"A": "A", "B x_0": "B (x₀)", "B eps": "B (ε)", "C": "C", "D": "D"}
 IN_TRAINING = ("A", "B x_0", "B eps", "C")
 """Kinds of noise that take part in training: a sentence about training is judged by them."""
 NOT_APPLICABLE = "does not apply"
+"""Stands where a reason says nothing about a kind of noise."""
 AGAINST = ", against "
 """Stands in the name of an experiment before a rival that must be beaten as well."""
 FEW = SIZES[0]
+"""Training digits of the smallest set."""
 FAR = 2.0
 """Noise level, in units of the data, at which a point counts as far from them."""
 

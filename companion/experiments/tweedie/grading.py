@@ -29,6 +29,7 @@ WORSE = 1.05
 """Ratio that counts as worse: the same 5 % to the other side."""
 
 EQUAL_COST = "all at equal network evaluations"
+"""How rivals are compared, for the evidence of a claim."""
 
 Told = Mapping[str, Results | None]
 """Records of the image experiment by their titles."""
