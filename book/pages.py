@@ -145,7 +145,8 @@ def add_uses(app, what, name, obj, options, lines) -> None:
 
 def find_source(app, module, name) -> str | None:
     """An alias of types has its source where it stands, not where ``tuple`` or ``Mapping`` has."""
-    origin = getattr(getattr(sys.modules.get(module), str(name), None), "__module__", None)
+    top = getattr(sys.modules.get(module), str(name).partition(".")[0], None)
+    origin = getattr(top, "__module__", None)
     return module if isinstance(origin, str) and not origin.startswith("companion") else None
 
 

@@ -51,7 +51,7 @@ def power(interval: Interval, verdict: str, smallest: float) -> str:
 class Rule(NamedTuple):
     """How one factor is judged.
 
-    Attributes
+    Parameters
     ----------
     judge : from an interval of a factor to a verdict
     short : from the same to a number, larger the further it is from what is claimed
