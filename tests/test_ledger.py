@@ -43,7 +43,8 @@ def test_every_claim_has_evidence(made):
     for claim in made:
         assert claim.evidence.strip(), f"{claim.id}: no evidence, and no reason why there is none"
         if claim.verdict != "not tested":
-            assert claim.figure or claim.measured, f"{claim.id}: neither a figure nor a number"
+            shown = claim.figure or claim.measured or claim.proof
+            assert shown, f"{claim.id}: neither a figure, nor a number, nor the test of a proof"
 
 
 def test_every_figure_of_a_claim_is_in_its_chapter(made):
