@@ -63,8 +63,14 @@ def code_hash(module: str) -> str:
 
 
 def canonical(path: Path) -> str:
-    """Text of a file's code without comments, white space and docstrings."""
-    return _canonical(ast.parse(path.read_text(encoding="utf-8")))
+    """Text of a file's code without comments, white space, docstrings and notes on constants."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [
+        node
+        for node in tree.body
+        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    ]
+    return _canonical(tree)
 
 
 def rule_files(module: str) -> list[Path]:
