@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import jupytext
@@ -10,6 +11,7 @@ import jupytext
 from book.project import ROOT
 
 
+@cache
 def exported(path: Path) -> list[str]:
     """The names in the `__all__` of a file, which may unpack lists or dicts above it; or none."""
     known: dict[str, ast.expr] = {}
@@ -31,6 +33,7 @@ def _names(value: ast.expr, known: dict[str, ast.expr]) -> list[str]:
     return [ast.literal_eval(value)]
 
 
+@cache
 def modules() -> dict[str, Path]:
     """The public modules, by name: those of the package, and files that no package re-exports."""
     package = ROOT / "companion"
