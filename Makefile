@@ -62,13 +62,16 @@ run: $(READY)
 site: $(READY)
 	@$(SIDE_BY_SIDE) _build/site/$(PROFILE)/index.html
 
-# The tests, and the chapters' reruns behind them.
+# On two cores: the chapters' tests and their reruns on one, all others on the other.
 TESTING := env -u MPLBACKEND OMP_NUM_THREADS=1 COMPANION_PROGRESS=0 PYTHONHASHSEED=0
+NAMES := one_denoiser extra_noise tweedie noise_classifier gradient_estimation four_noises
+CHAPTER_TESTS := $(sort $(foreach name,$(NAMES),$(wildcard tests/test_$(name)*.py)))
 test: $(READY) ## pytest, and nbval over the smoke runs
 	@$(MAKE) --no-print-directory site PROFILE=smoke
-	@$(TESTING) $(RUN) -m pytest --nbval-lax $(CHAPTERS:%=_build/executed/smoke/%.ipynb) > _build/nbval.txt 2>&1 & chapters=$$!; \
-	  $(TESTING) $(RUN) -m pytest tests $(PYTEST); code=$$?; \
-	  wait $$chapters || code=1; echo "The chapters, run again by nbval:"; cat _build/nbval.txt; exit $$code
+	@{ code=0; $(TESTING) $(RUN) -m pytest $(CHAPTER_TESTS) $(PYTEST) || code=1; echo "The chapters, run again by nbval:"; \
+	  $(TESTING) $(RUN) -m pytest --nbval-lax $(CHAPTERS:%=_build/executed/smoke/%.ipynb) || code=1; exit $$code; } > _build/chapters.txt 2>&1 & chapters=$$!; \
+	  $(TESTING) $(RUN) -m pytest tests $(CHAPTER_TESTS:%=--ignore=%) $(PYTEST); code=$$?; \
+	  wait $$chapters || code=1; echo "The tests of the chapters:"; cat _build/chapters.txt; exit $$code
 
 serve: ## show the built site on http://127.0.0.1:8000
 	@test -f _build/site/$(PROFILE)/index.html || { echo "There is no site yet: run 'make book PROFILE=$(PROFILE)' first."; exit 1; }
