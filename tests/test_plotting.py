@@ -395,6 +395,13 @@ def test_table_has_few_digits_and_dashes():
         plotting.table(frame, digits=0)
 
 
+def test_empty_corners_of_a_table_are_no_headers():
+    frame = pd.DataFrame({"a": [1.0]}, index=pd.Index(["x"], name="level"))
+    text = plotting.table(frame)._repr_html_()
+    assert '<td class="blank level0"></td>' in text and 'class="blank' in text
+    assert not re.search(r'<th class="blank', text) and ">level</th>" in text
+
+
 def test_table_is_set_for_any_page():
     frame = pd.DataFrame({"method": ["a", "b"], "error": [1.5, 2.5]})
     page = plotting.table(frame, bold=[[False, True], [False, False]]).to_html()

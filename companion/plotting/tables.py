@@ -6,6 +6,7 @@ import hashlib
 import html
 import math
 import numbers
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 __all__ = ["table"]
+
+
+EMPTY = re.compile(r'<th class="(blank [^"]*)"\s*>(?:&nbsp;)?</th>')
 
 
 def table(
@@ -51,6 +55,13 @@ def table(
     import pandas as pd
     from pandas.io.formats.style import Styler
 
+    class Table(Styler):
+        """Its empty corners are no headers, which readers of the screen would announce."""
+
+        def to_html(self, *given: Any, **options: Any) -> Any:
+            text = super().to_html(*given, **options)
+            return EMPTY.sub(r'<td class="\1"></td>', text) if isinstance(text, str) else text
+
     checks.instance("frame", frame, pd.DataFrame, "a pandas.DataFrame")
     digits = checks.whole("digits", digits)
     heavy = np.asarray(False if bold is None else bold, dtype=bool)
@@ -70,7 +81,7 @@ def table(
 
     frame = frame.rename_axis(index=list(map(name, frame.index.names)))
     frame = frame.rename_axis(columns=list(map(name, frame.columns.names)))
-    style = Styler(frame, uuid="table", cell_ids=False).format(shown)
+    style = Table(frame, uuid="table", cell_ids=False).format(shown)
     style = style.format_index(shown, axis=0).format_index(shown, axis=1)
     style.set_table_attributes('class="nop nop-table"')
     if caption is not None:
