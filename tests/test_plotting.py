@@ -396,10 +396,10 @@ def test_table_has_few_digits_and_dashes():
 
 
 def test_empty_corners_of_a_table_are_no_headers():
-    frame = pd.DataFrame({"a": [1.0]}, index=pd.Index(["x"], name="level"))
+    frame = pd.DataFrame({"": ["x"], "a": [1.0]}, index=pd.Index(["x"], name="level"))
     text = plotting.table(frame)._repr_html_()
-    assert '<td class="blank level0"></td>' in text and 'class="blank' in text
-    assert not re.search(r'<th class="blank', text) and ">level</th>" in text
+    assert '<td class="blank level0"' in text and '<td class="col_heading level0 col0"' in text
+    assert not re.search(r"<th[^>]*>(&nbsp;)?</th>", text) and ">level</th>" in text
 
 
 def test_table_is_set_for_any_page():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["table"]
 
 
-EMPTY = re.compile(r'<th class="(blank [^"]*)"\s*>(?:&nbsp;)?</th>')
+EMPTY = re.compile(r'<th class="([^"]*)"([^>]*)>(?:&nbsp;)?</th>')
 
 
 def table(
@@ -60,7 +60,7 @@ def table(
 
         def to_html(self, *given: Any, **options: Any) -> Any:
             text = super().to_html(*given, **options)
-            return EMPTY.sub(r'<td class="\1"></td>', text) if isinstance(text, str) else text
+            return EMPTY.sub(r'<td class="\1"\2></td>', text) if isinstance(text, str) else text
 
     checks.instance("frame", frame, pd.DataFrame, "a pandas.DataFrame")
     digits = checks.whole("digits", digits)
