@@ -62,10 +62,10 @@ run: $(READY)
 site: $(READY)
 	@$(SIDE_BY_SIDE) _build/site/$(PROFILE)/index.html
 
-# On two cores: the chapters' tests and their reruns on one, all others on the other.
+# On two cores: the chapters' tests and their reruns, and what runs chapters, on one; all others on the other.
 TESTING := env -u MPLBACKEND OMP_NUM_THREADS=1 COMPANION_PROGRESS=0 PYTHONHASHSEED=0
 NAMES := one_denoiser extra_noise tweedie noise_classifier gradient_estimation four_noises
-CHAPTER_TESTS := $(sort $(foreach name,$(NAMES),$(wildcard tests/test_$(name)*.py)))
+CHAPTER_TESTS := $(sort $(foreach name,$(NAMES),$(wildcard tests/test_$(name)*.py))) tests/test_cli.py tests/test_colab.py
 test: $(READY) ## pytest, and nbval over the smoke runs
 	@$(MAKE) --no-print-directory site PROFILE=smoke
 	@{ code=0; $(TESTING) $(RUN) -m pytest $(CHAPTER_TESTS) $(PYTEST) || code=1; echo "The chapters, run again by nbval:"; \
