@@ -1,4 +1,4 @@
-"""From numbers to verdicts: intervals, paired comparisons over seeds, rules that grade them.
+"""From numbers to verdicts: intervals, paired comparisons over seeds, and the verdicts that follow.
 
 Whatever is compared is compared seed by seed. A ratio is a geometric mean: its interval is made
 from logarithms. Several intervals that are looked at together take ``comparisons``.
@@ -20,8 +20,6 @@ __all__ = [
     "combine",
     "decide",
     "detectable",
-    "grade",
-    "grade_all",
     "interaction",
     "mean_interval",
     "paired_difference",
@@ -239,19 +237,6 @@ def best_of_others(scores: Any) -> np.ndarray:
         raise ValueError("scores: got values that are not finite; allowed are finite numbers")
     others = (table.sum(1, keepdims=True) - table) / (table.shape[1] - 1)
     return others.argmin(0)
-
-
-def grade(holds: bool, partly: bool = False) -> str:
-    """Verdict from two conditions: the claim holds, or a part of it does."""
-    return "supported" if holds else "supported in part" if partly else "not supported"
-
-
-def grade_all(conditions: Iterable[bool]) -> str:
-    """Verdict from several conditions: all hold, some do, or none."""
-    listed = checks.listed("conditions", conditions, "truth values")
-    if not listed:
-        raise ValueError("conditions: got none; allowed are one or more")
-    return grade(all(listed), any(listed))
 
 
 # --- rules that can return every verdict --------------------------------------------------------

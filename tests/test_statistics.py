@@ -13,8 +13,9 @@ from companion import statistics
 from companion.statistics import (
     Interval,
     best_of_others,
-    grade,
-    grade_all,
+    combine,
+    decide,
+    detectable,
     interaction,
     mean_interval,
     paired_difference,
@@ -167,22 +168,43 @@ def test_noise_alone_does_not_reward_choosing():
 
 
 @pytest.mark.parametrize(
-    "conditions, verdict",
+    "mean, low, high, verdict",
     [
-        ((True, True), "supported"),
-        ((True, False), "supported in part"),
-        ((False, False), "not supported"),
-        ((np.True_, np.True_), "supported"),
+        (0.80, 0.70, 0.88, "supported"),  # a win
+        (0.99, 0.97, 1.01, "not supported"),  # a tie
+        (0.97, 0.96, 0.98, "not supported"),  # a certain gain that is too small to matter
+        (1.30, 1.20, 1.40, "not supported"),  # a loss
+        (0.90, 0.70, 1.20, "inconclusive"),  # noise
+        (0.97, 0.93, 0.99, "inconclusive"),  # a gain, perhaps too small
     ],
 )
-def test_grades(conditions, verdict):
-    assert grade_all(conditions) == grade_all(iter(conditions)) == verdict
-    assert grade(all(conditions), any(conditions)) == verdict
+def test_a_rule_can_return_every_verdict(mean, low, high, verdict):
+    ratio = Interval(mean, low, high, 8)
+    assert decide(ratio, 0.95, reference=1) == verdict
+    mirrored = Interval(-mean, -high, -low, 8)  # the same claim the other way round
+    assert decide(mirrored, -0.95, reference=-1) == verdict
 
 
-def test_a_grade_of_one_condition():
-    assert grade(True) == grade(True, False) == "supported"
-    assert grade(False) == "not supported" and grade(False, True) == "supported in part"
+@pytest.mark.parametrize(
+    "verdicts, together",
+    [
+        (["supported", "supported"], "supported"),
+        (["not supported"], "not supported"),
+        (["supported", "not supported", "inconclusive"], "depends"),
+        (["supported", "inconclusive"], "inconclusive"),
+        (["not supported", "inconclusive"], "inconclusive"),
+        (["depends", "supported"], "depends"),
+    ],
+)
+def test_verdicts_under_several_conditions(verdicts, together):
+    assert combine(verdicts) == combine(iter(verdicts[::-1])) == together
+
+
+def test_an_effect_that_is_detectable_is_detected_as_often_as_promised():
+    rng = np.random.default_rng(0)
+    size = np.mean([detectable(mean_interval(rng.normal(size=8))) for _ in range(500)])
+    hits = [mean_interval(rng.normal(size, 1, 8)).above(0) for _ in range(1000)]
+    assert np.mean(hits) == pytest.approx(0.8, abs=0.06)
 
 
 # --- errors
@@ -205,7 +227,9 @@ def test_a_grade_of_one_condition():
         (lambda: interaction([1, 2], [1, 2], [1, 2, 3], [1, 2]), "both, first, second, neither"),
         (lambda: best_of_others([[1.0], [2.0]]), r"scores: got shape \(2, 1\)"),
         (lambda: best_of_others([1.0, 2.0]), r"scores: got shape \(2,\)"),
-        (lambda: grade_all([]), "conditions: got none"),
+        (lambda: combine([]), "verdicts: got none"),
+        (lambda: combine(["perhaps"]), "verdicts: got 'perhaps'"),
+        (lambda: decide(Interval(1, 0, 2, 8), 1.0, reference=1), "smallest: got 1"),
     ],
 )
 def test_bad_statistics(call, message):

@@ -42,7 +42,6 @@ It is not a representation of its own: myst-nb warns of those that it does not k
 
 VERDICTS = {
     "supported": "#009E73",
-    "supported in part": "#E69F00",
     "depends": "#E69F00",
     "not supported": "#D55E00",
     "inconclusive": "#CC79A7",
@@ -57,7 +56,6 @@ allow an effect of interest and none. ``proved``: an identity or theorem, with t
 
 MARKS = {
     "supported": "●",
-    "supported in part": "◐",
     "depends": "◐",
     "not supported": "○",
     "inconclusive": "?",
