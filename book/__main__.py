@@ -30,6 +30,11 @@ def main() -> int:
         from book import publish
 
         return publish.publish(given.step, given.remote, given.folder)
+    if given.job == "reading":
+        from book import reading
+
+        print(reading.listed())
+        return 0
     from book import notebooks
 
     if given.job == "notebooks":
@@ -61,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     one = job("notebooks", "write the .ipynb that Colab opens")
     one.add_argument("--check", action="store_true", help="only say whether they are up to date")
     job("script", "write each chapter as a plain script", "profile", "seed")
+    job("reading", "count words, figures, tables and lines of code of each chapter")
     job("picture", "save the README's picture out of chapter 0", "executed")
     one = job("publish", "push the site to the branch gh-pages")
     one.add_argument("step", choices=("check", "push"), help="say what is missing, or push")
