@@ -21,7 +21,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
 from book import api, notebooks
-from book.project import ROOT, chapters, repository_url, sources
+from book.project import ROOT, chapter_of, chapters, repository_url, sources
 
 # The theme's own marks that an accessibility checker objects to, and what stands there instead.
 REPAIRS = {
@@ -98,12 +98,14 @@ def dress(app, pagename, templatename, context, doctree) -> None:
     folder, _, stem = pagename.rpartition("/")
     if folder != "notebooks" or "body" not in context:
         return
-    listed = chapters()
-    number = [chapter["file"] for chapter in listed].index(stem)
+    (chapter,) = [one for one in chapters() if one["file"] == chapter_of(stem)]
     url, top = repository_url(), "../"
     line = links(stem, top, url, app.config.book_facts[stem])
     body = context["body"].replace("</h1>", f"</h1>\n{line}", 1)
-    section = cite_section(listed[number], number, top, url)
+    if stem != chapter["file"]:  # the details are cited with their chapter
+        context["body"] = body
+        return
+    section = cite_section(chapter, chapter["number"], top, url)
     at = body.rindex("</section>")  # inside of the chapter's own section
     context["body"] = body[:at] + section + body[at:]
 

@@ -22,16 +22,31 @@ def repository_url() -> str:
     return url.rstrip("/").removesuffix(".git")
 
 
+DETAILS = "-details"
+"""Ending of a chapter's second page, which has what only a specialist asks."""
+
+
 def sources() -> list[Path]:
-    """The chapters' sources, in the order of the book."""
-    return sorted((ROOT / "notebooks").glob("[0-9]*.md"))
+    """The chapters' sources, in the order of the book; a second page follows its first."""
+    return sorted((ROOT / "notebooks").glob("[0-9]*.md"), key=lambda path: path.stem)
+
+
+def chapter_of(page: str) -> str:
+    """The chapter that a page belongs to: its own name, or that of which it has the details."""
+    return page.removesuffix(DETAILS)
 
 
 def chapters() -> list[dict[str, Any]]:
-    """The chapters in book/chapters.yml; `written` tells those that exist from those planned."""
+    """The chapters in book/chapters.yml, each with its number.
+
+    `written` tells those that exist from those planned.
+    """
     listed = yaml.safe_load((ROOT / "book" / "chapters.yml").read_text(encoding="utf-8"))
     written = {source.stem for source in sources()}
-    return [{**chapter, "written": chapter["file"] in written} for chapter in listed]
+    return [
+        {**chapter, "number": int(chapter["file"][:2]), "written": chapter["file"] in written}
+        for chapter in listed
+    ]
 
 
 def executed(profile: str, chapter: str) -> Path:

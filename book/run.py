@@ -20,7 +20,7 @@ from typing import Any
 import jupytext
 import nbformat
 
-from book.project import BUILD, ROOT, digest, write_atomically
+from book.project import BUILD, ROOT, chapter_of, digest, write_atomically
 from companion.experiments import CHAPTERS
 
 FACTS = ".experiments.json"
@@ -97,6 +97,7 @@ def inputs(chapter: str) -> list[Path]:
     published verdicts of the chapter, the pinned packages, and this file.
     """
     folders = {file: ROOT / "companion" / "experiments" / name for name, file in CHAPTERS.items()}
+    chapter = chapter_of(chapter)
     others = [folder for file, folder in folders.items() if file != chapter]
     files = [
         path
@@ -132,7 +133,7 @@ def experiments(target: Path) -> dict[str, Any]:
     """What the experiments of the chapter took, if they have run."""
     path = target.with_name(FACTS)
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return known.get(target.stem, {})
+    return known.get(chapter_of(target.stem), {})
 
 
 def took(executed: nbformat.NotebookNode, seconds: float, before: dict[str, Any]) -> dict[str, Any]:

@@ -234,8 +234,8 @@ def name_hidden_code(notebook: nbformat.NotebookNode) -> None:
 def cards() -> str:
     """The landing page's cards: a link for a chapter that exists, 'in preparation' for another."""
     lines = ["::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: chapters", ""]
-    for number, chapter in enumerate(chapters()):
-        lines.append(f":::{{grid-item-card}} {number} · {chapter['title']}")
+    for chapter in chapters():
+        lines.append(f":::{{grid-item-card}} {chapter['number']} · {chapter['title']}")
         if chapter["written"]:
             lines += [f":link: /notebooks/{chapter['file']}", ":link-type: doc"]
         else:

@@ -23,6 +23,7 @@ _NAMES = {
     "Claim": "claims",
     "Claims": "claims",
     "Experiment": "experiment",
+    "InShort": "in_short",
     "Records": "session",
     "Results": "results",
     "Session": "session",

@@ -19,6 +19,7 @@ NOT_COUNTED = {
     "companion.experiments.provenance",
     "companion.experiments.source",
     "companion.experiments.claims",
+    "companion.experiments.in_short",
     "companion.progress",
     "companion.plotting",
 }
