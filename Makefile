@@ -26,7 +26,7 @@ RUN       := $(VENV)/bin/python
 BUILD     := $(RUN) -m book
 CHAPTERS  := $(patsubst notebooks/%.md,%,$(sort $(wildcard notebooks/[0-9]*.md)))
 MODULE    := $(shell find companion -name '*.py')
-RECORDS   := $(shell find results -type f)
+RECORDS   := $(shell find results -type f -not -name '.*')
 BOOK      := $(shell find book -type f -not -path '*/__pycache__/*' -not -path '*/_generated/*')
 
 # What was said on the command line or in the environment, as files that change only when it does.

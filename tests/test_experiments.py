@@ -1,7 +1,9 @@
 """Experiments: settings and sizes, what is remembered, what is recorded, and the command line."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -142,6 +144,72 @@ def test_a_record_that_is_too_large_keeps_the_one_that_was_there(tmp_path):
     with pytest.raises(records.RecordError, match=r"record x: it takes 0.1 MB"):
         records.save(large, "x", tmp_path, 10_000)
     assert records.load("x", tmp_path).arrays == {}
+
+
+@pytest.mark.parametrize("variable", ["COMPANION_MEMORY", "COMPANION_RESULTS"])
+def test_a_folder_that_cannot_be_written_is_named_before_anything_runs(
+    session, tmp_path, monkeypatch, variable
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(variable, str(tmp_path / "file" / "inside"))
+    memory = tmp_path / "memory" if variable == "COMPANION_RESULTS" else None
+    with pytest.raises(OSError, match=f"{variable}: the folder .*inside cannot be written"):
+        Session("long", memory=memory).records(Long)
+    assert Draws.calls == []
+
+
+@dataclass(frozen=True)
+class Strange(Draws):
+    """What JSON cannot hold among the facts."""
+
+    def run(self, session):
+        return dataclasses.replace(super().run(session), facts={"a": {1}, 2: "two"})
+
+
+def rescued(message, folder):
+    """The results in the folder that a message names."""
+    path = Path(re.search(r"kept in (\S+\.json)", message)[1])
+    assert folder in path.parents
+    return records.load(path.stem, path.parent)
+
+
+def test_results_that_cannot_be_remembered_are_kept_elsewhere(session, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(records.RecordError, match=r"strange: facts: got the key 2; allowed") as c:
+        session.run(Strange)
+    kept = rescued(str(c.value), tmp_path)
+    assert kept.facts == {"a": "{1}", "2": "two"} and len(kept.arrays["means"]) == 2
+
+
+def test_a_full_disk_loses_no_results(session, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    write = records.write
+
+    def full(path, content):
+        if session._memory in path.parents:
+            raise OSError(28, f"{path} could not be written")
+        write(path, content)
+
+    monkeypatch.setattr(records, "write", full)
+    with pytest.warns(UserWarning, match=r"npz could not be written. The results are kept in") as w:
+        results = session.run(Draws)
+    assert Draws.calls == [10] and Path(results.kept).exists()
+    kept = rescued(str(w[0].message), tmp_path)
+    np.testing.assert_array_equal(kept.arrays["means"], results.arrays["means"])
+
+
+def test_a_record_that_is_too_large_says_where_the_run_is_kept(session, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "LIMIT", 100)
+    with pytest.raises(records.RecordError, match=r"it takes .* The run is kept in .*memory") as c:
+        Session("long", memory=tmp_path / "memory").records(Long)
+    assert rescued(str(c.value), tmp_path).settings["draws"] == 50
+
+
+def test_experiments_of_a_script_can_be_remembered(session):
+    class Here(Draws):
+        __module__ = "__main__"
+
+    assert Here.name() == "main.here"
 
 
 def test_tidy_names_every_dimension():

@@ -126,7 +126,7 @@ def test_the_wheel_holds_the_module_and_the_records(wheel):
     for path in (ROOT / "companion").rglob("*.py"):
         assert path.relative_to(ROOT).as_posix() in names
     for path in (ROOT / "results").rglob("*"):
-        if path.is_file():
+        if path.is_file() and not path.name.startswith("."):
             assert f"companion/_results/{path.relative_to(ROOT / 'results').as_posix()}" in names
     foreign = {name.split("/")[0] for name in names} - {"companion"}
     assert all(name.endswith(".dist-info") for name in foreign), foreign

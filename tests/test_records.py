@@ -1,5 +1,6 @@
 """Results on disk: they come back, damage is named, a kill loses nothing; where they came from."""
 
+import errno
 import json
 import math
 import os
@@ -7,6 +8,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,11 @@ def toy(n=4, **facts):
     )
 
 
+def strange():
+    """A table that JSON cannot hold."""
+    return pd.DataFrame({"value": [1.0], "what": [{1}]})
+
+
 def mean(folder, name="toy"):
     return load(name, folder).value(measure="mean")
 
@@ -47,7 +54,7 @@ def saved(tmp_path):
 
 
 def files(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != records.LOCK)
 
 
 # --- saving and loading
@@ -256,10 +263,41 @@ def test_killed_while_writing(saved):
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split("\n") == ["True 1.5"] * 6 + ["False 7.0", ""]
-    for left in saved.glob(".*"):
+    for left in saved.glob(".*.partial"):
         os.utime(left, (0, 0))
     save(toy(3), "toy", saved)  # the next run is not disturbed
     assert mean(saved) == 1 and len(files(saved)) == 2
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_two_writers_and_a_reader(saved, read):
+    """Whoever reads sees one of the two results, whole, and one is left in the end."""
+    written = [toy(3), toy(9)]
+
+    def writer(results):
+        for _ in range(15):
+            save(results, "toy", saved)
+
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(writer, results) for results in written]
+        while read and not all(future.done() for future in futures):
+            assert mean(saved) in (1, 1.5, 4)
+        for future in futures:
+            future.result()
+    assert mean(saved) in (1, 4) and len(files(saved)) == 2
+
+
+def test_a_full_disk_names_the_file_and_its_size(saved, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = files(saved)
+    monkeypatch.setattr(os, "fsync", full)
+    message = r"npz could not be written \(No space left on device\): it takes 0\.00 MB, and \d"
+    with pytest.raises(OSError, match=message) as caught:
+        save(toy(9), "toy", saved)
+    assert caught.value.errno == errno.ENOSPC
+    assert files(saved) == before and mean(saved) == 1.5
 
 
 # --- folders, names and input
@@ -311,6 +349,7 @@ def test_without_git(monkeypatch):
         (lambda f: load("../x", f), r"name: got '\.\./x'"),
         (lambda f: save(toy(f=object()), "a", f), r"facts\['f'\]: got object"),
         (lambda f: save(toy(f={1: 2}), "a", f), r"facts\['f'\]: got the key 1"),
+        (lambda f: save(Results(strange()), "a", f), r"table\['what'\]\[0\]: got set"),
         (lambda f: Results([]), "table: allowed is a DataFrame or a sequence"),
         (lambda f: Results(pd.DataFrame({"a": [1]})), r"got the columns \['a'\]; one must be"),
     ],

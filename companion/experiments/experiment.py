@@ -78,7 +78,7 @@ class Experiment:
     def name(cls) -> str:
         """Name on the command line: the chapter's module and the class, ``tweedie.image_race``."""
         parts = cls.__module__.split(".")
-        chapter = parts[2] if parts[:2] == ["companion", "experiments"] else parts[-1]
+        chapter = parts[2] if parts[:2] == ["companion", "experiments"] else parts[-1].strip("_")
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__)
         return f"{chapter}.{words.lower()}"
 

@@ -6,7 +6,6 @@ import datetime
 import hashlib
 import importlib
 import json
-import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -17,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from companion import checks
+from companion.experiments import records
 from companion.experiments.claims import PUBLISHED, Claim, Claims
 from companion.experiments.experiment import Experiment
 from companion.experiments.provenance import provenance
-from companion.experiments.records import writable_records_folder
 from companion.experiments.results import Results
 from companion.experiments.session import Session
 from companion.experiments.source import canonical, rule_files
@@ -116,8 +115,7 @@ def rule(chapter: str) -> dict[str, str | None]:
 
 def write(claims: Claims, profile: str, seeds: Sequence[int]) -> list[Path]:
     """Keep verdicts as the published ones, a file for each chapter; return the files."""
-    folder = writable_records_folder() / PUBLISHED
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = records.writable_records_folder() / PUBLISHED
     paths = []
     for chapter in dict.fromkeys(str(claim.chapter) for claim in claims):
         entry = {
@@ -129,8 +127,7 @@ def write(claims: Claims, profile: str, seeds: Sequence[int]) -> list[Path]:
             "claims": [asdict(claim) for claim in claims if claim.chapter == chapter],
         }
         path = folder / f"{chapter}.json"
-        half = path.with_name(f".{path.name}.{os.getpid()}")
-        half.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
-        os.replace(half, path)
+        with records.alone(folder):
+            records.write(path, (json.dumps(entry, indent=1) + "\n").encode())
         paths.append(path)
     return paths

@@ -81,6 +81,16 @@ class Session:
         ------
         ValueError
             If it is recorded only, and this profile has no size for it.
+        OSError
+            Before it is run, if the folder of the memory cannot be written.
+        RecordError
+            After it was run, if JSON cannot hold its table or its facts; the message says where
+            the results are kept all the same.
+
+        Warns
+        -----
+        UserWarning
+            If its results could not be written to the memory; it says where they are kept.
         """
         experiment = self.asked(experiment)
         code = _code(experiment)
@@ -94,20 +104,19 @@ class Session:
             return known
         from filelock import FileLock
 
-        folder.mkdir(parents=True, exist_ok=True)
+        records.check_writable("COMPANION_MEMORY", folder)
         with FileLock(folder / f"{name}.lock"):  # two processes that want the same run it once
             if not again and (known := _known(name, folder)) is not None:
                 return known
-            results = self._measure(experiment, code)
-            records.save(results, name, folder)
-        return _kept(results, name, folder)
+            return records.keep(self._measure(experiment, code), name, folder)
 
     def _run_by_all(self, experiment: Experiment, code: str, name: str, folder: Path) -> Results:
         if name not in self._shared:
-            results = self._measure(experiment, code)
             if _first_process():
-                records.save(results, name, folder)
-            self._shared[name] = _kept(results, name, folder)
+                records.check_writable("COMPANION_MEMORY", folder)
+            results = self._measure(experiment, code)
+            keep = records.keep if _first_process() else records.kept
+            self._shared[name] = keep(results, name, folder)
         return self._shared[name]
 
     def remembered(self, experiment: type[Experiment] | Experiment) -> Results | None:
@@ -211,10 +220,10 @@ class Session:
             name = record_name(version, ending)
             try:
                 results = records.load(name, records.records_folder())
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 continue
             reasons = _differences(results, version)
-            results = _kept(results, name, records.records_folder())
+            results = records.kept(results, name, records.records_folder())
             shown[title(version)] = dataclasses.replace(results, stale=reasons)
         return shown or Records({title(planned): None})
 
@@ -224,13 +233,19 @@ class Session:
         try:
             there = records.load(name, folder)
             if not again and not _differences(there, experiment) and there.seed == self.seed:
-                return _kept(there, name, folder)
-        except (FileNotFoundError, records.RecordError):
+                return records.kept(there, name, folder)
+        except (OSError, records.RecordError):
             pass
-        results, folder = self.run(experiment, again=again), records.writable_records_folder()
+        folder = records.writable_records_folder()
         if _first_process():
-            records.save(results, name, folder, records.LIMIT)
-        return _kept(results, name, folder)
+            records.check_writable("COMPANION_RESULTS", folder)
+        results = self.run(experiment, again=again)
+        if _first_process():
+            try:
+                records.save(results, name, folder, records.LIMIT)
+            except (OSError, records.RecordError) as error:
+                raise records.RecordError(f"{error}. The run is kept in {results.kept}") from error
+        return records.kept(results, name, folder)
 
 
 class Records(dict[str, Results | None]):
@@ -296,13 +311,9 @@ def _differences(results: Results, experiment: Experiment) -> tuple[str, ...]:
 def _known(name: str, folder: Path) -> Results | None:
     """Remembered results; None if there are none, or if they are damaged and must be made again."""
     try:
-        return _kept(records.load(name, folder), name, folder)
-    except (FileNotFoundError, records.RecordError):
+        return records.kept(records.load(name, folder), name, folder)
+    except (OSError, records.RecordError):
         return None
-
-
-def _kept(results: Results, name: str, folder: Path) -> Results:
-    return dataclasses.replace(results, kept=str(folder / f"{name}.json"))
 
 
 def _code(experiment: Experiment) -> str | None:
