@@ -14,12 +14,25 @@ VENV    ?= .venv
 JOBS    ?= $(if $(filter gpu,$(PROFILE)),1,$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))
 export OMP_NUM_THREADS ?= 1
 
-AXE      := 4.14.1
+AXE        := 4.14.1
+AXE_SHA512 := FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==
+
+# No value of these reaches a shell as text: make expands none, and those that rules use hold only the signs of their kind.
+VALUES := PROFILE SEED SEEDS PORT JOBS REMOTE PYTHON VENV REPOSITORY_URL HASHES PYTEST
+$(foreach name,$(VALUES),$(if $(filter-out undefined file,$(origin $(name))),$(if $(findstring $$,$(value $(name))),\
+  $(error $(name) has a dollar sign))))
 
 PROFILES := smoke cpu long gpu
-ifeq ($(filter $(PROFILE),$(PROFILES)),)
+ifneq ($(words $(PROFILE)) $(filter-out $(PROFILES),$(PROFILE)),1 )
 $(error PROFILE is '$(PROFILE)', but must be one of: $(PROFILES))
 endif
+
+quoted  = '$(subst ','\'',$(1))'
+strange = test -z "$$(printf '%s' $(call quoted,$($(1))) | LC_ALL=C tr -d $(2))" || echo $(1);
+STRANGE := $(shell $(foreach name,SEED PORT JOBS,$(call strange,$(name),0-9)) $(call strange,SEEDS,'0-9 ') \
+  $(foreach name,PYTHON VENV REMOTE,$(call strange,$(name),'A-Za-z0-9@+./_~\200-\377-')))
+$(foreach name,$(STRANGE),$(error $(name) is '$($(name))', but may hold only \
+  $(if $(filter SEED SEEDS PORT JOBS,$(name)),digits,letters, digits and @+./_~-)))
 
 READY     := $(VENV)/.ready
 RUN       := $(VENV)/bin/python
@@ -30,21 +43,20 @@ RECORDS   := $(shell find results -type f -not -name '.*')
 BOOK      := $(shell find book -type f -not -path '*/__pycache__/*' -not -path '*/_generated/*')
 
 # What was said on the command line or in the environment, as files that change only when it does.
-say = $(shell mkdir -p _build; printf '%s' '$(2)' | cmp -s - _build/$(1) || printf '%s' '$(2)' > _build/$(1))
-$(call say,seed,$(SEED))$(call say,repository_url,$(REPOSITORY_URL))
+say = $(shell mkdir -p _build; printf '%s' $(2) | cmp -s - _build/$(1) || printf '%s' $(2) > _build/$(1))
+$(call say,seed,$(call quoted,$(SEED)))$(call say,repository_url,$(call quoted,$(REPOSITORY_URL)))
 
 .DEFAULT_GOAL := help
-.DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: help book smoke long gpu run site test serve publish linkcheck axe lab verdicts script notebooks picture constraints clean
 
 help: ## list these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 	@echo
-	@echo "  variables: PROFILE=smoke|cpu|long|gpu  SEED=0  JOBS=cores  PORT=8000  REMOTE=origin  PYTHON=python3.12  VENV=path  REPOSITORY_URL=address"
+	@echo "  variables: PROFILE=smoke|cpu|long|gpu  SEED=0  JOBS=cores  PORT=8000  REMOTE=origin  PYTHON=python3.12  VENV=path  REPOSITORY_URL=address  HASHES=no"
 
 book: site ## run every chapter (profile cpu), build the site and say where it is
-	@echo "The book is at $(CURDIR)/_build/site/$(PROFILE)/index.html ('make serve' shows it)."
+	@echo "The book is at $$PWD/_build/site/$(PROFILE)/index.html ('make serve' shows it)."
 
 gpu: ## the same on a GPU, with the image experiments at full size
 	@$(MAKE) --no-print-directory book PROFILE=gpu
@@ -63,14 +75,14 @@ site: $(READY)
 	@$(SIDE_BY_SIDE) _build/site/$(PROFILE)/index.html
 
 # On two cores: the chapters' tests and their reruns, and what runs chapters, on one; all others on the other.
-TESTING := env -u MPLBACKEND OMP_NUM_THREADS=1 COMPANION_PROGRESS=0 PYTHONHASHSEED=0
+TESTING := PYTEST_ADDOPTS="$$PYTEST_ADDOPTS $$PYTEST" env -u MPLBACKEND OMP_NUM_THREADS=1 COMPANION_PROGRESS=0 PYTHONHASHSEED=0
 NAMES := one_denoiser extra_noise tweedie noise_classifier gradient_estimation four_noises
 CHAPTER_TESTS := $(sort $(foreach name,$(NAMES),$(wildcard tests/test_$(name)*.py))) tests/test_cli.py tests/test_colab.py
 test: $(READY) ## pytest, and nbval over the smoke runs
 	@$(MAKE) --no-print-directory site PROFILE=smoke
-	@{ code=0; $(TESTING) $(RUN) -m pytest $(CHAPTER_TESTS) $(PYTEST) || code=1; echo "The chapters, run again by nbval:"; \
+	@{ code=0; $(TESTING) $(RUN) -m pytest $(CHAPTER_TESTS) || code=1; echo "The chapters, run again by nbval:"; \
 	  $(TESTING) $(RUN) -m pytest --nbval-lax $(CHAPTERS:%=_build/executed/smoke/%.ipynb) || code=1; exit $$code; } > _build/chapters.txt 2>&1 & chapters=$$!; \
-	  $(TESTING) $(RUN) -m pytest tests $(CHAPTER_TESTS:%=--ignore=%) $(PYTEST); code=$$?; \
+	  $(TESTING) $(RUN) -m pytest tests $(CHAPTER_TESTS:%=--ignore=%); code=$$?; \
 	  wait $$chapters || code=1; echo "The tests of the chapters:"; cat _build/chapters.txt; exit $$code
 
 serve: ## show the built site on http://127.0.0.1:8000
@@ -105,30 +117,36 @@ notebooks: $(READY) ## write the .ipynb that Colab opens beside each chapter's .
 picture: $(READY) _build/executed/$(PROFILE)/00-one-denoiser.ipynb ## remake the README's picture from chapter 0
 	@$(BUILD) picture _build/executed/$(PROFILE)/00-one-denoiser.ipynb
 
-constraints: $(READY) ## pin every dependency again for Python 3.10 to 3.13
+constraints: $(READY) ## pin every dependency again for Python 3.10 to 3.13, with hashes
 	$(RUN) -m pip install -q uv
-	rm -f constraints.new
+	rm -f constraints.new requirements.new
 	$(VENV)/bin/uv pip compile pyproject.toml -q --universal --python-version 3.10 --all-extras --upgrade \
 	  --no-header --no-annotate --no-emit-index-url -o constraints.new
+	$(VENV)/bin/uv pip compile pyproject.toml -q --universal --python-version 3.10 --extra book --extra test --extra build \
+	  -c constraints.new --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.new
 	mv constraints.new constraints.txt
+	mv requirements.new requirements.txt
 
 clean: ## remove what was built (the environment in .venv stays)
 	rm -rf _build
 
 # ---- the environment
-$(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, and $(PYTHON) is " + sys.version.split()[0])'
-	@test -x $(RUN) || { echo "Making the environment in $(VENV): several gigabytes, some minutes."; $(PYTHON) -m venv $(VENV); }
-	$(RUN) -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e ".[book,test]"
-	@touch $@
+$(READY): pyproject.toml constraints.txt requirements.txt
+	@$(PYTHON) book/environment.py $(VENV)
 
 _build/axe/axe.min.js:
 	@mkdir -p $(@D)
-	cd $(@D) && npm pack --silent axe-core@$(AXE) && tar -xzf axe-core-*.tgz --strip-components=1 package/axe.min.js && touch axe.min.js
+	cd $(@D) && npm pack --silent axe-core@$(AXE)
+	@$(PYTHON) -c 'import base64, hashlib, sys; found = hashlib.sha512(open(sys.argv[1], "rb").read()).digest(); \
+	  sys.exit(base64.b64encode(found).decode() != "$(AXE_SHA512)" and sys.argv[1] + " is not the published file")' $(@D)/axe-core-$(AXE).tgz
+	cd $(@D) && tar -xzf axe-core-$(AXE).tgz --strip-components=1 package/axe.min.js && touch axe.min.js
 
 # ---- for each profile: first the experiments, which are remembered; then the chapters, of which book/run.py leaves alone those that
 # ---- rest on nothing that changed; then the site
+# Each is written whole by what makes it. Make deletes none when it fails: another build may just have made it.
 define profile_rules
+.PRECIOUS: _build/executed/$(1)/.experiments.json _build/executed/$(1)/%.ipynb _build/site/$(1)/index.html
+
 _build/executed/$(1)/.experiments.json: $(MODULE) constraints.txt _build/seed | $(READY)
 	@$$(BUILD) experiments $(1) $$(SEED) $$@
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from book.project import write_atomically
+from book.project import alone, write_atomically
 from companion.experiments import CHAPTERS, Session
 from companion.experiments.experiment import Experiment, chapters, find, registry
 from companion.experiments.parallel import run_all
@@ -16,8 +16,14 @@ from companion.experiments.parallel import run_all
 def run(profile: str, seed: int, target: Path) -> int:
     """Run all experiments as ``companion run all`` does; then write ``target``, for the chapters.
 
-    Those whose results are remembered are not run, so this takes seconds if no code changed.
+    Those whose results are remembered are not run, so this takes seconds if no code changed. Of
+    two processes that run them the second waits, and then finds them remembered.
     """
+    with alone(target):
+        return _run(profile, seed, target)
+
+
+def _run(profile: str, seed: int, target: Path) -> int:
     session = Session(profile, seed)
     listed = list(registry().values())
     waiting = [experiment for experiment in listed if not remembered(session, experiment)]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Iterable
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +60,57 @@ def executed(profile: str, chapter: str) -> Path:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that nobody sees half of it; leave it alone if it holds the text already."""
-    if path.exists() and path.read_text(encoding="utf-8") == text:
+    """Write a file so that nobody sees half of it; leave it alone if it holds the text already.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the message names it, with its size and what is free.
+    """
+    content = text.encode()
+    if path.exists() and path.read_bytes() == content:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        half.write_text(text, encoding="utf-8")
+        half.write_bytes(content)
         os.replace(half, path)
+    except OSError as error:
+        free = shutil.disk_usage(path.parent).free
+        raise OSError(
+            error.errno,
+            f"{path} could not be written ({error.strerror}): it takes "
+            f"{len(content) / 1e6:.2f} MB, and {free / 1e6:.2f} MB are free",
+        ) from error
     finally:
         half.unlink(missing_ok=True)
+        for left in path.parent.glob(f".{path.name}.[0-9]*"):  # by a process that was killed
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > 3600:
+                    left.unlink()
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Only one process makes a file or a folder at a time; others say that they wait for it."""
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"Another build makes {path}; waiting for it.", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def plain(text: object) -> str:
+    """A text from outside as it is, in a page's Markdown: nothing in it is markup."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))
 
 
 def digest(paths: Iterable[Path], *more: object) -> str:

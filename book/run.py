@@ -20,7 +20,7 @@ from typing import Any
 import jupytext
 import nbformat
 
-from book.project import BUILD, ROOT, chapter_of, digest, write_atomically
+from book.project import BUILD, ROOT, alone, chapter_of, digest, write_atomically
 from companion.experiments import CHAPTERS
 
 FACTS = ".experiments.json"
@@ -30,7 +30,8 @@ FACTS = ".experiments.json"
 def run(profile: str, seed: int, source: Path, target: Path) -> int:
     """Execute a chapter with papermill; on failure show the cell and its traceback.
 
-    Where `target` was made from the same inputs it stays, with a new time.
+    Where `target` was made from the same inputs it stays, with a new time. Of two processes that
+    make one `target` the second waits, and then finds it made.
 
     Parameters
     ----------
@@ -40,8 +41,13 @@ def run(profile: str, seed: int, source: Path, target: Path) -> int:
 
     Returns
     -------
-    int, 0 or, if a cell failed, 1. Then nothing is written.
+    int, 0 or, if a cell failed or the kernel was killed, 1. Then nothing is written.
     """
+    with alone(target):
+        return _run(profile, seed, source, target)
+
+
+def _run(profile: str, seed: int, source: Path, target: Path) -> int:
     before = experiments(target)
     made_from = digest(inputs(source.stem), profile, seed, source.read_text("utf-8"), before)
     if facts_of(target).get("made_from") == made_from:
@@ -50,10 +56,12 @@ def run(profile: str, seed: int, source: Path, target: Path) -> int:
         return 0
 
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     notebook = jupytext.read(source)
     folder = prepare(profile, source.stem)
+    begun = [""]  # the code of each cell that was begun
     start = time.perf_counter()
     try:
         executed = papermill.execute_notebook(
@@ -64,12 +72,16 @@ def run(profile: str, seed: int, source: Path, target: Path) -> int:
             progress_bar=False,
             extra_arguments=["--log-level=CRITICAL"],
             coalesce_streams=True,  # one block for what a cell prints, however it arrives
+            on_cell_execute=lambda cell, cell_index: begun.append(cell.source),
         )
     except PapermillExecutionError as error:
-        print(f"\n{source.name} failed in this cell:\n", file=sys.stderr)
-        print("\n".join("    " + line for line in error.source.splitlines()), file=sys.stderr)
-        print("\n" + "\n".join(error.traceback), file=sys.stderr)
-        return 1
+        last = f"{error.ename}: {error.evalue}"
+        shown = "\n".join(error.traceback)
+        return failed(source, error.source, shown if error.ename in shown else f"{shown}\n{last}")
+    except DeadKernelError:
+        return failed(source, begun[-1], "Its kernel was killed, perhaps out of memory.")
+    except RuntimeError as error:  # a kernel that did not start
+        return failed(source, begun[-1], f"{error} Perhaps there is not enough memory.")
     facts = {
         "profile": profile,
         "seed": seed,
@@ -88,6 +100,13 @@ def run(profile: str, seed: int, source: Path, target: Path) -> int:
         flush=True,
     )
     return 0
+
+
+def failed(source: Path, cell: str, why: str) -> int:
+    """Say in which cell a chapter failed, and why; return 1."""
+    code = "\n".join(f"    {line}" for line in cell.splitlines())
+    print(f"\n{source.name} failed in this cell:\n\n{code}\n\n{why}", file=sys.stderr)
+    return 1
 
 
 def inputs(chapter: str) -> list[Path]:
@@ -111,10 +130,11 @@ def inputs(chapter: str) -> list[Path]:
 
 
 def facts_of(target: Path) -> dict[str, Any]:
-    """What an executed chapter says about its run; nothing if there is none."""
-    if not target.exists():
+    """What an executed chapter says about its run; nothing if there is none, or a damaged one."""
+    try:
+        return dict(nbformat.read(target, as_version=4).metadata.get("build", {}))
+    except (FileNotFoundError, ValueError, nbformat.ValidationError):
         return {}
-    return dict(nbformat.read(target, as_version=4).metadata.get("build", {}))
 
 
 def prepare(profile: str, chapter: str) -> Path:
@@ -132,8 +152,12 @@ def prepare(profile: str, chapter: str) -> Path:
 def experiments(target: Path) -> dict[str, Any]:
     """What the experiments of the chapter took, if they have run."""
     path = target.with_name(FACTS)
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return known.get(chapter_of(target.stem), {})
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get(chapter_of(target.stem), {})
+    except (ValueError, AttributeError) as error:
+        raise SystemExit(f"{path} is damaged ({error}): delete it and build again") from error
 
 
 def took(executed: nbformat.NotebookNode, seconds: float, before: dict[str, Any]) -> dict[str, Any]:

@@ -8,12 +8,15 @@ from typing import Any
 
 import nbformat
 
-from book.project import PROFILES, ROOT, executed
+from book.project import PROFILES, ROOT, executed, plain
 
 
 def measured(path: Path) -> dict[str, Any]:
     """What a run left in its notebook, and the sizes of that and of its figures."""
-    notebook = nbformat.read(path, as_version=4)
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except (ValueError, nbformat.ValidationError) as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it and build again") from error
     outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
     figures = [o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})]
     return {
@@ -27,7 +30,8 @@ def measured(path: Path) -> dict[str, Any]:
 def table(runs: dict[str, dict[str, Any]]) -> list[str]:
     """The runs of one profile."""
     facts = list(runs.values())
-    same = [", ".join(sorted({str(f[k]) for f in facts})) for k in ("hardware", "software", "date")]
+    kinds = ("hardware", "software", "date")
+    same = [plain(", ".join(sorted({str(f[kind]) for f in facts}))) for kind in kinds]
     lines = [f"{same[0]}; {same[1]}; {same[2]}.", ""]
     lines += [
         "| chapter | seconds | of these, its experiments | longest cell | memory (MiB) "
@@ -56,15 +60,24 @@ def table(runs: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def records(folder: Path) -> list[str]:
-    """What each recorded image experiment took."""
+    """What each recorded image experiment took.
+
+    Raises
+    ------
+    ValueError
+        If a record is damaged; the message names it.
+    """
     lines = ["| record | seconds | memory (MiB) | device | date |", "|---|--:|--:|---|---|"]
     paths = sorted(folder.glob("*.json"))
     for path in paths:
-        p = json.loads(path.read_text(encoding="utf-8")).get("provenance", {})
-        seconds = "" if p.get("seconds") is None else f"{p['seconds']:.0f}"
-        memory = "" if p.get("peak_memory") is None else f"{p['peak_memory'] / 2**20:.0f}"
-        cells = [f"`{path.stem}`", seconds, memory, str(p.get("device", ""))]
-        lines.append(f"| {' | '.join([*cells, str(p.get('date', ''))[:10]])} |")
+        try:
+            p = json.loads(path.read_text(encoding="utf-8"))["provenance"]
+            seconds = "" if p.get("seconds") is None else f"{p['seconds']:.0f}"
+            memory = "" if p.get("peak_memory") is None else f"{p['peak_memory'] / 2**20:.0f}"
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} is damaged or cut short: {error!r}") from error
+        cells = [plain(path.stem), seconds, memory, plain(p.get("device", ""))]
+        lines.append(f"| {' | '.join([*cells, plain(str(p.get('date', ''))[:10])])} |")
     return [*lines, ""] if paths else ["No record has been made yet.", ""]
 
 

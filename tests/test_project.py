@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import errno
+import json
 import os
 import re
 import subprocess
@@ -20,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from book import notebooks, project, publish
+from book import notebooks, project, publish, times
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 
@@ -79,6 +81,21 @@ def test_the_pins_are_plain_versions():
         assert not requirement.extras
 
 
+def test_every_package_that_make_installs_has_the_pinned_version_and_its_hashes():
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8").replace("\\\n", " ")
+    known = {(r.name, str(r.specifier)) for r in constraints()}
+    names = set()
+    for line in text.splitlines():
+        name, hashes = line.partition(" --hash=")[::2]
+        requirement = Requirement(name)
+        assert (requirement.name, str(requirement.specifier)) in known, line[:80]
+        assert re.fullmatch(r"(sha256:[0-9a-f]{64}[ ]*(--hash=)?)+", hashes), line[:80]
+        names.add(canonicalize_name(requirement.name))
+    extras = PROJECT["optional-dependencies"]
+    groups = [PROJECT["dependencies"], extras["book"], extras["test"], extras["build"]]
+    assert {canonicalize_name(Requirement(r).name) for group in groups for r in group} <= names
+
+
 def test_what_is_installed_is_what_is_pinned():
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     pinned = pins(version, sys.platform)
@@ -100,7 +117,9 @@ def test_conda_gives_the_same_environment():
     assert {entry.split("=")[0] for entry in plain} == {"python", "pip", "make"}
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     assert pip == ["-c constraints.txt", "-e .[book,test]"]
-    assert '-c constraints.txt -e ".[book,test]"' in (ROOT / "Makefile").read_text()
+    assert '"-c", "constraints.txt", "-e", ".[book,test]"' in (
+        ROOT / "book" / "environment.py"
+    ).read_text(encoding="utf-8")
     assert {"book", "test"} <= set(PROJECT["optional-dependencies"])
 
 
@@ -228,6 +247,24 @@ def test_an_unknown_profile_is_refused():
     assert "tpu" in done.stderr and "smoke cpu long gpu" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["SEED", "SEEDS", "PORT", "REMOTE", "PYTHON", "VENV", "PROFILE"])
+def test_a_value_that_a_shell_would_run_is_refused(name, tmp_path):
+    for value in (f"0'; touch {tmp_path}/ran; echo '", f"0; touch {tmp_path}/ran"):
+        done = make("help", f"{name}={value}")
+        assert done.returncode != 0 and f"{name} is '0" in done.stderr, done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["SEED", "REPOSITORY_URL", "PYTEST"])
+def test_no_value_is_run(name, tmp_path):
+    touch = f"touch {tmp_path}/ran"
+    for value in (f"$(shell {touch})", f"`{touch}`", f"'; {touch}; '", f"'\n{touch}\n'"):
+        make("help", f"{name}={value}")
+        make("help", **{name: value})
+    make("help")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_address_comes_from_one_place(monkeypatch):
     monkeypatch.setenv("REPOSITORY_URL", "https://github.com/owner/name.git/")
     assert project.repository_url() == "https://github.com/owner/name"
@@ -236,23 +273,29 @@ def test_the_address_comes_from_one_place(monkeypatch):
     assert project.repository_url() == config["repository"]["url"]
 
 
-def test_a_failing_chapter_shows_its_cell_and_leaves_nothing(tmp_path):
+FAILURES = {
+    "wanted = 'a number'\nfloat(wanted)": "could not convert string to float",
+    "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)": "killed, perhaps out of memory",
+}
+
+
+@pytest.mark.parametrize("cell, why", FAILURES.items(), ids=["error", "killed"])
+def test_a_failing_chapter_shows_its_cell_and_leaves_nothing(cell, why, tmp_path):
     text = (ROOT / "book" / "first_cell.py").read_text(encoding="utf-8")
-    cells = [text, "profile, seed = 'cpu', 0", "wanted = 'a number'\nfloat(wanted)", "print('no')"]
+    cells = [text, "profile, seed = 'cpu', 0", cell, "print('no')"]
     tagged = [[], ["parameters"], [], []]
     notebook = jupytext.reads("# 9. Broken\n", fmt="md:myst")
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "", "language": "python"}
     for source, names in zip(cells, tagged, strict=True):
-        cell = nbformat.v4.new_code_cell(source, metadata={"tags": names})
-        notebook.cells.append(cell)
+        notebook.cells.append(nbformat.v4.new_code_cell(source, metadata={"tags": names}))
     broken, target = tmp_path / "09-broken.md", tmp_path / "out" / "09-broken.ipynb"
     broken.write_text(jupytext.writes(notebook, fmt="md:myst"), encoding="utf-8")
     command = [sys.executable, "-m", "book", "run", "smoke", "0", broken, target]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 0
     assert "09-broken.md failed" in done.stderr
-    assert "float(wanted)" in done.stderr
-    assert "could not convert string to float" in done.stderr
+    assert cell.splitlines()[-1] in done.stderr and "print('no')" not in done.stderr
+    assert why in done.stderr
     assert not target.exists()
 
 
@@ -268,14 +311,68 @@ def test_outputs_are_written_whole_or_not_at_all(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
 
+def test_two_builds_wait_for_one_another(tmp_path):
+    target = tmp_path / "site"
+    script = f"""
+from pathlib import Path
+from book.project import alone
+with alone(Path({str(target)!r})):
+    print(Path({str(target)!r}).read_text(), flush=True)
+"""
+    with project.alone(target):
+        second = subprocess.Popen(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert "Another build makes" in second.stderr.readline()
+        target.write_text("whole")
+    assert second.communicate()[0] == "whole\n" and second.returncode == 0
+
+
+def test_a_full_disk_names_what_was_written_and_its_size(tmp_path, monkeypatch):
+    def full(old, new):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match=r"file.txt could not be written \(No space.*takes 0.00 MB"):
+        project.write_atomically(tmp_path / "file.txt", "one")
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------- what comes from outside
+def test_a_hostile_record_reaches_the_page_of_times_as_text(tmp_path):
+    """Rendered as the site does; a device with markup of every kind, a file name with a bar."""
+    from docutils.core import publish_string
+    from myst_parser.parsers.docutils_ import Parser
+
+    hostile = "<script>alert(1)</script> | `x` {raw}`html` <img src=x onerror=alert(2)> $x$ [a](b)"
+    record = {"provenance": {"device": f"{hostile}\n\n# title", "date": "<b>2026"}}
+    (tmp_path / "a.json").write_text(json.dumps(record), encoding="utf-8")
+    page = "\n".join(times.records(tmp_path))
+    shown = publish_string(page, parser=Parser(), writer_name="html5").decode()
+    body = shown[shown.index("<main") :]
+    assert "<script" not in body and "<img" not in body and "<b>" not in body
+    assert "alert(1)" in body and body.count("<tr") == 2 and body.count("<td") == 5
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"provenance": 3}'])
+def test_a_damaged_record_is_named(text, tmp_path):
+    (tmp_path / "cut.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"cut\.json is damaged or cut short"):
+        times.records(tmp_path)
+
+
 # ---------------------------------------------------------------- publishing
 def test_the_workflow_runs_the_two_commands_and_publishes_the_site():
     text = (ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8")
     jobs = yaml.safe_load(text)["jobs"]
     runs = [step["run"].split(" #")[0] for step in jobs["build"]["steps"] if "run" in step]
     assert runs[-2:] == ["make book", "make test"]
-    used = re.findall(r"uses: (actions/[a-z-]+)@(\S+)", text)
-    assert used and all(re.fullmatch(r"v\d+", version) for _, version in used)
+    used = re.findall(r"uses: actions/[a-z-]+@(.*)", text)
+    assert used and all(re.fullmatch(r"[0-9a-f]{40} # v[\d.]+", one) for one in used)
     folders = [step.get("with", {}).get("path") for step in jobs["build"]["steps"]]
     assert set(folders) == {None, "_build/site/cpu"}
     assert jobs["publish"]["needs"] == "build" and "main" in jobs["publish"]["if"]
