@@ -46,7 +46,14 @@ def make(folder: Path, hashes: bool = True) -> None:
         if not (folder / "bin" / "pip").exists():  # the last thing that venv makes
             print(f"Making the environment in {folder}: several gigabytes, some minutes.")
             run(sys.executable, "-m", "venv", folder)
-        install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        install: list[object] = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+        ]
         install.append("--no-compile")
         if hashes:
             run(*install, "--require-hashes", "-r", "requirements.txt")
@@ -56,7 +63,7 @@ def make(folder: Path, hashes: bool = True) -> None:
         ready.touch()
 
 
-def run(*command: str | Path) -> None:
+def run(*command: object) -> None:
     """Run a command in the repository; its failure is ours."""
     done = subprocess.run([str(part) for part in command], cwd=ROOT)
     if done.returncode:
