@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from book import project
 from book.project import PROFILES
 
 
@@ -25,7 +26,9 @@ def main() -> int:
 
         if given.job == "linkcheck":
             return site.linkcheck(given.profile)
-        return site.site(given.profile, given.folder, given.only)
+        with project.alone(project.BUILD / "sphinx" / given.profile):
+            project.mend(given.folder.resolve())
+            return site.site(given.profile, given.folder, given.only)
     if given.job == "publish":
         from book import publish
 

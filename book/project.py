@@ -108,6 +108,31 @@ def alone(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def swap(new: Path, folder: Path) -> None:
+    """Put a new folder in the place of another, whole: there is the old one, the new one, or none.
+
+    What a kill leaves in between is mended by ``mend``.
+    """
+    old = _old(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def mend(folder: Path) -> None:
+    """Put back the folder that a killed ``swap`` had moved away, or sweep what it left."""
+    old = _old(folder)
+    if old.exists() and not folder.exists():
+        os.replace(old, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
 def plain(text: object) -> str:
     """A text from outside as it is, in a page's Markdown: nothing in it is markup."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))

@@ -19,7 +19,7 @@ import nbformat
 import yaml
 
 from book import api, ledger, notebooks, pages, times
-from book.project import BUILD, ROOT, chapters, digest, executed, repository_url, sources
+from book.project import BUILD, ROOT, chapters, digest, executed, repository_url, sources, swap
 
 UNFINISHED = "unfinished"
 """A file beside the sources while a build runs: what an interrupted one left is not trusted."""
@@ -56,9 +56,7 @@ def site(profile: str, folder: Path, only: str | None = None) -> int:
         print("Has the theme changed? Take them out, or correct them.", file=sys.stderr)
         return 1
     keep_source_pages(work, html)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(html, folder)
+    swap(html, folder)
     (work / UNFINISHED).unlink()
     return 0
 

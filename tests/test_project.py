@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -330,6 +331,57 @@ with alone(Path({str(target)!r})):
         assert "Another build makes" in second.stderr.readline()
         target.write_text("whole")
     assert second.communicate()[0] == "whole\n" and second.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_kill_while_the_site_is_swapped_in_leaves_no_half_of_it(tmp_path):
+    """Kill the process before each of its steps; the next start has one of the two, whole."""
+    script = textwrap.dedent(f"""
+        import os, shutil, signal
+        from pathlib import Path
+        from book.project import mend, swap
+
+        def counted(function):
+            def call(*arguments, **options):
+                global left
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return function(*arguments, **options)
+            return call
+
+        site, new = Path({str(tmp_path)!r}, "site"), Path({str(tmp_path)!r}, "new")
+        for steps in range(20):
+            for folder, text in ((site, "old"), (new, "new")):
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                for page in "abc":
+                    (folder / page).write_text(text)
+            child = os.fork()
+            if not child:
+                left = steps
+                for name in ("replace", "rename", "unlink", "rmdir"):
+                    setattr(os, name, counted(getattr(os, name)))
+                swap(new, site)
+                os._exit(0)
+            killed = os.waitpid(child, 0)[1] == signal.SIGKILL
+            def now():
+                return "".join(sorted(path.read_text() for path in site.glob("*")))
+            before = now()
+            mend(site)
+            litter = [path.name for path in site.parent.iterdir()]
+            print(killed, before or "none", now(), "site" in litter and len(litter) <= 2)
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    seen = done.stdout.splitlines()
+    assert {line.split(" ", 1)[1] for line in seen} <= {
+        "oldoldold oldoldold True",
+        "none oldoldold True",
+        "newnewnew newnewnew True",
+    }
+    assert seen[0].startswith("True") and seen[-1].startswith("False")
 
 
 def test_a_full_disk_names_what_was_written_and_its_size(tmp_path, monkeypatch):
