@@ -205,13 +205,14 @@ def test_budgets_are_changed_where_they_are_used(smoke):
     assert comparisons.budgets(pairs) == [3, 6] and comparisons.shown_budget(pairs) == 6
     assert len(fn.figures.all_pairs(pairs).axes) == 2
     assert len(fn.figures.predicted_widths(pairs, predicted).axes) == 2
+    assert len(fn.figures.helps_most(pairs).axes) == 1
     few = smoke.run(fn.SmallTrainingSet)
-    assert len(fn.tables.guide(pairs, few)) == 2 + 2 + 2 + 1
+    assert len(fn.tables.guide(pairs, few).data) == 2 + 2 + 2 + 1
 
 
 def test_tables_of_a_smoke_run(smoke):
     pairs = smoke.run(fn.AllPairs)
-    tried = fn.tables.trials(pairs, "points")
+    tried = fn.tables.trials(pairs, "points").data
     assert (tried["schedules tried"] == 2).all() and len(tried) == len(stages.ALL)
     records = smoke.records(fn.ImagePairs).there()
     gains = fn.tables.image_factors(records, fn.image_gain)

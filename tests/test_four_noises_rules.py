@@ -286,7 +286,7 @@ def test_what_is_settled_is_said_where_the_whole_is_open():
     effects = grading.Effects(some, grading.BETTER)
     answer = effects.answer({"depends": "It helps", "inconclusive": "Undecided."})
     assert effects.verdict == "inconclusive"
-    assert answer == "It helps: undecided for points; yes for digits."
+    assert answer == "It helps: undecided on points; true on digits."
 
 
 @pytest.mark.parametrize("rule", ["BETTER", "NOT_BETTER", "WORSE", "EQUAL"])

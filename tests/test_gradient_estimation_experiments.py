@@ -9,8 +9,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 
-from companion import noise, samplers
 from companion.experiments import gradient_estimation as ge
 from companion.experiments.experiment import find
 from companion.experiments.gradient_estimation import problems
@@ -45,11 +45,34 @@ def test_verdicts_figures_and_tables_of_a_run(smoke):
     ge.figures.schedules(smoke.run(ge.FourSchedules))
     ge.figures.admissible(smoke.run(ge.Descents))
     ge.figures.orthogonal(smoke.run(ge.TangentShare))
-    assert ge.tables.falls(smoke.run(ge.Falls)).notna().all(axis=None)
-    assert len(ge.tables.standing(race)) == 9
-    assert len(ge.tables.nearest_to_gradient(smoke.run(ge.NearestToGradient))) == 2
-    assert ge.tables.settings(smoke.run(ge.SettingsTried)).notna().all(axis=None)
-    assert len(ge.tables.best_gammas(sweep)) == 8
+    ge.figures.drawn(ge.digits_of_the_record(smoke))
+    assert ge.tables.falls(smoke.run(ge.Falls)).data.notna().all(axis=None)
+    assert len(ge.tables.standing(race).data) == 9
+    assert len(ge.tables.nearest_to_gradient(smoke.run(ge.NearestToGradient)).data) == 2
+    assert ge.tables.settings(smoke.run(ge.SettingsTried)).data.notna().all(axis=None)
+    assert len(ge.tables.best_gammas(sweep).data) == 4
+    assert len(ge.in_short(smoke).claims) == 17
+    plt.close("all")
+
+
+def test_figures_can_be_read_on_a_phone(smoke):
+    """Text is 9 px or more where a figure is as wide as a phone's column, 350 px."""
+    drawn = (ge.figures.race(smoke.run(ge.Race)), ge.figures.arrows(), ge.figures.field())
+    for figure in drawn:
+        shrink = 350 / (figure.get_figwidth() * figure.dpi)
+        texts = [t for t in figure.findobj(Text) if t.get_text()]
+        assert min(t.get_fontsize() for t in texts) * figure.dpi / 72 * shrink >= 9
+    plt.close("all")
+
+
+def test_the_extrapolated_arrow_ends_nearest_to_the_flow():
+    """As its caption says."""
+    ax = ge.figures.arrows().axes[0]
+    end = np.array(ax.lines[1].get_xydata()[-1])
+    named = {note.get_text(): np.array(note.xy) for note in ax.texts if note.get_text()}
+    away = {name: float(np.linalg.norm(xy - end)) for name, xy in named.items() if "σ" not in name}
+    assert min(away, key=away.get) == "extrapolated, γ = 2"
+    assert away["direction now: DDIM"] < away["direction before"]
     plt.close("all")
 
 
@@ -166,28 +189,9 @@ def test_a_pretrained_model_on_disk(session, tmp_path):
     assert not ge.PretrainedRace(model=str(tmp_path / "nothing")).possible()
 
 
-def test_its_scheduler_draws_what_the_sampler_draws(tmp_path):
+def test_its_scheduler_draws_what_the_sampler_draws(session):
     """The chapter's pipeline, without clipping."""
-    import diffusers
-
-    from companion import denoisers
-    from companion.samplers.diffusers_scheduler import GradientEstimationScheduler
-
-    ge.save_tiny_model(tmp_path)
-    unet, old = diffusers.UNet2DModel.from_pretrained(tmp_path), diffusers.DDPMScheduler()
-    pipe = diffusers.DDPMPipeline(unet, old)
-    pipe.scheduler = GradientEstimationScheduler.from_config(old.config, clip_sample=False)
-    pipe.set_progress_bar_config(disable=True)
-    images = pipe(
-        4, torch.Generator().manual_seed(0), num_inference_steps=8, output_type="pt"
-    ).images
-    grid = torch.tensor(pipe.scheduler.sigmas)
-    z = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    denoiser = denoisers.from_diffusers(unet, old.alphas_cumprod)
-    direct = samplers.gradient_estimation(
-        denoiser, noise.from_variance_preserving(z, grid[0]), grid
-    )
-    assert (images - (direct / 2 + 0.5).clamp(0, 1)).abs().mean() < 1e-4
+    assert session.run(ge.InAPipeline).value(measure="mean difference") < 1e-4
 
 
 # --- the benchmark

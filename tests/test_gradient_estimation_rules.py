@@ -9,7 +9,13 @@ import pytest
 from conftest import ROOT
 
 from companion.experiments import Results, tidy
-from companion.experiments.gradient_estimation import comparisons, projection, rulings, tables
+from companion.experiments.gradient_estimation import (
+    comparisons,
+    projection,
+    rulings,
+    summary,
+    tables,
+)
 from companion.experiments.gradient_estimation.methods import METHODS, OFFICIAL, PEERS, RIVALS
 from companion.experiments.gradient_estimation.problems import DIGITS, IDEAL, PROBLEMS
 from companion.experiments.published import PooledSession
@@ -331,7 +337,7 @@ def test_state_of_the_art(ours, scatter, verdict):
     assert claim.verdict == verdict
     assert claim.effect == pytest.approx(ours, rel=0.01)
     assert "not yet recorded" in claim.evidence
-    assert ("nowhere" in claim.answer) == (verdict == NO)
+    assert ("not ahead of the best other sampler" in claim.answer) == (verdict == NO)
 
 
 def test_one_rival_that_is_better_is_enough():
@@ -344,11 +350,12 @@ def test_where_the_sampler_is_best_is_said():
     wins, loses = race({"gradient_estimation": 0.5}), race({"gradient_estimation": 2.0})
     made = mixed(wins, loses, budget=3)
     claim = rules.state_of_the_art(made, {})
-    assert claim.verdict == NO and claim.answer.endswith("best at 3.")
-    claim = rules.state_of_the_art(mixed(loses, made, problem=DIGITS), {})
-    assert claim.verdict == NO and claim.answer.endswith("best at 3, on 2 of 3 problems.")
-    standing = tables.standing(made)["γ = 2"]
-    assert [text.split(":")[0] for text in standing[:3]] == ["ahead", "not ahead", "not ahead"]
+    assert claim.verdict == NO and "with gamma = 2 at N = 3 (spirals" in claim.evidence
+    assert summary.best_places(made) == "It was the best of all at 3 evaluations."
+    partly = mixed(loses, made, problem=DIGITS)
+    assert "at 3 evaluations (on 2 of 3 problems)" in summary.best_places(partly)
+    standing = tables.standing(made).data["γ = 2 over the best other"]
+    assert [text[:4] for text in standing[:3]] == ["0.50", "2.00", "2.00"]
     claim = rules.state_of_the_art(mixed(wins, loses, budget=10), {})
     assert claim.verdict == DEPENDS and claim.answer.endswith("the best at 10.")
     partly = mixed(loses, mixed(wins, loses, budget=10), problem=DIGITS)
@@ -365,7 +372,7 @@ def test_a_seed_that_failed_counts_against_the_method_and_never_for_it():
     peer = race({"gradient_estimation": 0.5}, failed="unipc")
     assert rules.state_of_the_art(peer, {}).verdict == YES
     assert rules.gamma_two(race({"gradient_estimation": 0.5}, failed="ddim")).verdict == OPEN
-    assert tables.against_peers(peer).shape == (9, len(PEERS))
+    assert tables.against_peers(peer).data.shape == (9, 2 + len(PEERS))
 
 
 def test_what_was_not_run_is_not_tested():
@@ -432,10 +439,13 @@ def test_images_in_the_evidence_and_in_the_table():
     assert (plain.mean, best.mean) == pytest.approx((0.8, 1.6))
     claim = rules.state_of_the_art(race(), {"MNIST": made, "CIFAR-10": None})
     assert "MNIST 0.80 [0.80, 0.80] times DDIM's and 1.60 [1.60, 1.60] times" in claim.evidence
-    table = tables.images({"MNIST": made})
-    ours = table[table["sampler"] == "gradient estimation, γ = 2"]["N = 5"]
-    assert ours.tolist() == ["0.8 · 0.80 [0.80, 0.80]"] * 2
-    assert "0.1" in table[table["sampler"] == "as many training images"]["N = 5"].tolist()
+    table = tables.images("MNIST", made, "Frechet distance")
+    assert table.data["N = 5"]["γ = 2"] == "0.8 · 0.80 [0.80, 0.80]"
+    assert table.data["N = 5"]["as many training images"] == "0.1"
+    assert (
+        tables.images("MNIST", made, "error").caption
+        == "MNIST: error against the flow, and its ratio to DDIM's"
+    )
 
 
 def test_the_interval_that_is_shown_is_one_that_decides():
@@ -468,7 +478,7 @@ def test_how_many_trials_each_method_had():
             for m in METHODS
         ]
     )  # fmt: skip
-    counted = tables.trials(tried)["N = 5"]
+    counted = tables.trials(tried).data["N = 5"]
     assert counted["UniPC"] == 2 and counted["DDIM"] == 1
 
 

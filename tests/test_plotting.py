@@ -262,11 +262,12 @@ def test_player_controls_are_ordered_as_the_page_counts():
         for gamma in (1.0, 2.0)
         for n in (3, 5)
     }
-    player = TrajectoryPlayer(grid, title="t", alt="a", controls={"γ": (1.0, 2.0), "N": (3, 5)})
+    controls = {"γ": (1.0, 2.0), "N": (3, 5)}
+    player = TrajectoryPlayer(grid, title="t", alt="a", controls=controls, start={"γ": 2.0})
     kept = config(player)
     assert kept["controls"] == [
-        {"name": "γ", "values": ["1", "2"]},
-        {"name": "N", "values": ["3", "5"]},
+        {"name": "γ", "values": ["1", "2"], "start": 1},
+        {"name": "N", "values": ["3", "5"], "start": 0},
     ]
     values = [
         np.frombuffer(base64.b64decode(s["panels"][0]["xy"]), "<i2")[0] * kept["unit"]
@@ -299,6 +300,7 @@ def test_player_text_cannot_break_out_of_the_page():
         ),
         (torch.zeros(3, 4, 2), {"limit": 0}, "limit: got 0"),
         (torch.zeros(3, 4, 2), {"target": torch.zeros(3)}, "target: got shape"),
+        (torch.zeros(3, 4, 2), {"start": {"N": 3}}, "start: got 'N' at 3; allowed are {}"),
         ({(1,): torch.zeros(3, 4, 2)}, {"controls": {"N": (1, 2)}}, r"paths: got \['\(1,\)'\]"),
         (torch.zeros(200, 4000, 2), {}, "paths: the figure takes .* MB; allowed are 2 MB"),
     ],

@@ -45,6 +45,8 @@ class TrajectoryPlayer:
         Panel name -> what is written above it (default: the label in ``METHODS``, or the name).
     controls : dict of str -> sequence, optional
         Parameter name -> its values, in the order of the slider.
+    start : dict, optional
+        Parameter name -> the value that it opens at (default: its first).
     target : (M, 2) tensor, optional
         Points that are drawn faintly behind: the data.
     groups : (N,) whole numbers from 0, optional
@@ -75,6 +77,7 @@ class TrajectoryPlayer:
         alt: str,
         labels: Mapping[str, str] | None = None,
         controls: Mapping[str, Sequence[Any]] | None = None,
+        start: Mapping[str, Any] | None = None,
         target: Tensor | None = None,
         groups: Tensor | Sequence[int] | None = None,
         limit: float | None = None,
@@ -91,6 +94,12 @@ class TrajectoryPlayer:
         if labels is not None:
             checks.instance("labels", labels, Mapping, "a dict of panel -> text")
         controls = {name: list(values) for name, values in (controls or {}).items()}
+        opened = {name: values[0] for name, values in controls.items() if values}
+        if start is not None:
+            opened |= checks.instance("start", start, Mapping, "a dict of name -> value")
+        for name, value in opened.items():
+            if value not in controls.get(name, []):
+                raise ValueError(f"start: got {name!r} at {value!r}; allowed are {controls}")
         keys: list[tuple] = list(itertools.product(*controls.values()))
         if not controls:
             paths = {(): paths}
@@ -130,6 +139,7 @@ class TrajectoryPlayer:
                 {
                     "name": name,
                     "values": [f"{v:g}" if isinstance(v, float) else str(v) for v in values],
+                    "start": values.index(opened[name]),
                 }
                 for name, values in controls.items()
             ],

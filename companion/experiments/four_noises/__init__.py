@@ -1,6 +1,6 @@
 """Experiments of chapter 5: four uses of noise on the same network, data, compute and seeds."""
 
-from companion.experiments.four_noises import figures, tables
+from companion.experiments.four_noises import figures, summary, tables
 from companion.experiments.four_noises.calculation import (
     GaussianWidths,
     balance,
@@ -21,6 +21,7 @@ from companion.experiments.four_noises.pairs import AllPairs
 from companion.experiments.four_noises.points import PointNetworks, PointSamples
 from companion.experiments.four_noises.sampling import SAMPLERS, draw
 from companion.experiments.four_noises.stages import train, two_stages
+from companion.experiments.four_noises.summary import in_short
 from companion.experiments.four_noises.verdicts import verdicts
 
 __all__ = [
@@ -42,7 +43,9 @@ __all__ = [
     "gaussian",
     "image_gain",
     "image_interaction",
+    "in_short",
     "perturbed",
+    "summary",
     "tables",
     "train",
     "two_stages",

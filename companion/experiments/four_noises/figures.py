@@ -19,17 +19,27 @@ from companion.experiments.four_noises.comparisons import (
     widths,
 )
 from companion.experiments.four_noises.sampling import SAMPLERS
+from companion.experiments.four_noises.summary import changes
 from companion.experiments.results import Results
 from companion.statistics import Interval, mean_interval
 
-__all__ = ["all_pairs", "interaction_forest", "predicted_widths", "widths_of_gaussian"]
+__all__ = [
+    "all_pairs",
+    "helps_most",
+    "interaction_forest",
+    "predicted_widths",
+    "widths_of_gaussian",
+]
+
+WIDTH = 5.8
+"""Inches. The text of a wider figure would be too small on a phone."""
 
 Place = tuple[Any, Any]
 
 
 def widths_of_gaussian(gaussian: Results) -> Figure:
     """Log width against steps, and against gamma, from ``GaussianWidths``."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    figure, (left, right) = plt.subplots(2, 1, figsize=(WIDTH, 6.6))
     steps = gaussian.labels("steps", measure="log width")
     for sampler in gaussian.labels("sampler", measure="log width"):
         look = plotting.method(str(sampler))
@@ -38,7 +48,7 @@ def widths_of_gaussian(gaussian: Results) -> Figure:
             left.plot(steps, gaussian.grid("steps", **where), line, **look)
             look["label"] = None
     left.axhline(0, color="black", linewidth=0.8)
-    left.set(xscale="log", xlabel="steps", ylabel="log width of samples over data")
+    left.set(xscale="log", xlabel="steps", ylabel="log width")
     ticks = [5, 10, 20, 50, 100]
     left.set_xticks(ticks, list(map(str, ticks)))
     left.minorticks_off()
@@ -57,7 +67,7 @@ def widths_of_gaussian(gaussian: Results) -> Figure:
 
 def predicted_widths(pairs: Results, predicted: Results) -> Figure:
     """Measured against calculated log widths, and the shift by input perturbation."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
+    figure, (left, right) = plt.subplots(2, 1, figsize=(WIDTH, 7))
     wide, listed = widths(pairs, predicted), budgets(pairs)
     measured = wide.measured.mean(-1)
     for j, sampler in enumerate(SAMPLERS):
@@ -73,7 +83,7 @@ def predicted_widths(pairs: Results, predicted: Results) -> Figure:
     ends = [wide.calculated.min(), wide.calculated.max()]
     left.plot(ends, ends, color="grey", linewidth=0.8)
     left.set(xlabel="calculated log width", ylabel="measured log width")
-    left.legend(fontsize="small")
+    left.legend()
     middle = [k * (len(SAMPLERS) + 1) + 2 for k in range(len(listed))]
     right.set_xticks(middle, [f"{n} evaluations" for n in listed])
     right.axhline(0, color="grey", linewidth=0.8)
@@ -84,25 +94,53 @@ def predicted_widths(pairs: Results, predicted: Results) -> Figure:
 def all_pairs(pairs: Results, data: str = "digits") -> Figure:
     """Distance of every way to train (rows) and sample (markers), a panel for each budget."""
     listed = budgets(pairs)
-    figure, grid = plt.subplots(
-        1, len(listed), figsize=(10, 5.4), sharey=True, sharex=True, squeeze=False
-    )
-    for n, ax in zip(listed, grid[0]):
+    size = (WIDTH, 0.6 + 3.5 * len(listed))
+    figure, grid = plt.subplots(len(listed), 1, figsize=size, sharex=True, squeeze=False)
+    for n, ax in zip(listed, grid[:, 0]):
         table = pairs.where(measure="distance", data=data, budget=n)
         groups = table.groupby(["training", "sampler"], sort=False)["value"]
         _rows(ax, {k: mean_interval(v) for k, v in groups}, SAMPLERS, labels(pairs, data), 0.14)
-        ax.set(title=f"{n} evaluations", xlabel="Fréchet distance", xscale="log")
+        ax.set(title=f"{n} evaluations", xscale="log")
         ticks = [20, 30, 50, 100]
         ax.set_xticks(ticks, list(map(str, ticks)))
         ax.minorticks_off()
     handles = grid[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=5, fontsize="small")
+    grid[-1, 0].set_xlabel("Fréchet distance")
+    figure.legend(*handles, loc="outside lower center", ncols=3)
+    return figure
+
+
+def helps_most(pairs: Results) -> Figure:
+    """Distance after one change over that without, at the fewest and the most evaluations."""
+    figure, ax = plt.subplots(figsize=(WIDTH, 4.9))
+    few, *_, many = budgets(pairs)
+    looks = ({"color": plotting.PALETTE["vermillion"], "marker": "D"},
+             {"color": plotting.PALETTE["blue"], "marker": "o"})  # fmt: skip
+    for n, look, shift in zip((few, many), looks, (-0.14, 0.14)):
+        named = {"label": f"{n} evaluations"}
+        at, places, names = 0.0, [], []
+        for kind, factors in changes(pairs, n).items():
+            for name, factor in factors.items():
+                _bar(ax, factor, at + shift, linestyle="", markersize=5, **look, **named)
+                named = {}
+                places.append(at)
+                names.append(f"{kind}: {name}")
+                at += 1
+            at += 0.6
+    ax.set_yticks(places, names)
+    ax.invert_yaxis()
+    ax.axvline(1, color="black", linewidth=0.8)
+    ax.set(xscale="log", xlabel="Fréchet distance over that without the change")
+    ticks = [0.2, 0.3, 0.5, 0.7, 1, 1.5, 2]
+    ax.set_xticks(ticks, [f"{v:g}" for v in ticks])
+    ax.minorticks_off()
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
 def interaction_forest(pairs: Results, data: str = "digits") -> Figure:
     """Interactions as factors at the middle budget: a row a training, an interval a sampler."""
-    figure, ax = plt.subplots(figsize=(8, 4.6))
+    figure, ax = plt.subplots(figsize=(WIDTH, 5.2))
     n, names = shown_budget(pairs), labels(pairs, data)
     intervals = {
         (training, sampler): interval.exp()
@@ -112,11 +150,11 @@ def interaction_forest(pairs: Results, data: str = "digits") -> Figure:
     del names["denoising"]
     _rows(ax, intervals, SAMPLERS[1:], names, 0.17)
     ax.axvline(1, color="black", linewidth=0.8)
-    ax.set(xscale="log", xlabel="← help each other      interaction      cancel →")
+    ax.set(xscale="log", xlabel="← help each other    interaction    cancel →")
     ticks = [0.7, 0.8, 1, 1.25, 1.5, 2]
     ax.set_xticks(ticks, [f"{v:g}" for v in ticks])
     ax.minorticks_off()
-    ax.legend(fontsize="small")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 

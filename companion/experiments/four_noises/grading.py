@@ -145,17 +145,17 @@ class Effects:
         if self.verdict == "depends":
             count = list(self.verdicts.values()).count("supported")
             options = [
-                f"{claim}: yes for {yes}; no for {no}.",
-                f"{claim}: only for {yes}.",
-                f"{claim}: not for {no}.",
+                f"{claim}: true on {yes}; false on {no}.",
+                f"{claim}: only on {yes}.",
+                f"{claim}: not on {no}.",
                 f"{claim}: in {count} of {len(self.factors)} settings.",
             ]
         else:
-            settled = f"yes for {yes}" if yes else f"no for {no}"
+            settled = f"true on {yes}" if yes else f"false on {no}"
             options = [
-                f"{claim}: undecided for {unknown}; {settled}.",
+                f"{claim}: undecided on {unknown}; {settled}.",
                 f"{claim}: {settled}, else undecided.",
-                f"{claim}: undecided for {unknown}.",
+                f"{claim}: undecided on {unknown}.",
                 answers["inconclusive"],
             ]
         return next(o for o in options if len(o.split()) <= LONGEST_ANSWER)

@@ -1,8 +1,9 @@
-"""Tables of chapter 5, for ``plotting.table``."""
+"""Tables of chapter 5; those of records of images are frames, for ``plotting.table``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,9 @@ from companion.experiments.four_noises.sampling import PICARD_LEVELS, SAMPLERS, 
 from companion.experiments.four_noises.stages import CLEAN
 from companion.experiments.results import Results
 from companion.statistics import Interval, mean_interval, paired_difference
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
 
 __all__ = [
     "guide",
@@ -60,7 +64,7 @@ def _marked(interval: Interval) -> str:
 # --- points and digits ---------------------------------------------------------------------------
 
 
-def interaction_table(pairs: Results, data: str) -> pd.DataFrame:
+def interaction_table(pairs: Results, data: str) -> Styler:
     """Interactions as factors at the middle budget, with arrows where they exclude 1."""
     n, effects = shown_budget(pairs), interactions(pairs)
     rows = {
@@ -73,20 +77,28 @@ def interaction_table(pairs: Results, data: str) -> pd.DataFrame:
         for training, label in labels(pairs, data).items()
         if training != "denoising"
     }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns=f"{data}, N = {n}")
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    caption = f"{data.capitalize()}, N = {n}: interaction of a training and a sampler"
+    return plotting.table(frame, caption=caption, bold=_with_arrow(frame))
 
 
-def readings(pairs: Results) -> pd.DataFrame:
+def _with_arrow(frame: pd.DataFrame) -> np.ndarray:
+    return frame.map(lambda cell: str(cell).endswith(tuple(filter(None, ARROWS.values())))).values
+
+
+def readings(pairs: Results) -> Styler:
     """How many pairs of training and sampler add up, help each other and cancel."""
     effects = interactions(pairs)
     rows = {}
     for data in map(str, pairs.labels("data")):
         words = [reading(effects[(data, *cell)]) for cell in cells(pairs, data)]
         rows[data] = {"pairs": len(words)} | {word: words.count(word) for word in READINGS}
-    return pd.DataFrame.from_dict(rows, orient="index")
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    caption = "Points and digits: what pairs of a training and a sampler do, at all N"
+    return plotting.table(frame, caption=caption)
 
 
-def trials(pairs: Results, data: str) -> pd.DataFrame:
+def trials(pairs: Results, data: str) -> Styler:
     """Settings tried for each way to train, at each sampler and budget, and how often EDM won."""
     rows = {}
     for training, label in labels(pairs, data).items():
@@ -95,11 +107,12 @@ def trials(pairs: Results, data: str) -> pd.DataFrame:
         rows[label] = {"schedules tried": len(SCHEDULES)} | {
             _sampler(s): f"{share[s]:.0%}" if s in share else "not run" for s in SAMPLERS
         }
-    head = f"{data}, EDM chosen"
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns=head)
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    caption = f"{data.capitalize()}: how often the schedule of EDM was chosen"
+    return plotting.table(frame, caption=caption)
 
 
-def small_training_set(few: Results) -> pd.DataFrame:
+def small_training_set(few: Results) -> Styler:
     """Distances and copies with a small training set."""
     digits, budget = few.settings["digits"], few.settings["budget"]
     rows = {
@@ -110,8 +123,8 @@ def small_training_set(few: Results) -> pd.DataFrame:
         }
         for training, label in few.facts["labels"].items()
     }
-    head = f"{digits} digits, DDIM with {budget} steps"
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns=head)
+    caption = f"{digits} training digits, DDIM with {budget} steps"
+    return plotting.table(pd.DataFrame.from_dict(rows, orient="index"), caption=caption)
 
 
 def _mean(few: Results, measure: str, training: str) -> Interval:
@@ -129,7 +142,7 @@ def _few(few: Results, training: str) -> Interval:
 # --- what to do ----------------------------------------------------------------------------------
 
 
-def guide(pairs: Results, few: Results) -> pd.DataFrame:
+def guide(pairs: Results, few: Results) -> Styler:
     """What did best on digits in each situation, against the obvious choice.
 
     Intervals of a line hold together over all that it was picked from, on both sides.
@@ -150,7 +163,8 @@ def guide(pairs: Results, few: Results) -> pd.DataFrame:
         _few_advice(few),
     ]  # fmt: skip
     head = ["if you have", "best here", "instead of", "distance over that", "it costs"]
-    return pd.DataFrame(rows, columns=head)
+    caption = "Digits: the best of all that was tried, against the obvious choice"
+    return plotting.table(pd.DataFrame(rows, columns=head), caption=caption)
 
 
 def _advice(

@@ -72,10 +72,7 @@ OBJECTIVES = {
 }
 """Pairs of objectives and their halves. Consistency alone learns nothing: it sees no data."""
 
-SEEDS = (
-    "A seed has its own first weights, batches, noise in the data, and noise that samples start "
-    "from; the data set, and on digits the classifier, are those of its master seed."
-)
+SEEDS = "A seed has its own network and noise; the data set is that of its master seed."
 
 
 def verdicts(session: Session) -> Claims:
@@ -190,7 +187,7 @@ def perturbation_and_steps(pairs: Results, images: Told) -> Claim:
     )
     answers = {
         "supported": f"Yes: with {few} steps of DDIM or DDPM extra noise helps.",
-        "depends": f"Extra noise helps {few} steps",
+        "depends": f"Extra noise helps at {few} steps",
         "not supported": f"No: with {few} steps of DDIM or DDPM extra noise helps neither.",
         "inconclusive": f"Undecided: with {few} steps extra noise may help somewhere.",
     }
@@ -221,7 +218,7 @@ def perturbation_and_gradient(pairs: Results, images: Told) -> Claim:
     )
     answers = {
         "supported": "Yes: extra noise never makes gradient estimation better here.",
-        "depends": "Extra noise gives gradient estimation nothing",
+        "depends": "Gradient estimation gains nothing from extra noise",
         "not supported": "No: extra noise makes gradient estimation better.",
         "inconclusive": "Undecided: extra noise may make gradient estimation better somewhere.",
     }

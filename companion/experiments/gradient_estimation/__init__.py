@@ -1,6 +1,6 @@
 """Experiments of chapter 4: denoising as projection (Permenter and Yuan 2024)."""
 
-from companion.experiments.gradient_estimation import figures, tables
+from companion.experiments.gradient_estimation import figures, summary, tables
 from companion.experiments.gradient_estimation.comparisons import against, best_gamma
 from companion.experiments.gradient_estimation.cost import StepCost
 from companion.experiments.gradient_estimation.descent import (
@@ -10,6 +10,7 @@ from companion.experiments.gradient_estimation.descent import (
     along_paths,
     guaranteed_fall,
 )
+from companion.experiments.gradient_estimation.drawn import DrawnDigits, digits_of_the_record
 from companion.experiments.gradient_estimation.fall import Falls
 from companion.experiments.gradient_estimation.gamma import (
     FourSchedules,
@@ -22,21 +23,28 @@ from companion.experiments.gradient_estimation.ideal import IdealDenoiser
 from companion.experiments.gradient_estimation.images import ImageRace
 from companion.experiments.gradient_estimation.methods import official, variants
 from companion.experiments.gradient_estimation.order import Order, Paths
+from companion.experiments.gradient_estimation.pipeline import (
+    InAPipeline,
+    with_gradient_estimation,
+)
 from companion.experiments.gradient_estimation.pretrained import PretrainedRace, save_tiny_model
 from companion.experiments.gradient_estimation.problems import DigitNetworks, PointNetworks
 from companion.experiments.gradient_estimation.projection import lemma
 from companion.experiments.gradient_estimation.race import PeersConverge, Race, SettingsTried
+from companion.experiments.gradient_estimation.summary import in_short
 from companion.experiments.gradient_estimation.verdicts import verdicts
 
 __all__ = [
     "Descents",
     "DigitNetworks",
     "DigitPaths",
+    "DrawnDigits",
     "Falls",
     "FourSchedules",
     "GammaSweep",
     "IdealDenoiser",
     "ImageRace",
+    "InAPipeline",
     "NearestToFlow",
     "NearestToGradient",
     "Order",
@@ -53,12 +61,16 @@ __all__ = [
     "against",
     "along_paths",
     "best_gamma",
+    "digits_of_the_record",
     "figures",
     "guaranteed_fall",
+    "in_short",
     "lemma",
     "official",
     "save_tiny_model",
+    "summary",
     "tables",
     "variants",
     "verdicts",
+    "with_gradient_estimation",
 ]

@@ -98,7 +98,7 @@ def learning(paths: Results) -> Claim:
     gap = f"from {min(far):.2g} to {max(far):.2g}" if far else ""
     answers = {
         "supported": "Yes: the exact denoiser is close to the projection at every noise level.",
-        "depends": f"With much and little noise; not at noise levels {gap}.",
+        "depends": f"With much and with little noise: yes; not at noise levels {gap}.",
         "not supported": "No: at every noise level denoising is far from projecting.",
         "inconclusive": "Open: how near denoising is to projecting is too uncertain.",
     }
@@ -156,7 +156,7 @@ def descent(falls: Results) -> Claim:
     }  # fmt: skip
     answers = {
         "supported": "Yes: steps come down on the distance to the data at every noise level.",
-        "depends": f"With networks {ends[DIGITS]}; with the exact denoiser {ends[IDEAL]}.",
+        "depends": f"Descent with networks {ends[DIGITS]}; with the exact denoiser {ends[IDEAL]}.",
         "not supported": "No: steps do not come down on the distance to the data.",
         "inconclusive": "Open: how far steps come down is too uncertain.",
     }
@@ -231,7 +231,7 @@ def admissible(descents: Results) -> Claim:
     inside, outside, _ = by_verdict(ruling)
     answers = {
         "supported": "Yes: with each number of steps tried, paths stay in the band.",
-        "depends": f"With enough steps: yes with {inside}; no with {outside}.",
+        "depends": f"Log-linear schedules: yes with {inside}; no with {outside}.",
         "not supported": "No: paths leave the band with every number of steps tried.",
         "inconclusive": "Open: the share of paths in the band is too uncertain.",
     }

@@ -187,7 +187,8 @@ def between(levels: Iterable[float]) -> str:
 
 def in_words(conditions: Iterable[Any]) -> str:
     """Several conditions as a text."""
-    return " and ".join(map(str, conditions))
+    *first, last = [*map(str, conditions)] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def seeds(results: Results) -> int:

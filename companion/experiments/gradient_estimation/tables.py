@@ -1,12 +1,14 @@
-"""Tables of chapter 4: from results to frames, a function a table."""
+"""Tables of chapter 4, with their captions: from results to a table, a function a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from companion import plotting
 from companion.experiments.gradient_estimation.comparisons import (
     against,
     ahead,
@@ -18,12 +20,16 @@ from companion.experiments.gradient_estimation.comparisons import (
     whole,
 )
 from companion.experiments.gradient_estimation.descent import guaranteed_fall
-from companion.experiments.gradient_estimation.figures import LABELS, SHORT
+from companion.experiments.gradient_estimation.figures import SHORT
 from companion.experiments.gradient_estimation.methods import METHODS, PEERS
 from companion.experiments.gradient_estimation.problems import PROBLEMS
 from companion.experiments.gradient_estimation.race import best_setting
+from companion.experiments.gradient_estimation.rulings import less
 from companion.experiments.results import Results
-from companion.statistics import paired_ratio
+from companion.statistics import Interval, paired_ratio
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
 
 __all__ = [
     "against_peers",
@@ -39,34 +45,55 @@ __all__ = [
 ]
 
 
-def against_peers(race: Results) -> pd.DataFrame:
+def against_peers(race: Results) -> Styler:
     """Error of gradient estimation with gamma 2 over that of each peer, with few evaluations."""
-    return pd.DataFrame(
-        {
-            f"{problem}, {n}": {
-                SHORT[p]: f"{against(race, 'gradient_estimation', p, problem, n):.2f}"
-                for p in PEERS
-            }
-            for problem in PROBLEMS
-            for n in shown_budgets(race)
-        }
-    ).T
+    places = [(p, n) for p in PROBLEMS for n in shown_budgets(race)]
+    ratios = [
+        [against(race, "gradient_estimation", peer, *place) for peer in PEERS] for place in places
+    ]
+    return plotting.table(
+        _frame(
+            places, [[f"{ratio:.2f}" for ratio in row] for row in ratios], map(SHORT.get, PEERS)
+        ),
+        caption="Spirals and digits: error with γ = 2 over that of each peer",
+        bold=[[False, False, *map(_decided, row)] for row in ratios],
+    )
 
 
-def standing(race: Results) -> pd.DataFrame:
-    """Where gradient estimation is ahead of every peer, and its error over the best peer's."""
-    words = {"supported": "ahead", "not supported": "not ahead", "inconclusive": "open"}
-    lines = {}
-    for problem in PROBLEMS:
-        for n in shown_budgets(race):
-            both = {m: ahead(race, m, problem, n) for m in ("gradient_estimation", "ge-chosen")}
-            lines[f"{problem}, {n}"] = {
-                SHORT[m]: f"{words[verdict]}: {ratio:.2f}" for m, (verdict, ratio) in both.items()
-            }
-    return pd.DataFrame(lines).T
+def standing(race: Results) -> Styler:
+    """Error of gradient estimation over DDIM's, and over the best peer's, with few evaluations."""
+    places = [(p, n) for p in PROBLEMS for n in shown_budgets(race)]
+    ratios = [
+        [
+            against(race, "gradient_estimation", "ddim", *place),
+            ahead(race, "gradient_estimation", *place)[1],
+            ahead(race, "ge-chosen", *place)[1],
+        ]
+        for place in places
+    ]
+    columns = ["γ = 2 over DDIM", "γ = 2 over the best other", "γ chosen over the best other"]
+    return plotting.table(
+        _frame(places, [[f"{ratio:.2f}" for ratio in row] for row in ratios], columns),
+        caption="Spirals and digits: error over that of another sampler, N evaluations",
+        bold=[[False, False, *map(_decided, row)] for row in ratios],
+    )
 
 
-def trials(tried: Results) -> pd.DataFrame:
+def _frame(places: list[tuple[str, int]], cells: list[list[str]], columns: Any) -> pd.DataFrame:
+    """Rows by problem and number of evaluations; a problem's name stands once."""
+    frame = pd.DataFrame(cells, columns=list(columns))
+    names = [p if i == 0 or places[i - 1][0] != p else "" for i, (p, _) in enumerate(places)]
+    frame.insert(0, "on", names)
+    frame.insert(1, "N", [n for _, n in places])
+    return frame
+
+
+def _decided(ratio: Interval) -> bool:
+    """Whether a ratio is clearly below 1, by 5 %, or is not."""
+    return less(ratio) != "inconclusive"
+
+
+def trials(tried: Results) -> Styler:
     """How many settings and schedules each method tried, by budget, of ``SettingsTried``."""
     data = tried.labels("data")
     lines = {
@@ -76,18 +103,21 @@ def trials(tried: Results) -> pd.DataFrame:
         }
         for method in METHODS
     }
-    return pd.DataFrame(lines).T.rename_axis("trials, for each data set")
+    caption = "Spirals and digits, each: how many settings and schedules were tried"
+    return plotting.table(pd.DataFrame(lines).T, caption=caption)
 
 
-def falls(results: Results) -> pd.DataFrame:
+def falls(results: Results) -> Styler:
     """Fall of the distance in a step over that of the exact gradient, of ``Falls``."""
     rows = results.where(measure="fall")
     frame = rows.pivot_table(index="level", columns="problem", values="value", sort=False)
-    frame.index = pd.Index([f"σ = {level:.2g}" for level in frame.index], name="before the step")
-    return frame.iloc[::2].rename_axis(columns=None)
+    frame.index = pd.Index([f"{level:.2g}" for level in frame.index], name="σ before the step")
+    frame = frame.iloc[::2].rename_axis(columns=None)
+    caption = "8 × 8 digits: fall of the distance in a step, over that of the exact gradient"
+    return plotting.table(frame, caption=caption, digits=2)
 
 
-def settings(tried: Results) -> pd.DataFrame:
+def settings(tried: Results) -> Styler:
     """The setting of each method that was best, by data and budget, of ``SettingsTried``."""
     lines = {}
     for data in map(str, tried.labels("data")):
@@ -98,43 +128,53 @@ def settings(tried: Results) -> pd.DataFrame:
                 levels = f"{best['shape']} {best['sigma_max']:g}–{best['sigma_min']:g}"
                 cells[f"N = {n}"] = ", ".join(filter(None, [best["variant"], levels]))
             lines[f"{data}: {SHORT[method]}"] = cells
-    return pd.DataFrame(lines).T
+    caption = "Spirals and digits: the chosen settings and schedules"
+    return plotting.table(pd.DataFrame(lines).T, caption=caption)
 
 
-def best_gammas(sweep: Results) -> pd.DataFrame:
-    """Best gamma by error and by distribution, with its interval, of ``GammaSweep``."""
-    lines = {}
-    for measure, called in (("error", "error"), ("distance", "distribution")):
-        for problem in map(str, sweep.labels("problem")):
-            lines[f"{called}: {problem}"] = {
-                f"N = {n}": f"{best_gamma(sweep, measure, problem, n):.2f}"
-                for n in whole(sweep, "steps")
-            }
-    return pd.DataFrame(lines).T.rename_axis("best γ by")
+def best_gammas(sweep: Results, measure: str = "error") -> Styler:
+    """Best gamma by error or by distance, with its interval, of ``GammaSweep``."""
+    lines = {
+        problem: {
+            f"N = {n}": f"{best_gamma(sweep, measure, problem, n):.2f}"
+            for n in whole(sweep, "steps")
+        }
+        for problem in map(str, sweep.labels("problem"))
+    }
+    called = "error against the flow" if measure == "error" else "distance to the data"
+    caption = f"Spirals and digits: the γ with the least {called}, N steps"
+    return plotting.table(pd.DataFrame(lines).T, caption=caption)
 
 
-def nearest_to_gradient(results: Results) -> pd.DataFrame:
+def nearest_to_gradient(results: Results) -> Styler:
     """Cosine of successive directions, best gamma and what 2 leaves, by steps."""
     frame = results.table.pivot_table(index="steps", columns="measure", values="value")
     names = {
-        "least cosine": "least cosine",
+        "least cosine": "least cosine of two directions",
         "best gamma": "best γ",
-        "error with gamma 2": "error with γ = 2, over DDIM's",
+        "error with gamma 2": "error with γ = 2 over DDIM's",
     }
-    return frame[list(names)].rename(columns=names).rename_axis("N").rename_axis(columns=None)
+    frame = frame[list(names)].rename(columns=names).rename_axis("N").rename_axis(columns=None)
+    caption = "8 × 8 digits, ideal denoiser: directions as estimates of the gradient"
+    return plotting.table(frame, caption=caption)
 
 
-def two_ways(schedules: Results) -> pd.DataFrame:
+def two_ways(schedules: Results) -> Styler:
     """Share of the error that each of the two ways leaves, of ``FourSchedules``."""
-    left = {n: share_left(schedules, n) for n in few_budgets(schedules)}
-    ways = ("by γ = 2, on the log-linear schedule", "by the log-linear schedule, with DDIM")
+    few = few_budgets(schedules)
+    left = [share_left(schedules, n) for n in few]
+    ways = ("γ = 2 instead of DDIM, both log-linear", "log-linear schedule, for DDIM")
     frame = pd.DataFrame(
-        {f"N = {n}": dict(zip(ways, (i.mean for i in pair))) for n, pair in left.items()}
+        [[f"{pair[i]:.2f}" for pair in left] for i in (0, 1)],
+        columns=[f"N = {n}" for n in few],
+        index=ways,
     )
-    return frame.rename_axis("share of the error that is left, on digits")
+    bold = [[_decided(pair[i]) for pair in left] for i in (0, 1)]
+    caption = "8 × 8 digits, networks: share of the error that is left"
+    return plotting.table(frame, caption=caption, bold=bold)
 
 
-def ideal_sets(records: Mapping[str, Results]) -> pd.DataFrame:
+def ideal_sets(records: Mapping[str, Results]) -> Styler:
     """Constants of the error model of each record of ``IdealDenoiser``."""
     lines = {}
     for name, record in records.items():
@@ -146,32 +186,52 @@ def ideal_sets(records: Mapping[str, Results]) -> pd.DataFrame:
             "ν": f"{nu:.2f}",
             "guaranteed fall": f"{guaranteed_fall(eta, nu):.2f}",
         }
-    return pd.DataFrame(lines).T
+    caption = "Whole training sets: the constants of the error model"
+    return plotting.table(pd.DataFrame(lines).T, caption=caption)
 
 
-def images(records: Mapping[str, Results]) -> pd.DataFrame:
-    """Means over seeds, and the ratio to DDIM on the same noise, of records with ``Contest``."""
-    budgets = sorted({n for record in records.values() for n in whole(record, "budget")})
-    lines = []
-    for name, record in records.items():
-        for measure, called in (("Frechet distance", "Fréchet distance"), ("error", "error")):
-            head = {"": f"{name}, {called}"}
-            for method in map(str, record.labels("method")):
-                cells = {
-                    f"N = {n}": _cell(record, measure, method, n) for n in whole(record, "budget")
-                }
-                lines.append({**head, "sampler": LABELS[method], **cells})
-            if measure == "Frechet distance" and "floor" in record.facts:
-                floor = f"{record.facts['floor']:.3g}"
-                cells = {f"N = {n}": floor for n in whole(record, "budget")}
-                lines.append({**head, "sampler": "as many training images", **cells})
-    return pd.DataFrame(lines, columns=["", "sampler", *(f"N = {n}" for n in budgets)]).fillna("")
+def images(name: str, record: Results, measure: str, most: int = 100) -> Styler:
+    """Means over networks, and the ratio to DDIM on the same noise, of a record with ``Contest``.
+
+    Parameters
+    ----------
+    name : str
+        What the images are.
+    record : Results
+    measure : {"Frechet distance", "error"}
+    most : int
+        Evaluations up to which columns are shown (default 100).
+    """
+    budgets = [n for n in whole(record, "budget") if n <= most]
+    methods = list(map(str, record.labels("method")))
+    lines = {
+        SHORT[method]: {f"N = {n}": _cell(record, measure, method, n) for n in budgets}
+        for method in methods
+    }
+    bold = [[_wins(record, measure, method, n) for n in budgets] for method in methods]
+    if measure == "Frechet distance" and "floor" in record.facts:
+        floor = f"{record.facts['floor']:.3g}"
+        lines["as many training images"] = {f"N = {n}": floor for n in budgets}
+        bold.append([False] * len(budgets))
+    called = "Fréchet distance" if measure == "Frechet distance" else "error against the flow"
+    caption = f"{name}: {called}, and its ratio to DDIM's"
+    return plotting.table(pd.DataFrame(lines).T, caption=caption, bold=bold)
+
+
+def _ratio(record: Results, measure: str, method: str, budget: int) -> Interval | None:
+    values, plain = (image_values(record, measure, m, budget) for m in (method, "ddim"))
+    both = np.concatenate([values, plain])
+    if method == "ddim" or len(values) < 2 or not (np.isfinite(both) & (both > 0)).all():
+        return None
+    return paired_ratio(values, plain)
 
 
 def _cell(record: Results, measure: str, method: str, budget: int) -> str:
-    values, plain = (image_values(record, measure, m, budget) for m in (method, "ddim"))
-    text = f"{values.mean():.3g}"
-    both = np.concatenate([values, plain])
-    if method == "ddim" or len(values) < 2 or not (np.isfinite(both) & (both > 0)).all():
-        return text
-    return f"{text} · {paired_ratio(values, plain):.2f}"
+    text = f"{image_values(record, measure, method, budget).mean():.3g}"
+    ratio = _ratio(record, measure, method, budget)
+    return text if ratio is None else f"{text} · {ratio:.2f}"
+
+
+def _wins(record: Results, measure: str, method: str, budget: int) -> bool:
+    ratio = _ratio(record, measure, method, budget)
+    return ratio is not None and ratio.excludes(1.0)

@@ -126,8 +126,9 @@ def insight(nearest: Results) -> Claim:
     better, worse, _ = by_verdict(ruling)
     answers = {
         "supported": "Yes: gamma = 2 estimates the gradient of the distance better than DDIM.",
-        "depends": f"Nearer to the gradient at N = {better}; not at {worse}.",
-        "not supported": f"No: up to {max(steps)} steps the gradient is estimated no better.",
+        "depends": f"Gamma = 2 is nearer to the gradient at {better} steps; not at {worse}.",
+        "not supported": f"No: up to {max(steps)} steps gamma = 2 estimates the gradient no "
+        "better than DDIM.",
         "inconclusive": "Open: the error of the gradient's estimate is too uncertain.",
     }
     return claim(
@@ -151,7 +152,7 @@ def direction_before(schedules: Results) -> Claim:
         schedules,
         0,
         "Error with gamma = 2 over DDIM's, both on the log-linear schedule",
-        "using the direction before",
+        "the direction of the step before",
     )
 
 
@@ -201,10 +202,11 @@ def gamma_above_one(sweep: Results) -> Claim:
         lambda i: decide(i, ABOVE_ONE, reference=1.0),
         lower=False,
     )
+    won = list(ruling.verdicts.values()).count("supported")
     lowest, highest = (f(i.mean for i in ruling.intervals.values()) for f in (min, max))
     answers = {
         "supported": f"Yes: by error, the best gamma was {lowest:.2f} to {highest:.2f}.",
-        "depends": "In some cases; in others the best gamma is 1 or less.",
+        "depends": f"In {won} of {len(places)} cases the best gamma is above 1.",
         "not supported": "No: the best gamma was nowhere above 1.",
         "inconclusive": "Open: the best gamma is too uncertain.",
     }
@@ -266,9 +268,9 @@ def gamma_default(sweep: Results, order: Results) -> Claim:
     best = {n: [f"{best_gamma(sweep, 'error', p, n).mean:.2f}" for p in PROBLEMS] for n in steps}
     told = "; ".join(f"{', '.join(values)} at N = {n}" for n, values in best.items())
     answers = {
-        "supported": f"Yes: no other value is better at {in_words(steps)} steps.",
-        "depends": f"In {kept} of {number} cases; in {beaten} another value is better.",
-        "not supported": f"No: another value leaves less error at {in_words(steps)} steps.",
+        "supported": f"Yes: no other gamma is better than 2 at {in_words(steps)} steps.",
+        "depends": f"In {kept} of {number} cases 2 is the best gamma; in {beaten} it is not.",
+        "not supported": f"No: another gamma leaves less error than 2 at {in_words(steps)} steps.",
         "inconclusive": "Open: how much another value gains is too uncertain.",
     }
     return claim(
@@ -298,7 +300,7 @@ def state_of_the_art(race: Results, images: Mapping[str, Results | None]) -> Cla
     answers = {
         "supported": f"Yes, at this scale: ahead of every rival at {in_words(few)} evaluations.",
         "depends": f"With gamma = 2 it is the best {in_short(race)}.",
-        "not supported": f"No at {in_words(few)} evaluations; best {in_short(race)}.",
+        "not supported": f"No: not ahead of the best other sampler at {in_words(few)} evaluations.",
         "inconclusive": "Open: the error against the best rival's is too uncertain.",
     }
     count = len(places)

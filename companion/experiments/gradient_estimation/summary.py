@@ -1,0 +1,144 @@
+"""Chapter 4 in short, and findings as sentences: filled from results and claims."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from companion.experiments.claims import Claims
+from companion.experiments.gradient_estimation.comparisons import (
+    against,
+    ahead,
+    best_gamma,
+    few_budgets,
+    whole,
+)
+from companion.experiments.gradient_estimation.descent import guaranteed_fall
+from companion.experiments.gradient_estimation.gamma import GammaSweep
+from companion.experiments.gradient_estimation.problems import DIGITS, PROBLEMS
+from companion.experiments.gradient_estimation.race import Race
+from companion.experiments.gradient_estimation.rulings import in_words
+from companion.experiments.gradient_estimation.verdicts import places_ahead, verdicts
+from companion.experiments.in_short import InShort, choose
+from companion.experiments.results import Results
+
+if TYPE_CHECKING:
+    from companion.experiments.session import Session
+
+__all__ = ["best_places", "box", "convergence", "guarantee", "in_short"]
+
+
+def in_short(session: Session) -> InShort:
+    """Run what the box rests on, or take it from memory."""
+    return box(session.run(Race), session.run(GammaSweep), verdicts(session))
+
+
+def box(race: Results, sweep: Results, claims: Claims) -> InShort:
+    """Gradient estimation in six lines, from results of ``Race`` and ``GammaSweep`` and claims."""
+    told = {claim.id.removeprefix("projection-"): claim.verdict for claim in claims}
+    few, least = in_words(few_budgets(race)), few_budgets(race)[0]
+    over_ddim = against(race, "gradient_estimation", "ddim", DIGITS, least)
+    over_best = ahead(race, "gradient_estimation", DIGITS, least)[1]
+    return InShort(
+        "gradient estimation",
+        what="A sampler: DDIM, whose direction is extrapolated with the help of the step before. "
+        "It has one number, gamma; the paper recommends 2. A step costs one call of the network.",
+        works=" ".join(
+            (
+                choose(
+                    told["gamma-two"],
+                    {
+                        "supported": f"Yes against DDIM: nearer to the exact flow at {few} "
+                        "evaluations.",
+                        "depends": f"At times: at {few} evaluations it is nearer to the exact "
+                        "flow than DDIM in some of the cases.",
+                        "not supported": f"No: at {few} evaluations no nearer to the exact flow "
+                        "than DDIM.",
+                        "else": "Open against DDIM.",
+                    },
+                ),
+                choose(
+                    told["state-of-the-art"],
+                    {
+                        "supported": "It is ahead of UniPC, DEIS and DPM-Solver++, too.",
+                        "depends": "Of UniPC, DEIS and DPM-Solver++ it is ahead in some cases.",
+                        "not supported": "No against UniPC, DEIS and DPM-Solver++: the best of "
+                        "them is as near, or nearer.",
+                        "else": "Open against UniPC, DEIS and DPM-Solver++.",
+                    },
+                ),
+                best_places(race),
+            )
+        ).strip(),
+        use=choose(
+            told["gamma-two"],
+            {
+                "not supported": "Not as recommended. Set gamma to the best value found here: ",
+                "else": "You sample with DDIM in few steps and want to change one line. "
+                "Best gamma here: ",
+            },
+        )
+        + " "
+        + gammas(sweep)
+        + ".",
+        avoid=choose(
+            told["state-of-the-art"],
+            {
+                "supported": "You have 50 evaluations or more: then gamma = 2 is as far off as "
+                "DDIM. Set 1.5.",
+                "else": "You can use UniPC, DEIS or DPM-Solver++. Nor with gamma = 2 and many "
+                "steps: it then comes to be as far off as DDIM, and 1.5 is better.",
+            },
+        ),
+        number=f"Error against the flow with gamma = 2 at {least} evaluations, on digit networks: "
+        f"{over_ddim:.2f} times DDIM's, {over_best:.2f} times the best other sampler's.",
+        caveat="Two spirals, 8 × 8 digits and small U-Nets. The error is the distance to the end "
+        "of the exact flow; FID on the paper's models is not measured.",
+        claims=claims,
+    )
+
+
+def best_places(race: Results) -> str:
+    """Where it is ahead of all others, as a sentence; an empty text if nowhere."""
+    won = places_ahead(race, "gradient_estimation")
+    told = []
+    for n, on in won.items():
+        part = f" (on {len(on)} of {len(PROBLEMS)} problems)" if len(on) < len(PROBLEMS) else ""
+        told.append(f"{n} evaluations{part}")
+    return f"It was the best of all at {in_words(told)}." if told else ""
+
+
+def gammas(sweep: Results) -> str:
+    """Range of the best gamma over the problems, for each number of steps, as a text."""
+    told = []
+    for n in whole(sweep, "steps"):
+        best = [best_gamma(sweep, "error", p, n).mean for p in PROBLEMS]
+        low, high = f"{min(best):.1f}", f"{max(best):.1f}"
+        told.append(f"{low if low == high else f'{low} to {high}'} at {n} steps")
+    return ", ".join(told)
+
+
+def convergence(order: Results) -> list[str]:
+    """How the error falls with the number of steps, from ``Order``, in lines."""
+    orders = order.where(measure="order").itertuples()
+    falls = ", ".join(f"{row.value:.2f} (γ = {row.gamma:g})" for row in orders)
+    cosine = order.where(measure="cosine").iloc[0]
+    return [
+        f"order of convergence, from the last doubling of the steps: {falls}",
+        f"errors of γ = 2 against those of γ = 1 at {cosine['steps']:.0f} steps:",
+        f"  sizes {order.value(measure='sizes'):.2f} : 1, cosine {cosine['value']:.2f}, "
+        "a median without the quarter of the points with the largest errors",
+    ]
+
+
+def guarantee(paths: Results) -> list[str]:
+    """What the theorem guarantees with the constants of ``DigitPaths``, in lines."""
+    eta, nu = paths.value(measure="eta, median path"), paths.value(measure="nu")
+    fall = paths.value(measure="fall of sigma")
+    summed = math.exp(paths.value(measure="sum of u, median path"))
+    return [
+        f"measured: η = {eta:.2f} on a median path, ν = {nu:.2f} for all paths",
+        f"guaranteed, with any number of steps: a {guaranteed_fall(eta, nu):.1f}-fold fall",
+        f"seen: a {fall:.0f}-fold fall of the noise level, and of the distance",
+        f"guaranteed with an η for each level: a distance within {summed:.2f} of the noise level",
+    ]

@@ -1,0 +1,43 @@
+"""What chapter 5 says in short: the best is named, a win reads as a win, a loss as a loss."""
+
+import pytest
+from test_four_noises_rules import LOSS, WIN, example_pairs
+
+from companion.experiments.claims import Claim, Claims
+from companion.experiments.four_noises import summary
+
+YES, NO, OPEN = "supported", "not supported", "inconclusive"
+
+
+def claims(gradient, elsewhere):
+    told = {"perturbation-and-gradient": gradient, "contrastive-elsewhere": elsewhere}
+    return Claims(Claim(f"meet-{k}", v, "measured", answer=v) for k, v in told.items())
+
+
+@pytest.mark.parametrize(
+    "gradient, elsewhere, avoid",
+    [
+        (YES, YES, ("Do not add extra noise", "No contrastive loss")),
+        (NO, NO, ("go together", "helps other samplers, too")),
+        (OPEN, OPEN, ("no clear gain", "no clear gain")),
+    ],
+)
+def test_the_box_follows_results_and_verdicts(gradient, elsewhere, avoid):
+    effects = {
+        (None, None, "ddpm", None): LOSS,
+        (None, "contrastive", None, None): WIN,
+        (None, "consistent high", None, None): 2 * WIN,
+        ("digits", "both", "picard", None): 2 * LOSS,
+    }
+    box = summary.box(example_pairs(effects), claims(gradient, elsewhere))
+    assert "Heun is best at 5" in box.use and "consistent high is best" in box.use
+    assert all(text in box.avoid for text in avoid)
+    assert "0.74" in box.number and "0.80" in box.number and "0.64" in box.number
+    assert "3 cancel" in box.works and "0 help each other" in box.works
+
+
+def test_changes_are_factors_against_what_was_there_before():
+    factors = summary.changes(example_pairs({(None, "contrastive", None, None): WIN}), 5)
+    assert factors["training"]["contrastive"].mean == pytest.approx(0.8, rel=0.02)
+    assert factors["sampler"]["DDPM"].mean == pytest.approx(1.0, rel=0.02)
+    assert set(factors) == {"sampler", "training", "noisy data"}

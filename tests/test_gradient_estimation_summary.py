@@ -1,0 +1,42 @@
+"""What chapter 4 says in short: a win reads as a win, a loss as a loss."""
+
+import pytest
+from test_gradient_estimation_rules import race, sweep
+
+from companion.experiments import Results, tidy
+from companion.experiments.claims import Claim, Claims
+from companion.experiments.gradient_estimation import summary
+
+YES, NO, OPEN, DEPENDS = "supported", "not supported", "inconclusive", "depends"
+
+
+def claims(gamma_two, state_of_the_art):
+    told = {"gamma-two": gamma_two, "state-of-the-art": state_of_the_art}
+    return Claims(Claim(f"projection-{k}", v, "measured", answer=v) for k, v in told.items())
+
+
+@pytest.mark.parametrize(
+    "ddim, rivals, works, use, avoid",
+    [
+        (YES, YES, "Yes against DDIM", "You sample with DDIM", "50 evaluations or more"),
+        (YES, NO, "No against the best of UniPC", "You sample with DDIM", "You can use UniPC"),
+        (NO, NO, "No: at 5 and 10 evaluations", "Not as recommended", "You can use UniPC"),
+        (DEPENDS, DEPENDS, "in some of the cases", "You sample", "You can use UniPC"),
+        (OPEN, OPEN, "Open against DDIM", "You sample", "You can use UniPC"),
+    ],
+)
+def test_the_box_follows_the_verdicts(ddim, rivals, works, use, avoid):
+    made = race({"gradient_estimation": 0.8, "unipc": 0.5})
+    box = summary.box(made, sweep(1.7), claims(ddim, rivals))
+    assert works in box.works and use in box.use and avoid in box.avoid
+    assert "0.80 [" in box.number and "1.60 [" in box.number
+    assert "1.7 at 5 steps" in box.use
+
+
+def test_the_lines_are_filled_from_results():
+    rows = [
+        tidy([1.0, 1.7], {"gamma": [1.0, 1.5]}, measure="order"),
+        tidy([0.98, -1.0], {"measure": ["sizes", "cosine"]}, steps=320),
+    ]
+    told = "\n".join(summary.convergence(Results(rows)))
+    assert "1.70 (γ = 1.5)" in told and "at 320 steps" in told and "sizes 0.98 : 1" in told
