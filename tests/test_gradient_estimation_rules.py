@@ -351,9 +351,9 @@ def test_where_the_sampler_is_best_is_said():
     made = mixed(wins, loses, budget=3)
     claim = rules.state_of_the_art(made, {})
     assert claim.verdict == NO and "with gamma = 2 at N = 3 (spirals" in claim.evidence
-    assert summary.best_places(made) == "It was the best of all at 3 evaluations."
+    assert summary.best_places(made) == "Best of all in 3 of 9 cases, at 3 evaluations."
     partly = mixed(loses, made, problem=DIGITS)
-    assert "at 3 evaluations (on 2 of 3 problems)" in summary.best_places(partly)
+    assert "2 of 9 cases" in summary.best_places(partly)
     standing = tables.standing(made).data["γ = 2 over the best other"]
     assert [text[:4] for text in standing[:3]] == ["0.50", "2.00", "2.00"]
     claim = rules.state_of_the_art(mixed(wins, loses, budget=10), {})
@@ -442,10 +442,7 @@ def test_images_in_the_evidence_and_in_the_table():
     table = tables.images("MNIST", made, "Frechet distance")
     assert table.data["N = 5"]["γ = 2"] == "0.8 · 0.80 [0.80, 0.80]"
     assert table.data["N = 5"]["as many training images"] == "0.1"
-    assert (
-        tables.images("MNIST", made, "error").caption
-        == "MNIST: error against the flow, and its ratio to DDIM's"
-    )
+    assert "error against the flow" in str(tables.images("MNIST", made, "error").caption)
 
 
 def test_the_interval_that_is_shown_is_one_that_decides():

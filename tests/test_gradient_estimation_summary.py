@@ -11,14 +11,14 @@ YES, NO, OPEN, DEPENDS = "supported", "not supported", "inconclusive", "depends"
 
 
 def claims(gamma_two, state_of_the_art):
-    told = {"gamma-two": gamma_two, "state-of-the-art": state_of_the_art}
+    told = {"gamma-two": gamma_two, "state-of-the-art": state_of_the_art, "gamma-default": NO}
     return Claims(Claim(f"projection-{k}", v, "measured", answer=v) for k, v in told.items())
 
 
 @pytest.mark.parametrize(
     "ddim, rivals, works, use, avoid",
     [
-        (YES, YES, "Yes against DDIM", "You sample with DDIM", "50 evaluations or more"),
+        (YES, YES, "Yes against DDIM", "You sample with DDIM", "nothing else was better"),
         (YES, NO, "No against the best of UniPC", "You sample with DDIM", "You can use UniPC"),
         (NO, NO, "No: at 5 and 10 evaluations", "Not as recommended", "You can use UniPC"),
         (DEPENDS, DEPENDS, "in some of the cases", "You sample", "You can use UniPC"),

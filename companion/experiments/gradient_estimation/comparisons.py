@@ -24,6 +24,7 @@ __all__ = [
     "against",
     "against_best_gamma",
     "ahead",
+    "as_factor",
     "best_gamma",
     "compared",
     "comparisons_of",
@@ -79,6 +80,11 @@ def compared(ours: np.ndarray, theirs: np.ndarray, number: int) -> Interval:
         return paired_ratio(ours, theirs, comparisons=number)
     value = math.inf if np.isfinite(theirs).all() else math.nan
     return Interval(value, value, value, len(ours))
+
+
+def as_factor(ratio: Interval) -> str:
+    """Return a ratio with its interval as a text, three digits at most."""
+    return f"{ratio:.2f}" if ratio.high < 10 else f"{ratio:.3g}"
 
 
 def ahead(race: Results, method: str, problem: str, budget: int) -> tuple[str, Interval]:

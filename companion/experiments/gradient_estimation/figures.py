@@ -239,7 +239,8 @@ def images(records: Mapping[str, Results]) -> Figure:
                 dots = {"color": style["color"], "markersize": 4, "linestyle": "none"}
                 ax.plot(budgets, values, style["marker"], **dots)
             called = "error" if measure == "error" else "Fréchet distance"
-            _budget_axis(ax, budgets, title=f"{called}, {name}")
+            _budget_axis(ax, budgets, title=called)
+        axes[0].set_ylabel(name)
         axes[1].axhline(record.facts["floor"], color="black", linestyle=":")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

@@ -9,8 +9,10 @@ from companion.experiments.claims import Claims
 from companion.experiments.gradient_estimation.comparisons import (
     against,
     ahead,
+    as_factor,
     best_gamma,
     few_budgets,
+    shown_budgets,
     whole,
 )
 from companion.experiments.gradient_estimation.descent import guaranteed_fall
@@ -62,8 +64,7 @@ def box(race: Results, sweep: Results, claims: Claims) -> InShort:
                     {
                         "supported": "It is ahead of UniPC, DEIS and DPM-Solver++, too.",
                         "depends": "Of UniPC, DEIS and DPM-Solver++ it is ahead in some cases.",
-                        "not supported": "No against UniPC, DEIS and DPM-Solver++: the best of "
-                        "them is as near, or nearer.",
+                        "not supported": "No against the best of UniPC, DEIS and DPM-Solver++.",
                         "else": "Open against UniPC, DEIS and DPM-Solver++.",
                     },
                 ),
@@ -84,14 +85,22 @@ def box(race: Results, sweep: Results, claims: Claims) -> InShort:
         avoid=choose(
             told["state-of-the-art"],
             {
-                "supported": "You have 50 evaluations or more: then gamma = 2 is as far off as "
-                "DDIM. Set 1.5.",
-                "else": "You can use UniPC, DEIS or DPM-Solver++. Nor with gamma = 2 and many "
-                "steps: it then comes to be as far off as DDIM, and 1.5 is better.",
+                "supported": "At this scale nothing else was better.",
+                "else": "You can use UniPC, DEIS or DPM-Solver++.",
+            },
+        )
+        + " "
+        + choose(
+            told["gamma-default"],
+            {
+                "supported": "",
+                "else": "Do not keep gamma = 2 with many steps: the error then comes to be as "
+                "large as DDIM's, and 1.5 is better.",
             },
         ),
         number=f"Error against the flow with gamma = 2 at {least} evaluations, on digit networks: "
-        f"{over_ddim:.2f} times DDIM's, {over_best:.2f} times the best other sampler's.",
+        f"{as_factor(over_ddim)} times DDIM's, {as_factor(over_best)} times the best other "
+        "sampler's.",
         caveat="Two spirals, 8 × 8 digits and small U-Nets. The error is the distance to the end "
         "of the exact flow; FID on the paper's models is not measured.",
         claims=claims,
@@ -101,11 +110,10 @@ def box(race: Results, sweep: Results, claims: Claims) -> InShort:
 def best_places(race: Results) -> str:
     """Where it is ahead of all others, as a sentence; an empty text if nowhere."""
     won = places_ahead(race, "gradient_estimation")
-    told = []
-    for n, on in won.items():
-        part = f" (on {len(on)} of {len(PROBLEMS)} problems)" if len(on) < len(PROBLEMS) else ""
-        told.append(f"{n} evaluations{part}")
-    return f"It was the best of all at {in_words(told)}." if told else ""
+    count, total = sum(map(len, won.values())), len(PROBLEMS) * len(shown_budgets(race))
+    return (
+        f"Best of all in {count} of {total} cases, at {in_words(won)} evaluations." if won else ""
+    )
 
 
 def gammas(sweep: Results) -> str:

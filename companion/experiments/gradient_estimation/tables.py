@@ -12,6 +12,7 @@ from companion import plotting
 from companion.experiments.gradient_estimation.comparisons import (
     against,
     ahead,
+    as_factor,
     best_gamma,
     few_budgets,
     image_values,
@@ -53,7 +54,7 @@ def against_peers(race: Results) -> Styler:
     ]
     return plotting.table(
         _frame(
-            places, [[f"{ratio:.2f}" for ratio in row] for row in ratios], map(SHORT.get, PEERS)
+            places, [[as_factor(ratio) for ratio in row] for row in ratios], map(SHORT.get, PEERS)
         ),
         caption="Spirals and digits: error with γ = 2 over that of each peer",
         bold=[[False, False, *map(_decided, row)] for row in ratios],
@@ -73,7 +74,7 @@ def standing(race: Results) -> Styler:
     ]
     columns = ["γ = 2 over DDIM", "γ = 2 over the best other", "γ chosen over the best other"]
     return plotting.table(
-        _frame(places, [[f"{ratio:.2f}" for ratio in row] for row in ratios], columns),
+        _frame(places, [[as_factor(ratio) for ratio in row] for row in ratios], columns),
         caption="Spirals and digits: error over that of another sampler, N evaluations",
         bold=[[False, False, *map(_decided, row)] for row in ratios],
     )
@@ -229,7 +230,7 @@ def _ratio(record: Results, measure: str, method: str, budget: int) -> Interval 
 def _cell(record: Results, measure: str, method: str, budget: int) -> str:
     text = f"{image_values(record, measure, method, budget).mean():.3g}"
     ratio = _ratio(record, measure, method, budget)
-    return text if ratio is None else f"{text} · {ratio:.2f}"
+    return text if ratio is None else f"{text} · {as_factor(ratio)}"
 
 
 def _wins(record: Results, measure: str, method: str, budget: int) -> bool:
