@@ -117,7 +117,7 @@ def helps_most(pairs: Results) -> Figure:
     looks = ({"color": plotting.PALETTE["vermillion"], "marker": "D"},
              {"color": plotting.PALETTE["blue"], "marker": "o"})  # fmt: skip
     for n, look, shift in zip((few, many), looks, (-0.14, 0.14)):
-        named = {"label": f"{n} evaluations"}
+        named: Any = {"label": f"{n} evaluations"}
         at, places, names = 0.0, [], []
         for kind, factors in changes(pairs, n).items():
             for name, factor in factors.items():

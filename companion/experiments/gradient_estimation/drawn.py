@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -51,7 +51,7 @@ class DrawnDigits(Experiment):
     def run(self, session: Session) -> Results:
         """Mean distance to the flow's end by row; the images of each row, (images, C, H, W)."""
         record = list(session.records(ImageRace).there().values())[-1]
-        unet = restored(record)
+        unet: Any = restored(record)
         gen = session.generator(29)
         z = SIGMA_MAX * torch.randn(self.images, *record.facts["shape"], generator=gen)
         rows = {}

@@ -74,7 +74,7 @@ def arrows(gamma: float = 2.0, levels: Sequence[float] = (2.5, 1.0, 0.3)) -> Fig
         end = _across(marks[1] + (levels[2] - levels[1]) * direction[0])
         arrow = {"arrowstyle": "-|>", "linewidth": 2.2, "mutation_scale": 15, "shrinkB": 0}
         ax.annotate("", end, _across(marks[1]), arrowprops={**arrow, "color": paint})
-        shift = {"textcoords": "offset points", "va": "center", "color": paint}
+        shift: Any = {"textcoords": "offset points", "va": "center", "color": paint}
         ax.annotate(name, end, (6, 0), **shift)
     for mark, sigma in zip(marks, levels):
         ax.annotate(f"σ = {sigma:g}", _across(mark), (-8, 9), textcoords="offset points")
