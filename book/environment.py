@@ -60,6 +60,8 @@ def make(folder: Path, hashes: bool = True) -> None:
             run(*install, "--no-deps", "--no-build-isolation", "-e", ".")
         else:
             run(*install, "-c", "constraints.txt", "-e", ".[book,test]")
+        # Compiled once, on all cores, and not by every process that imports PyTorch.
+        subprocess.run([str(python), "-m", "compileall", "-q", "-j", "0", str(folder / "lib")])
         ready.touch()
 
 

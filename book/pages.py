@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import json
 import re
 import sys
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ import yaml
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
+from sphinx.ext import viewcode
 
 from book import api, notebooks
 from book.project import ROOT, chapter_of, chapters, repository_url, sources
@@ -39,6 +41,9 @@ REPAIRS = {
     'data-mode="dark"  title="Dark"': 'data-mode="dark"',
     'data-mode="auto"  title="System Settings"': 'data-mode="auto"',
 }
+FACTS = "facts.json"
+"""Beside the site's sources: the build's facts of each chapter. As a setting it would make every
+page outdated."""
 LINE = r'<dd>(<em class="sig-param">.*?)</dd>'
 SPAN = r'<span class="sig-line">\1</span>'
 
@@ -100,7 +105,8 @@ def dress(app, pagename, templatename, context, doctree) -> None:
         return
     (chapter,) = [one for one in chapters() if one["file"] == chapter_of(stem)]
     url, top = repository_url(), "../"
-    line = links(stem, top, url, app.config.book_facts[stem])
+    facts = json.loads((Path(app.srcdir).parent / FACTS).read_text(encoding="utf-8"))
+    line = links(stem, top, url, facts[stem])
     body = context["body"].replace("</h1>", f"</h1>\n{line}", 1)
     if stem != chapter["file"]:  # the details are cited with their chapter
         context["body"] = body
@@ -204,9 +210,24 @@ def finish(out: Path, facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return list(unused)
 
 
+def find_files_without_imports() -> None:
+    """Let viewcode find the files of our modules by name.
+
+    Else it imports all of them at each build, with all that they import, to compare times.
+    """
+    ask = viewcode.get_module_filename
+
+    def get_module_filename(app, name: str) -> str | None:
+        path = ROOT.joinpath(*name.split("."))
+        files = (path.with_suffix(".py"), path / "__init__.py")
+        return next((str(file) for file in files if file.is_file()), None) or ask(app, name)
+
+    viewcode.get_module_filename = get_module_filename
+
+
 def setup(app) -> dict[str, bool]:
     """Called by Sphinx."""
-    app.add_config_value("book_facts", {}, "html")
+    find_files_without_imports()
     app.book_uses = api.uses(sources())
     texts = [source.read_text(encoding="utf-8") for source in sources()]
     app.book_labels = {

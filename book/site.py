@@ -1,12 +1,13 @@
 """Build the site: lay out its sources, let jupyter-book make the pages, put them in place whole.
 
-The sources and what Sphinx read out of them stay in _build/sphinx/PROFILE, so that the next build
-reads only what changed. The pages are written anew each time, but for those of the module's source.
+The sources, what Sphinx read out of them and the pages that it wrote stay in _build/sphinx/PROFILE,
+so that the next build reads and writes only what changed. The site is a finished copy of them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ import nbformat
 import yaml
 
 from book import api, ledger, notebooks, pages, times
-from book.project import BUILD, ROOT, chapters, digest, executed, repository_url, sources, swap
+from book.project import BUILD, ROOT, chapters, executed, repository_url, sources, swap
 
 UNFINISHED = "unfinished"
 """A file beside the sources while a build runs: what an interrupted one left is not trusted."""
@@ -38,13 +39,15 @@ def site(profile: str, folder: Path, only: str | None = None) -> int:
     work = BUILD / "sphinx" / (f"{profile}-part" if only else profile)
     begin(work, ends_at=fingerprint(only))
     facts = lay_out(profile, work, only)
-    html = work / "_build" / "html"
     options = ["--quiet", "--keep-going", *([] if only else ["-W"])]
     done = jupyter_book(work, *options, quiet=bool(only))
     if done.returncode:
         print(done.stdout, file=sys.stderr)
         print("No site was built: see the warnings above.", file=sys.stderr)
         return done.returncode
+    html = work / "finished"
+    shutil.rmtree(html, ignore_errors=True)
+    shutil.copytree(work / "_build" / "html", html)
     # jupyter-book's first page only redirects; without an icon browsers ask for one in vain.
     first = html / "index.html"
     icon = '<link rel="icon" href="_static/favicon.svg" />\n'
@@ -55,7 +58,6 @@ def site(profile: str, folder: Path, only: str | None = None) -> int:
         print(*(f"  {old}" for old in unused), sep="\n", file=sys.stderr)
         print("Has the theme changed? Take them out, or correct them.", file=sys.stderr)
         return 1
-    keep_source_pages(work, html)
     swap(html, folder)
     (work / UNFINISHED).unlink()
     return 0
@@ -101,32 +103,16 @@ def begin(work: Path, ends_at: str) -> None:
     work.mkdir(parents=True, exist_ok=True)
     marker.touch()
     state.write_text(ends_at)
-    html = work / "_build" / "html"
-    shutil.rmtree(html, ignore_errors=True)
-    if (kept := source_pages(work)).exists():
-        shutil.copytree(kept, html / kept.name)  # with their times, by which Sphinx leaves them
-
-
-def source_pages(work: Path) -> Path:
-    """Where the pages of the module's source are kept, half of all pages, as long as it is so."""
-    state = digest((ROOT / "companion").rglob("*.py"))
-    return work / "kept" / state[:16] / "_modules"
-
-
-def keep_source_pages(work: Path, html: Path) -> None:
-    """Keep the pages of the module's source for the next build, and no older ones."""
-    kept = source_pages(work)
-    if not kept.exists() and (html / kept.name).exists():
-        shutil.rmtree(work / "kept", ignore_errors=True)
-        shutil.copytree(html / kept.name, kept)
 
 
 def fingerprint(only: str | None) -> str:
-    """Of all that can change every page: the settings, this package, the list of pages."""
+    """Of all that can change every page: settings, this package, the pages and their titles."""
     inputs = [ROOT / name for name in ("_config.yml", "_toc.yml", "constraints.txt")]
-    inputs += [*sorted((ROOT / "book").glob("*.py")), *sorted((ROOT / "book").glob("*.bib"))]
+    inputs += sorted((ROOT / "book").glob("*.py")) + sorted((ROOT / "book").glob("*.bib"))
+    inputs += sorted(path for path in (ROOT / "book" / "_static").rglob("*") if path.is_file())
     parts = [path.read_bytes() for path in inputs]
-    parts += [repr([only, repository_url(), *map(str, pages_of_the_book())]).encode()]
+    titles = [(str(page), title(page)) for page in pages_of_the_book()]
+    parts += [repr([only, repository_url(), *titles]).encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
@@ -135,6 +121,12 @@ def pages_of_the_book() -> Iterator[Path]:
     yield from sources()
     yield from sorted((ROOT / "book").glob("*.md"))
     yield from api.modules().values()
+
+
+def title(page: Path) -> str:
+    """The heading of a page, which the lists of pages on all others show."""
+    lines = page.read_text(encoding="utf-8").splitlines() if page.suffix == ".md" else []
+    return next((line for line in lines if line.startswith("# ")), "")
 
 
 def synchronize(new: Path, old: Path) -> None:
@@ -164,6 +156,7 @@ def lay_out(profile: str, work: Path, only: str | None = None) -> dict[str, dict
         (new / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
     synchronize(new, work / "sources")
     shutil.rmtree(new)
+    (work / pages.FACTS).write_text(json.dumps(facts), encoding="utf-8")
     return facts
 
 
@@ -182,7 +175,7 @@ def stage(profile: str, folder: Path) -> dict[str, dict[str, Any]]:
         hide_default_parameters(notebook)
         name_hidden_code(notebook)
         nbformat.write(notebook, folder / "notebooks" / f"{source.stem}.ipynb")
-    text = yaml.safe_dump(settings(url, facts), allow_unicode=True)
+    text = yaml.safe_dump(settings(url), allow_unicode=True)
     (folder / "_config.yml").write_text(text, encoding="utf-8")
 
     api.write(folder / "book")
@@ -197,7 +190,7 @@ def stage(profile: str, folder: Path) -> dict[str, dict[str, Any]]:
     return facts
 
 
-def settings(url: str, facts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def settings(url: str) -> dict[str, Any]:
     """The settings in _config.yml, with buttons only where they lead somewhere."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     config["repository"]["url"] = url
@@ -207,7 +200,6 @@ def settings(url: str, facts: dict[str, dict[str, Any]]) -> dict[str, Any]:
         del config["repository"]
     if "github.com" not in url:  # Colab opens notebooks from GitHub
         del config["launch_buttons"]
-    config["sphinx"]["config"]["book_facts"] = facts
     return config
 
 
