@@ -61,7 +61,7 @@ def make(folder: Path, hashes: bool = True) -> None:
         else:
             run(*install, "-c", "constraints.txt", "-e", ".[book,test]")
         # Compiled once, on all cores, and not by every process that imports PyTorch.
-        subprocess.run([str(python), "-m", "compileall", "-q", "-j", "0", str(folder / "lib")])
+        subprocess.run([str(python), "-m", "compileall", "-qq", "-j", "0", str(folder / "lib")])
         ready.touch()
 
 
