@@ -107,6 +107,7 @@ lab: $(READY) ## edit the chapters as notebooks in JupyterLab
 
 verdicts: $(READY) ## judge all claims on three fresh master seeds together, and keep that as published
 	@$(RUN) -m companion verdicts all --publish $(SEEDS) --jobs $(JOBS)
+	@$(BUILD) readme
 
 script: $(READY) ## write each chapter as a plain Python script to _build/scripts
 	@$(BUILD) script $(PROFILE) $(SEED)
@@ -114,8 +115,8 @@ script: $(READY) ## write each chapter as a plain Python script to _build/script
 notebooks: $(READY) ## write the .ipynb that Colab opens beside each chapter's .md
 	@$(BUILD) notebooks
 
-picture: $(READY) _build/executed/$(PROFILE)/00-one-denoiser.ipynb ## remake the README's picture from chapter 0
-	@$(BUILD) picture _build/executed/$(PROFILE)/00-one-denoiser.ipynb
+picture: $(READY) ## remake the moving picture of the README and the first page
+	@$(BUILD) picture
 
 constraints: $(READY) ## pin every dependency again for Python 3.10 to 3.13, with hashes
 	$(RUN) -m pip install -q uv

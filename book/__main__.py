@@ -44,7 +44,15 @@ def main() -> int:
         return notebooks.write(given.check)
     if given.job == "script":
         return notebooks.scripts(given.profile, given.seed)
-    return notebooks.picture(given.executed)
+    if given.job == "readme":
+        from book import readme
+
+        return readme.write()
+    from book import picture
+
+    for path in picture.make():
+        print(f"{path.name}: {path.stat().st_size / 1000:.0f} KB")
+    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -70,7 +78,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--check", action="store_true", help="only say whether they are up to date")
     job("script", "write each chapter as a plain script", "profile", "seed")
     job("reading", "count words, figures, tables and lines of code of each chapter")
-    job("picture", "save the README's picture out of chapter 0", "executed")
+    job("readme", "write the findings in the README from the published verdicts")
+    job("picture", "remake the moving picture of the README and the first page")
     one = job("publish", "push the site to the branch gh-pages")
     one.add_argument("step", choices=("check", "push"), help="say what is missing, or push")
     one.add_argument("remote")

@@ -25,11 +25,10 @@ class Row(NamedTuple):
     claim: Claim
 
 
-def build(profile: str, built: Mapping[str, Mapping[str, Any]]) -> str:
-    """The ledger of a profile, read out of its executed chapters."""
+def table(profile: str) -> list[Row]:
+    """The lines of a profile's ledger, read out of its executed chapters."""
     judged = with_published(claims.read(executed(profile, source.stem) for source in sources()))
-    asserted = claims.sources()["sources"]
-    return page(asserted, rows(asserted, judged), built)
+    return rows(claims.sources()["sources"], judged)
 
 
 def with_published(live: Sequence[Claim]) -> list[Claim]:
@@ -160,7 +159,8 @@ def _controls(asserted: Sequence[Mapping[str, Any]], table: Sequence[Row]) -> li
         '<label>Words <input type="search" name="words"></label>'
         f'<label>Source <select name="source"><option value="">all</option>{options}</select>'
         f"</label><fieldset><legend>Verdict</legend>{boxes}</fieldset>"
-        '<output name="shown" aria-live="polite"></output></form>'
+        '<output name="shown" aria-live="polite"></output>'
+        '<button type="reset" name="all" hidden>Show all</button></form>'
     ]
 
 

@@ -1,8 +1,7 @@
-"""A chapter in other forms: the .ipynb that Colab opens, a plain script, the README's picture."""
+"""A chapter in other forms: the .ipynb that Colab opens, and a plain script."""
 
 from __future__ import annotations
 
-import base64
 import re
 import sys
 from pathlib import Path
@@ -92,21 +91,3 @@ def scripts(profile: str, seed: int) -> int:
         write_atomically(target, script(source, profile, seed))
         print(target.relative_to(ROOT))
     return 0
-
-
-# --- its picture
-
-
-def picture(executed: Path) -> int:
-    """Save the figure of the cell tagged `cover` as the README's picture."""
-    for cell in nbformat.read(executed, as_version=4).cells:
-        if "cover" not in cell.metadata.get("tags", []):
-            continue
-        for output in cell.outputs:
-            if "image/png" in output.get("data", {}):
-                target = ROOT / "book" / "_static" / "cover.png"
-                target.write_bytes(base64.b64decode(output.data["image/png"]))
-                print(target.relative_to(ROOT))
-                return 0
-    print(f"{executed} has no cell tagged 'cover' that drew a figure", file=sys.stderr)
-    return 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import itertools
 import json
 import re
 import sys
@@ -22,7 +23,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from sphinx.ext import viewcode
 
-from book import api, notebooks
+from book import api, notebooks, search
 from book.project import ROOT, chapter_of, chapters, repository_url, sources
 
 # The theme's own marks that an accessibility checker objects to, and what stands there instead.
@@ -44,6 +45,10 @@ REPAIRS = {
 FACTS = "facts.json"
 """Beside the site's sources: the build's facts of each chapter. As a setting it would make every
 page outdated."""
+FIGURE = re.compile(r'(<figure [^>]*>\s*(?:<div[^>]*>\s*)*)(<img [^>]*?src="([^"]+)"[^>]*>)')
+CAPTION = re.compile(
+    r'(<table [^>]*class="[^"]*\bnop-table\b[^>]*>(?:(?!</table>).)*?<caption>)', re.S
+)
 LINE = r'<dd>(<em class="sig-param">.*?)</dd>'
 SPAN = r'<span class="sig-line">\1</span>'
 
@@ -108,12 +113,34 @@ def dress(app, pagename, templatename, context, doctree) -> None:
     facts = json.loads((Path(app.srcdir).parent / FACTS).read_text(encoding="utf-8"))
     line = links(stem, top, url, facts[stem])
     body = context["body"].replace("</h1>", f"</h1>\n{line}", 1)
+    own = f"{chapter['number']}." if stem == chapter["file"] else f"{chapter['number']}.D"
+    body = number_tables(enlargeable(body), own)
     if stem != chapter["file"]:  # the details are cited with their chapter
         context["body"] = body
         return
     section = cite_section(chapter, chapter["number"], top, url)
     at = body.rindex("</section>")  # inside of the chapter's own section
     context["body"] = body[:at] + section + body[at:]
+
+
+def enlargeable(body: str) -> str:
+    """Make each figure a link to its picture, which a script opens at full size."""
+    link = r'\1<a class="nop-enlarge" href="\3" title="Enlarge the figure">\2</a>'
+    return FIGURE.sub(link, body)
+
+
+def number_tables(body: str, beginning: str) -> str:
+    """Number the captions of a page's tables in their order: 'Table 4.1', 'Table 4.D1'."""
+    numbers = itertools.count(1)
+    return CAPTION.sub(lambda match: f"{match[1]}Table {beginning}{next(numbers)}. ", body)
+
+
+def scripts(app, pagename, templatename, context, doctree) -> None:
+    """The scripts of the pages that need one."""
+    if pagename == "search":
+        app.add_js_file("search.js")
+    if pagename.startswith("notebooks/"):
+        app.add_js_file("figures.js")
 
 
 # --- the reference
@@ -201,6 +228,7 @@ def finish(out: Path, facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 page.write_text(after, encoding="utf-8")
             for old in needed:
                 unused.pop(old, None)
+    search.improve(out, {f"notebooks/{one['file']}": one.get("terms", []) for one in chapters()})
     for source in sources():
         beside = out / "_sources" / "notebooks" / source.stem
         beside.with_suffix(".md").write_bytes(source.read_bytes())
@@ -237,5 +265,6 @@ def setup(app) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", add_uses, priority=600)
     app.connect("viewcode-follow-imported", find_source)
     app.connect("html-page-context", dress)
+    app.connect("html-page-context", scripts)
     app.connect("env-get-outdated", outdated)
     return {"parallel_read_safe": False, "parallel_write_safe": True}

@@ -19,8 +19,10 @@ from typing import Any
 import nbformat
 import yaml
 
-from book import api, ledger, notebooks, pages, times
-from book.project import BUILD, ROOT, chapters, executed, repository_url, sources, swap
+from book import api, guide, landing, ledger, notebooks, pages, times
+from book.project import BUILD, ROOT, executed, repository_url, sources, swap
+from companion.experiments import Session, in_short
+from companion.experiments.claims import sources as sources_of_claims
 
 UNFINISHED = "unfinished"
 """A file beside the sources while a build runs: what an interrupted one left is not trusted."""
@@ -180,10 +182,17 @@ def stage(profile: str, folder: Path) -> dict[str, dict[str, Any]]:
 
     api.write(folder / "book")
     generated = folder / "book" / "_generated"
+    boxes = in_short.read(executed(profile, source.stem) for source in sources())
+    judged = ledger.table(profile)
+    session = Session(profile, next(iter(facts.values()))["seed"])
+    claims = {row.claim.id: row.claim for row in judged}
     written = {
-        "cards": cards(),
+        "doors": landing.doors(facts, landing.other_pages()),
+        "cards": landing.cards(boxes),
+        "tally": landing.tally(claims.values()),
+        "guide": guide.page(boxes, claims, guide.races(session)),
         "times": times.page(profile, list(facts)),
-        "ledger": ledger.build(profile, facts),
+        "ledger": ledger.page(sources_of_claims()["sources"], judged, facts),
     }
     for name, text in written.items():
         (generated / f"{name}.md").write_text(text, encoding="utf-8")
@@ -219,17 +228,3 @@ def name_hidden_code(notebook: nbformat.NotebookNode) -> None:
         options = cell.metadata.get("mystnb", {})
         if "figure" in options and "hide-input" in cell.metadata.get("tags", []):
             options["code_prompt_show"] = "Show the code that made this figure"
-
-
-def cards() -> str:
-    """The landing page's cards: a link for a chapter that exists, 'in preparation' for another."""
-    lines = ["::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: chapters", ""]
-    for chapter in chapters():
-        lines.append(f":::{{grid-item-card}} {chapter['number']} · {chapter['title']}")
-        if chapter["written"]:
-            lines += [f":link: /notebooks/{chapter['file']}", ":link-type: doc"]
-        else:
-            lines.append(":class-card: planned")
-        paper = chapter["paper"] + ("" if chapter["written"] else " **In preparation.**")
-        lines += ["", chapter["summary"].strip(), "", "{.paper}", paper, ":::", ""]
-    return "\n".join([*lines, "::::", ""])

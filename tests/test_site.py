@@ -15,6 +15,7 @@ from conftest import CHAPTERS, ROOT, SITES, Page, clean_environment, is_fresh, m
 from book import api
 from book import pages as book_pages
 from book import site as book_site
+from book.project import chapter_of
 
 REPOSITORY = "https://github.com/someone/noise"
 
@@ -58,15 +59,28 @@ def contents() -> list[str]:
     names = [toc["root"]]
     for part in toc["parts"]:
         for entry in part["chapters"]:
-            if "glob" in entry:
-                assert entry["glob"] == "notebooks/*"
-                names += [f"notebooks/{chapter}" for chapter in CHAPTERS]
-            else:
-                names.append(entry["file"])
+            names.append(entry["file"])
             for section in entry.get("sections", []):
-                assert section["glob"] == "book/api/*"
-                names += [f"book/api/{module}" for module in api.modules()]
+                if "glob" in section:
+                    assert section["glob"] == "book/api/*"
+                    names += [f"book/api/{module}" for module in api.modules()]
+                else:
+                    names.append(section["file"])
     return names
+
+
+def test_details_stand_under_their_chapter():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    under = {
+        section["file"]: entry["file"]
+        for part in toc["parts"]
+        for entry in part["chapters"]
+        for section in entry.get("sections", [])
+        if "file" in section
+    }
+    for chapter in CHAPTERS:
+        if chapter != chapter_of(chapter):
+            assert under[f"notebooks/{chapter}"] == f"notebooks/{chapter_of(chapter)}"
 
 
 def test_every_page_is_there_and_no_other(pages):

@@ -2,9 +2,10 @@
 (() => {
   const form = document.getElementById("ledger-filter");
   const rows = [...document.querySelectorAll("#ledger tbody tr")];
-  const texts = rows.map((row) => row.textContent.toLowerCase());
+  const fold = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase(); // 'frechet' finds 'Fréchet'
+  const texts = rows.map((row) => fold(row.textContent));
   const show = () => {
-    const words = form.words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = fold(form.words.value).split(/\s+/).filter(Boolean);
     const source = form.source.value;
     const verdicts = [...form.querySelectorAll("[name=verdict]:checked")].map((box) => box.value);
     let shown = 0;
@@ -16,19 +17,21 @@
       row.hidden = !fits;
       shown += fits;
     });
-    form.shown.value = `${shown} of ${rows.length} shown`;
+    form.shown.value = shown ? `${shown} of ${rows.length} shown` : `0 of ${rows.length} shown: no line has all of this.`;
+    form.all.hidden = shown === rows.length;
   };
   // A sign above, or a link from elsewhere, leads to a line that the filter may be hiding.
   const reveal = () => {
     const target = location.hash && document.getElementById(location.hash.slice(1));
     if (target && target.hidden) {
       form.reset();
-      show();
+      rows.forEach((row) => (row.hidden = false));
       target.scrollIntoView();
     }
   };
   form.hidden = false;
   form.addEventListener("input", show);
+  form.addEventListener("reset", () => setTimeout(show)); // after the fields are as they were
   form.addEventListener("submit", (event) => event.preventDefault());
   window.addEventListener("hashchange", reveal);
   show();

@@ -1,0 +1,93 @@
+"""The first page: three doors, a card with a finding for each chapter, the tally of verdicts."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from book.project import ROOT, chapters
+from companion.experiments.claims import MARKS, VERDICTS, Claim
+from companion.experiments.in_short import InShort
+
+PLAYGROUND = "book/playground"
+NOISY = "02-tweedie-consistency"
+ADAPTATION = "09-"
+"""Beginning of the name of the chapter that adapts a pretrained network to noisy images."""
+
+
+def doors(written: Iterable[str], others: Iterable[str]) -> str:
+    """Three ways in, with links to those pages only that there are.
+
+    Parameters
+    ----------
+    written : names of the chapters, such as "00-one-denoiser"
+    others : names of the other pages, such as "book/guide"
+    """
+    known, pages = list(written), set(others)
+    new = [("Start with chapter 0", f"notebooks/{known[0]}")]
+    if PLAYGROUND in pages:
+        new.append(("Play with it", PLAYGROUND))
+    mine = [("Train on them as they are", f"notebooks/{NOISY}")]
+    for name in known:
+        if name.startswith(ADAPTATION) and not name.endswith("-details"):
+            mine.append(("Denoise them with a network that you have", f"notebooks/{name}"))
+    cards = {
+        "New here?": ("What a denoiser is, and how noise becomes a picture.", new),
+        "Deciding?": (
+            "When to use which method, when not, and by how much it helps.",
+            [("What to do", "book/guide")],
+        ),
+        "Are your images noisy?": ("How to learn clean images from noisy ones only.", mine),
+    }
+    lines = ["::::{grid} 1 1 3 3", ":gutter: 2", ":class-container: doors", ""]
+    for title, (says, links) in cards.items():
+        named = " · ".join(f"{{doc}}`{text} </{page}>`" for text, page in links)
+        lines += [f":::{{grid-item-card}} {title}", says, "", named, ":::", ""]
+    return "\n".join([*lines, "::::", ""])
+
+
+def cards(boxes: Mapping[str, InShort]) -> str:
+    """A card for each chapter: what this run found, or what it is about.
+
+    Parameters
+    ----------
+    boxes : name of a chapter -> what it says in short
+    """
+    lines = ["::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: chapters", ""]
+    for chapter in chapters():
+        lines.append(f":::{{grid-item-card}} {chapter['number']} · {chapter['title']}")
+        if chapter["written"]:
+            lines += [f":link: /notebooks/{chapter['file']}", ":link-type: doc"]
+        else:
+            lines.append(":class-card: planned")
+        paper = chapter["paper"] + ("" if chapter["written"] else " **In preparation.**")
+        lines += ["", chapter["summary"].strip(), ""]
+        if box := boxes.get(chapter["file"]):
+            lines += ["{.finding}", escape(box.works), ""]
+        lines += ["{.paper}", paper, ":::", ""]
+    return "\n".join([*lines, "::::", ""])
+
+
+def escape(text: str) -> str:
+    """Plain text as Markdown that means it."""
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#$|~" else letter for letter in text)
+
+
+def tally(judged: Iterable[Claim]) -> str:
+    """How many claims have which verdict, as HTML."""
+    counts = Counter(claim.verdict for claim in judged)
+    total = sum(counts.values())
+    signs = "".join(
+        f'<a href="ledger.html"><span class="nop-sign" style="--verdict:{colour}">'
+        f"{MARKS[verdict]}</span>{counts[verdict]} {html.escape(verdict)}</a> "
+        for verdict, colour in VERDICTS.items()
+        if counts[verdict]
+    )
+    text = f'<p class="nop-tally"><strong>{total} claims of the papers and of others:</strong> '
+    return f"```{{raw}} html\n{text}{signs}</p>\n```\n"
+
+
+def other_pages() -> list[str]:
+    """Names of the pages in book/."""
+    return [f"book/{path.stem}" for path in sorted((ROOT / "book").glob("*.md"))]
