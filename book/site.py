@@ -213,12 +213,15 @@ def settings(url: str) -> dict[str, Any]:
 
 
 def hide_default_parameters(notebook: nbformat.NotebookNode) -> None:
-    """Leave papermill's cell out of the page where it says what the chapter's own cell says."""
-    own = next((c.source for c in notebook.cells if "parameters" in c.metadata.get("tags", [])), "")
+    """Leave out of the page the cell of parameters, and papermill's where it says the same."""
+    own = next((c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])), None)
+    if own is None:
+        return
+    own.metadata["tags"] = [*own.metadata["tags"], "remove-cell"]
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         said = set(cell.source.splitlines()[1:])
-        if "injected-parameters" in tags and said <= set(own.splitlines()):
+        if "injected-parameters" in tags and said <= set(own.source.splitlines()):
             cell.metadata["tags"] = [*tags, "remove-cell"]
 
 

@@ -26,7 +26,7 @@ LABELS = {
     "what": "What it is",
     "works": "Does it work here?",
     "use": "Use it when",
-    "avoid": "Do not when",
+    "avoid": "Do not use it when",
     "number": "The deciding number",
     "caveat": "The caveat",
 }
@@ -111,7 +111,10 @@ class InShort:
             if self.claims
             else ""
         )
-        return f'{STYLE}<dl class="nop nop-in-short">{rows}{verdicts}</dl>'
+        return (
+            f'{STYLE}<div class="nop nop-in-short"><p class="nop-title">In short</p>'
+            f"<dl>{rows}{verdicts}</dl></div>"
+        )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
         payload: dict[str, Any] = {"version": 1, "method": self.method}
