@@ -36,6 +36,12 @@ def test_the_box_follows_results_and_verdicts(gradient, elsewhere, avoid):
     assert "3 cancel" in box.works and "0 help each other" in box.works
 
 
+def test_a_loss_reads_as_a_loss():
+    effects = {(None, None, "heun", None): 4 * LOSS, (None, "naive high", None, None): WIN}
+    box = summary.box(example_pairs(effects), claims(YES, YES))
+    assert "Stay with DDIM" in box.use and "no loss is clearly better" in box.use
+
+
 def test_changes_are_factors_against_what_was_there_before():
     factors = summary.changes(example_pairs({(None, "contrastive", None, None): WIN}), 5)
     assert factors["training"]["contrastive"].mean == pytest.approx(0.8, rel=0.02)

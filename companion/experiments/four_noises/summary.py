@@ -53,8 +53,17 @@ def box(pairs: Results, claims: Claims) -> InShort:
         "and seeds.",
         works=f"Do the gains add up? Of {len(words)} pairs of a training and a sampler on digits, "
         f"{adds} add up as far as we can see, {helps} help each other and {cancels} cancel.",
-        use=f"Few evaluations: change the sampler first, which needs no training ({sampler} is "
-        f"best at {few}). Noisy data: use a loss that knows their noise ({known} is best).",
+        use=" ".join(
+            (
+                f"Few evaluations: change the sampler first, which needs no training ({sampler} "
+                f"is best at {few})."
+                if gained.below(1.0)
+                else f"Stay with DDIM: no other sampler is clearly better at {few} evaluations.",
+                f"Noisy data: use a loss that knows their noise ({known} is best at {many})."
+                if ambient.below(1.0)
+                else f"Noisy data: no loss is clearly better than naive training at {many}.",
+            )
+        ),
         avoid=" ".join(
             (
                 choose(
