@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from companion.experiments import Results, tidy
+from companion.experiments import Claims, Results, tidy
 from companion.experiments.noise_classifier import comparisons, evidence, tables
 from companion.experiments.noise_classifier.classifiers import CHANCE
 from companion.experiments.noise_classifier.continuations import (
@@ -19,6 +19,7 @@ from companion.experiments.noise_classifier.continuations import (
 )
 from companion.experiments.noise_classifier.regions import OFF_REGION, TRAINED_REGION
 from companion.experiments.noise_classifier.samples import EXACT
+from companion.experiments.noise_classifier.summary import summarise
 from companion.statistics import Interval
 
 # By its name: `verdicts` of the package is the function that applies all rules.
@@ -229,7 +230,7 @@ def test_ood(before, scatter, verdict):
 @pytest.mark.parametrize(
     "ddim, ddpm, scatter, verdict, answer",
     [
-        (0.9, 0.8, 0.01, "supported", "every sequential sampler"),
+        (0.9, 0.8, 0.01, "supported", "every step-by-step sampler"),
         (0.1, 0.2, 0.01, "not supported", "fewer than half"),
         (0.05, 0.05, 0.01, "not supported", "fewer than half"),
         (0.1, 0.9, 0.01, "depends", "only by DDPM"),
@@ -261,7 +262,7 @@ def test_parallel_ood(plain, semilinear, scatter, verdict):
     claim = rules.parallel_ood(Results(table))
     assert claim.verdict == verdict
     if verdict == "depends":
-        assert claim.answer == "Only in its plain form."
+        assert claim.answer.endswith("only in its plain form.")
 
 
 @pytest.mark.parametrize(
@@ -467,15 +468,43 @@ def test_records_are_told_and_shown_with_a_failed_seed_or_without():
     assert "to equal evaluations not finite" in claim.evidence
     assert "U-Nets on made up" in rules.distinguish(test_of_noise(TIE), trained(), images).evidence
     there = {title: results for title, results in images.items() if results}
-    ratios = tables.image_ratios(there).set_index(["images", "ratio of Fréchet distances"])
-    made_up = ratios.loc[("made up", "sequential"), "contrastive / same steps"]
-    assert made_up.startswith("2.000 [1.9")
-    assert (ratios.loc["failed"]["contrastive / same evaluations"] == "not finite").all()
-    assert ratios.loc[("made up", "Picard, plain"), "in sequence"].endswith("s (4 steps)")
-    samples = tables.image_samples(there)
-    assert list(samples["Fréchet distance"][:2]) == ["DDPM, 2 evaluations", "DDPM, 4 evaluations"]
+    ratios = tables.image_ratios(there).data.set_index(["images", "samples"])
+    assert ratios.loc[("made up", "sequential"), "over same steps"].startswith("2.00 [1.9")
+    assert (ratios.loc["failed"]["over same evaluations"] == "not finite").all()
+    times = tables.image_times(there).data.set_index(["images", "samples"])
+    assert times.loc[("made up", "Picard, plain"), "in sequence"].endswith("s (4 steps)")
+    samples = tables.image_samples(there).data
+    assert list(samples["samples"][:2]) == ["DDPM, 2 evaluations", "DDPM, 4 evaluations"]
     assert samples.loc[0, "contrastive"] == pytest.approx(2.0, rel=0.02)
-    assert list(tables.image_test(there)["images"]) == ["made up", "failed"]
+    assert list(tables.image_test(there).data["images"]) == ["made up", "failed"]
+
+
+@pytest.mark.parametrize(
+    "means, scatter, works, use",
+    [
+        (WIN, 0.01, "Yes: at equal training cost", "You sample in parallel"),
+        (LOSS, 0.01, "No: at equal training cost", "without the loss"),
+        (TIE, NOISE, "Not decided", "without the loss"),
+    ],
+)
+def test_in_short_says_what_was_found(means, scatter, works, use):
+    results = [f(means, scatter=scatter) for f in (sequential, parallel, digits)]
+    kinds = evidence.kinds_of_samples(*results)
+    cost, steps = (
+        evidence.mean_ratios(kinds, control)["points in parallel"]
+        for control in (SAME_COST, SAME_STEPS)
+    )
+    box = summarise(Claims([rules.samplers(*results, {})]), cost, steps)
+    assert box.works.startswith(works) and use in box.use
+    assert comparisons.ratio_text(cost) in box.number
+
+
+def test_a_long_list_of_conditions_does_not_break_an_answer():
+    everything = {name: Interval(0.5, 0.49, 0.51, 8) for name in ("one", "two", "three")}
+    found = comparisons.decide_each({**everything, "four": Interval(1.0, 0.99, 1.01, 8)}, 0.95)
+    long = f"At equal cost better samples only of {found.where()}, in every one of all the settings"
+    assert evidence.short(long, "In some.") == "In some."
+    assert evidence.short(found.where(), "In some.") == "one, two and three"
 
 
 def test_intervals_hold_together():

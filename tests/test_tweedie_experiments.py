@@ -238,8 +238,9 @@ def test_what_was_tuned_is_counted(smoke):
 
 
 def test_figures_and_tables(smoke):
-    run = smoke.run
+    run, records = smoke.run, smoke.records(tw.ImageRace).there()
     for figure in (
+        tw.figures.idea(),
         tw.figures.stop(run(tw.Stopping)),
         tw.figures.weight(),
         tw.figures.gaussian(),
@@ -249,13 +250,14 @@ def test_figures_and_tables(smoke):
         tw.figures.sweep(run(tw.Sweep)),
         tw.figures.samples(run(tw.Samples)),
         tw.figures.mismatch(run(tw.Mismatch)),
-        tw.figures.digits(run(tw.Digits)),
         tw.figures.memory(run(tw.Memory)),
-        tw.figures.images(smoke.records(tw.ImageRace).there()),
+        tw.figures.images(records),
+        tw.figures.pictures(records),
     ):
         assert figure.axes
         plt.close(figure)
     lengths = {
+        tw.tables.gradients(run(tw.Gradients)): 4,
         tw.tables.variants(run(tw.Variants)): 4,
         tw.tables.ambient_weights(run(tw.AmbientWeights)): 1,
         tw.tables.tuning(run(tw.Gradients), run(tw.Variants), run(tw.AmbientWeights)): 7,
@@ -263,11 +265,14 @@ def test_figures_and_tables(smoke):
         tw.tables.ratios(run(tw.Race)): 5,
         tw.tables.samples(run(tw.Samples)): 10,
         tw.tables.mismatch(run(tw.Mismatch)): 6,
+        tw.tables.mismatch_errors(run(tw.Mismatch)): 6,
         tw.tables.digits(run(tw.Digits)): 7,
-        tw.tables.digit_ratios(run(tw.Digits)): 4,
-        tw.tables.memory(run(tw.Memory)): 4,
+        tw.tables.digit_errors(run(tw.Digits)): 7,
+        **dict.fromkeys(tw.tables.memory(run(tw.Memory)), 4),
     }
     for table, length in lengths.items():
         assert len(table.data) == length
         assert "<table" in table.to_html()
     assert tw.tables.images({}) is None and tw.figures.images({}) is None
+    assert tw.tables.image_ratios({}) is None and tw.figures.pictures({}) is None
+    assert len(tw.in_short(smoke).claims) == len(tw.verdicts(smoke))

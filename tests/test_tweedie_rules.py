@@ -10,7 +10,7 @@ import pytest
 
 from companion.experiments import Results, tidy
 from companion.experiments import tweedie as tw
-from companion.experiments.claims import catalogue
+from companion.experiments.claims import Claims, catalogue
 from companion.experiments.published import PooledSession
 from companion.experiments.tweedie import comparisons, grading
 from companion.experiments.tweedie import mismatch as mm
@@ -24,6 +24,7 @@ from companion.experiments.tweedie.methods import (
     NAIVE,
     SURE,
 )
+from companion.experiments.tweedie.summary import summarise
 from companion.statistics import Interval, detectable
 
 # By its name: `verdicts` of the package is the function that applies all rules.
@@ -198,7 +199,7 @@ def test_below_noise(raced, swept, scatter, verdict):
 
 def test_an_answer_names_where_a_claim_fails():
     answer = rules.below_noise(race(WIN), sweep(WIN, TIE), {}).answer
-    assert answer == "Yes, but not with noise of 0.27 of the modes' distance."
+    assert answer == "Yes, but not with noise at 0.27 of the distance between modes."
     answer = rules.below_noise(race({**WIN, NAIVE: 0.4}), sweep(WIN, WIN), {}).answer
     assert answer == "Yes, but not with full training."
     some = {"a": SUPPORTED, "b": NOT, "c": OPEN}
@@ -236,7 +237,7 @@ def test_sure_may_be_worse_at_one_level_only():
     table = results.table
     table.loc[(table["method"] == SURE) & (table["level"] > 1), "value"] /= 2
     claim = checked(rules.sure(replace(results, table=table)), DEPENDS)
-    assert claim.answer == "Worse at equal cost at the noise of the data only."
+    assert claim.answer == "At equal cost SURE is worse at the noise of the data only."
 
 
 def test_published_systems_are_not_judged():
@@ -338,9 +339,9 @@ def test_one_set_of_images_is_no_range():
 def test_outperform_range(means, scatter, verdict):
     record = images(means, scatter=scatter)
     claim = checked(rules.outperform_range(digits(WIN), {"MNIST": record}), verdict)
-    assert "MNIST, s_n = 0.5" in claim.evidence
+    assert "MNIST with noise 0.5" in claim.evidence
     if verdict == DEPENDS:
-        assert claim.answer == "Yes, but not with MNIST, s_n = 0.5."
+        assert claim.answer == "Yes, but not with MNIST with noise 0.5."
 
 
 def test_no_range_if_no_set_gains_and_none_for_certain_if_a_training_failed():
@@ -352,14 +353,45 @@ def test_no_range_if_no_set_gains_and_none_for_certain_if_a_training_failed():
 def test_records_of_images_are_evidence_and_failed_seeds_are_told():
     live, record = digits(WIN), images(WIN)
     told = rules.outperform(live, {"MNIST": record, "CIFAR-10": None}).evidence
-    assert "MNIST, s_n = 0.5: 0.50" in told and "CIFAR-10" not in told
+    assert "MNIST with noise 0.5: 0.50" in told and "CIFAR-10" not in told
     told = rules.below_noise(race(WIN), sweep(WIN), {"MNIST": record}).evidence
-    assert "On images, error at s_n / 2 over ambient only: MNIST, s_n = 0.5: 0.50" in told
+    assert "On images, at half that noise, over ambient only: MNIST with noise 0.5: 0.50" in told
     broken = images(WIN, failed=CONSISTENCY)
     assert "1 of 8 failed" in rules.outperform(live, {"MNIST": broken}).evidence
     assert comparisons.image_ratio(images(WIN, failed=NAIVE), "error", NAIVE, 0.5) == ""
     table = tw.tables.images({"MNIST": images(WIN, failed=SURE)}).data
-    assert list(table["Fréchet"]).count("1 of 8 failed") == 1 and len(table) == len(METHODS) + 1
+    shown = list(table["Fréchet, σₙ = 0.5"])
+    assert shown.count("1 of 8 failed") == 1 and len(table) == len(METHODS) + 1
+    both = tw.tables.image_ratios({"MNIST": record, "CIFAR-10": broken}).data
+    assert list(both["over"]).count("CIFAR-10, naive") == 1 and len(both) == 2 * 4
+    assert list(both["error, σₙ = 0.5"]).count("1 of 8 failed") == 4
+
+
+# --- in short ------------------------------------------------------------------------------------
+
+WORSE, BETTER, EVEN = (Interval(m, 0.9 * m, 1.1 * m, 3) for m in (2.0, 0.5, 1.0))
+
+
+@pytest.mark.parametrize(
+    "raced, ratios, works, use",
+    [
+        (WIN, [BETTER], "they are the smallest.", "Use both losses."),
+        (LOSS, [WORSE, EVEN], "they are not the smallest.", "the ambient loss alone"),
+        (TIE, [WORSE, BETTER], "they are not the smallest.", "Compare with the ambient loss"),
+        (WIN, [], "they are the smallest.", "Compare with the ambient loss"),
+    ],
+)
+def test_in_short_says_what_was_found(raced, ratios, works, use):
+    claims = Claims(
+        [
+            rules.below_noise(race(raced), sweep(raced), {}),
+            rules.clean_samples(samples(1.0, width=1.4)),
+        ]
+    )
+    below = comparisons.race_ratios(race(raced))[AMBIENT, "geometric"]
+    box = summarise(claims, below, ratios)
+    assert works in box.works and "worse than after training on clean data" in box.works
+    assert use in box.use and f"points{'; Fréchet' if ratios else '.'}" in box.number
 
 
 # --- what the rules share ------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from companion.experiments.noise_classifier.digits import (
     DigitScan,
     DigitTest,
 )
+from companion.experiments.noise_classifier.evidence import steps_in_words
 from companion.experiments.noise_classifier.images import ImageContrast
 from companion.experiments.noise_classifier.loss import (
     OFFICIAL_SCAN,
@@ -40,7 +41,9 @@ from companion.experiments.noise_classifier.points import PointNetworks
 from companion.experiments.noise_classifier.ratio import Accuracy, Conventions, SecretClassifier
 from companion.experiments.noise_classifier.regions import LaterErrors, RegionErrors, Visits
 from companion.experiments.noise_classifier.samples import ParallelSamples, SequentialSamples
-from companion.experiments.noise_classifier.verdicts import NATS, verdicts
+from companion.experiments.noise_classifier.second_hand import NATS
+from companion.experiments.noise_classifier.summary import in_short
+from companion.experiments.noise_classifier.verdicts import verdicts
 
 __all__ = [
     "BATCH",
@@ -79,7 +82,9 @@ __all__ = [
     "Visits",
     "cost_factor",
     "figures",
+    "in_short",
     "official_loss",
+    "steps_in_words",
     "tables",
     "verdicts",
     "with_controls",

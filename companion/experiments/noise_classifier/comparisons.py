@@ -295,5 +295,9 @@ def decide_each(
 
 
 def ratio_text(interval: Interval) -> str:
-    """Return a ratio as it is shown in tables and evidence."""
-    return f"{interval:.3f}" if is_finite(interval) else "not finite"
+    """Return a number with its interval as it is shown: three significant digits of the mean."""
+    if not is_finite(interval):
+        return "not finite"
+    size = abs(interval.mean)
+    places = 2 - math.floor(math.log10(size)) if size else 2
+    return format(interval, f".{min(3, max(0, places))}f")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from companion.experiments.claims import Claim
+from companion.experiments.claims import LONGEST_ANSWER, Claim
 from companion.experiments.noise_classifier.classifiers import CHANCE
 from companion.experiments.noise_classifier.comparisons import (
     Case,
@@ -53,6 +53,7 @@ __all__ = [
     "off_ratios",
     "quality_depths",
     "setting_name",
+    "short",
     "steps_in_words",
     "trajectories_off",
 ]
@@ -203,7 +204,7 @@ def levels_in_words(accuracy: Results, nats: float) -> str:
         f"{4 * n} evaluations for t = {t:g}" if n else f"more than tried for t = {t:g}"
         for t, n in within(accuracy, nats).items()
     )
-    return f"The ratio is within {nats:g} nat (median) at {listed}."
+    return f"Its median error is below {nats:g} nat from {listed} on."
 
 
 def steps_in_words(points: Results, digits: Results) -> str:
@@ -250,8 +251,8 @@ def image_tests_in_words(images: Mapping[str, Results | None]) -> str:
         noises = record.labels("t", measure="cross entropy")
         found = entropy_differences(record, len(CONTROLS) * len(noises))
         parts = [
-            f"t = {t:g}: equal steps {found[t, SAME_STEPS]}, "
-            f"equal evaluations {found[t, SAME_COST]}"
+            f"t = {t:g}: equal steps {found[t, SAME_STEPS]:.2f}, "
+            f"equal evaluations {found[t, SAME_COST]:.2f}"
             for t in noises
         ]
         lines.append(
@@ -282,6 +283,11 @@ def claim(
         data=one,
         figure=figure,
     )
+
+
+def short(answer: str, otherwise: str) -> str:
+    """Return an answer, or another where it has too many words."""
+    return answer if len(answer.split()) <= LONGEST_ANSWER else otherwise
 
 
 def in_words(found: Mapping[str, Interval]) -> str:

@@ -1,33 +1,49 @@
-"""Tables of chapter 3: from results to frames, a function a table."""
+"""Tables of chapter 3, each from the results of an experiment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from operator import itemgetter
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from companion import plotting
 from companion.experiments.noise_classifier.comparisons import (
-    Case,
     cases,
-    entropy_differences,
     good_after,
-    is_finite,
-    kind_name,
-    kind_ratios,
     point_cases,
     tally,
 )
 from companion.experiments.noise_classifier.continuations import (
     CONTRASTIVE,
     CONTROLS,
-    SAME_COST,
-    SAME_STEPS,
     SHORT,
 )
-from companion.experiments.noise_classifier.images import SEQUENTIAL
+from companion.experiments.noise_classifier.evidence import (
+    entropy_ratios,
+    kinds_of_samples,
+    known_shares,
+    mean_ratios,
+)
+from companion.experiments.noise_classifier.image_tables import (
+    image_ratios,
+    image_samples,
+    image_test,
+    image_times,
+)
+from companion.experiments.noise_classifier.points import DATA
+from companion.experiments.noise_classifier.table_parts import (
+    RATIOS,
+    losses,
+    means,
+    ratios,
+    setting,
+    shown,
+)
 from companion.experiments.results import Results
-from companion.statistics import Interval
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
 
 __all__ = [
     "accuracy",
@@ -35,30 +51,30 @@ __all__ = [
     "digit_samples",
     "digit_test",
     "draws",
+    "error_ratios",
     "errors",
     "good_iterations",
     "image_ratios",
     "image_samples",
     "image_test",
+    "image_times",
     "iterations",
     "picard",
+    "sample_ratios",
     "tallies",
+    "telling",
     "times",
     "tuning",
     "visits",
 ]
 
-RATIOS = {SAME_STEPS: "contrastive / same steps", SAME_COST: "contrastive / same evaluations"}
-DIFFERENCES = {
-    SAME_STEPS: "loss, contrastive less same steps",
-    SAME_COST: "less same evaluations",
-}
+PLACE = {"data": itemgetter("data"), "region": itemgetter("region")}
 
 
 # --- the ratio and Picard iteration, with exact denoisers -----------------------------------------
 
 
-def accuracy(results: Results) -> pd.DataFrame:
+def accuracy(results: Results) -> Styler:
     """Median errors of the ratio in nats and those that the metric expected, of ``Accuracy``."""
     found, expected = (
         results.grid("points", "t", measure=measure) for measure in ("error", "expected error")
@@ -68,28 +84,33 @@ def accuracy(results: Results) -> pd.DataFrame:
         f"t = {t:g}": [f"{a:.3f} (± {b:.3f})" for a, b in zip(found[:, i], expected[:, i])]
         for i, t in enumerate(results.labels("t", measure="error"))
     }
-    return pd.DataFrame({"levels (evaluations)": [f"{n} ({4 * n})" for n in levels], **cells})
+    frame = pd.DataFrame({"levels (evaluations)": [f"{n} ({4 * n})" for n in levels], **cells})
+    return plotting.table(frame, caption="Ring: median error of the ratio in nats (expected)")
 
 
-def draws(results: Results) -> pd.DataFrame:
+def draws(results: Results) -> Styler:
     """Median error of the ratio in nats for each way to draw at equal cost, of ``Accuracy``."""
     rows = results.where(measure="error by draws")
     frame = rows.pivot_table("value", "draws", "t", sort=False)
     frame.columns = [f"t = {t:g}" for t in frame]
-    return frame.rename_axis("draws, at equal cost").reset_index()
+    frame = frame.rename_axis("draws").reset_index()
+    return plotting.table(frame, caption="Ring: median error of the ratio in nats, at equal cost")
 
 
-def picard(results: Results) -> pd.DataFrame:
+def picard(results: Results) -> Styler:
     """Cost and error of Picard iteration with the exact denoiser, of ``ExactPicard``."""
     measures = ["iterations", "evaluations", "largest / start", "error", "seconds"]
     rows = results.where(measure=measures)
-    return _by_window(rows, ["sampler", "form"], measures)
+    frame = _by_window(rows, ["sampler", "form"], measures)
+    return plotting.table(frame, caption="Spirals: Picard iteration with the exact denoiser")
 
 
-def times(results: Results) -> pd.DataFrame:
+def times(results: Results) -> Styler:
     """Depth, cost and time of DDPM on the spirals in sequence and in parallel."""
     measures = ["depth", "evaluations", "seconds", "distance at the end"]
-    return _by_window(results.where(measure=measures), ["method", "form"], measures)
+    frame = _by_window(results.where(measure=measures), ["method", "form"], measures)
+    frame["method"] = [SHORT.get(str(m), m) for m in frame["method"]]
+    return plotting.table(frame, caption="Spirals: depth, cost and time of DDPM")
 
 
 def _by_window(rows: pd.DataFrame, names: list[str], measures: list[str]) -> pd.DataFrame:
@@ -106,7 +127,7 @@ def _by_window(rows: pd.DataFrame, names: list[str], measures: list[str]) -> pd.
 # --- networks on points ---------------------------------------------------------------------------
 
 
-def visits(results: Results) -> pd.DataFrame:
+def visits(results: Results) -> Styler:
     """Shares of states and trajectories off the distribution, the error at all, of ``Visits``.
 
     Means over seeds.
@@ -118,48 +139,51 @@ def visits(results: Results) -> pd.DataFrame:
         for row in frame.itertuples()
     ]
     shares = {
-        "states off the distribution": frame["share off"],
-        "trajectories with one": frame["trajectories off"],
+        "states off": frame["share off"],
+        "trajectories off": frame["trajectories off"],
     }
     cells = {head: [f"{share:.0%}" for share in column] for head, column in shares.items()}
-    return pd.DataFrame({"evaluated by": by, **cells, "error there": frame["error"]})
+    frame = pd.DataFrame({"evaluated by": by, **cells, "error there": frame["error"]})
+    return plotting.table(frame, caption="Spirals: where samplers evaluate a network")
 
 
-def errors(results: Results) -> pd.DataFrame:
-    """Errors of the networks by region, of ``RegionErrors`` or ``LaterErrors``.
+def errors(results: Results) -> Styler:
+    """Mean errors of the networks by region, of ``RegionErrors`` or ``LaterErrors``."""
+    listed = cases(results, ("data", "region"), measure="error")
+    frame = means(listed, results.labels("method"), PLACE)
+    return plotting.table(frame, caption="Points: error of the noise estimate")
+
+
+def error_ratios(results: Results) -> Styler:
+    """Errors with the contrastive loss over those of both controls, by region.
 
     The ratios are paired over seeds; their intervals hold together at 95 %.
     """
     listed = cases(results, ("data", "region"), measure="error")
-    return _comparison(
-        listed,
-        results.labels("method"),
-        {"data": lambda where: where["data"], "error of the noise estimate": _region},
-    )
+    frame = ratios(listed, PLACE)
+    return shown(frame, "Points: error of the noise estimate with the contrastive loss")
 
 
-def _region(where: Mapping[str, Any]) -> str:
-    return where["region"]
-
-
-def good_iterations(results: Results) -> pd.DataFrame:
+def good_iterations(results: Results) -> Styler:
     """Iterations until samples of the spirals are within twice their last distance."""
     rows = results.where(measure="distance", data="spirals")
     forms, methods = rows["form"].unique(), rows["method"].unique()
     cells = {form: [good_after(results, form, method) for method in methods] for form in forms}
-    return pd.DataFrame({"iterations until good": methods, **cells})
+    frame = pd.DataFrame({"network": methods, **cells})
+    return plotting.table(frame, caption="Spirals, DDPM: Picard iterations until samples are good")
 
 
-def iterations(results: Results) -> pd.DataFrame:
+def iterations(results: Results) -> Styler:
     """Picard iterations of DDPM until the tolerance, of ``ParallelSamples``."""
     rows = results.where(measure="iterations").copy()
     rows["place"] = rows["data"] + ", " + rows["form"]
     methods = [m for m in rows["method"].unique() if m in SHORT]
     frame = rows.pivot_table("value", "method", "place", sort=False).loc[methods].astype(int)
-    return frame.rename_axis("iterations, DDPM").rename_axis(columns=None).reset_index()
+    frame = frame.rename_axis("network").rename_axis(columns=None).reset_index()
+    return plotting.table(frame, caption="Picard iterations of DDPM until the tolerance")
 
 
-def tallies(sequential: Results, parallel: Results) -> pd.DataFrame:
+def tallies(sequential: Results, parallel: Results) -> Styler:
     """In how many cases samples are better and worse than each control's.
 
     A case is better or worse if its interval, which holds together with the others of its kind,
@@ -169,164 +193,84 @@ def tallies(sequential: Results, parallel: Results) -> pd.DataFrame:
     for kind, listed in zip(("sequential", "parallel"), point_cases(sequential, parallel)):
         for control in CONTROLS:
             found = tally(listed, control)
-            means = [interval.mean for interval in found.ratios]
+            each = [interval.mean for interval in found.ratios]
             rows.append(
                 {
-                    "contrastive loss against": f"{control}: {kind}",
+                    "against": f"{SHORT[control]}, {kind}",
                     "cases": len(listed),
                     "better": found.better,
                     "worse": found.worse,
-                    "distance, over the control's": f"{min(means):.3f} to {max(means):.3f}",
+                    "ratio of distances": f"{min(each):.3g} to {max(each):.3g}",
                 }
             )
-    return pd.DataFrame(rows)
+    caption = "Points: cases in which the contrastive loss has better samples"
+    return plotting.table(pd.DataFrame(rows), caption=caption)
 
 
-def classifiers(results: Results) -> pd.DataFrame:
+def sample_ratios(sequential: Results, parallel: Results, digits: Results) -> Styler:
+    """Mean ratio of distances to each control, for each kind of samples."""
+    kinds = kinds_of_samples(sequential, parallel, digits)
+    found = {head: mean_ratios(kinds, control) for control, head in RATIOS.items()}
+    rows = [
+        {"samples": kind, "settings": len(some)} | {head: r[kind] for head, r in found.items()}
+        for kind, some in kinds.items()
+    ]
+    caption = "Points and 8 × 8 digits: distance of samples to the data, with the contrastive loss"
+    return shown(pd.DataFrame(rows), caption)
+
+
+def classifiers(results: Results) -> Styler:
     """Cross entropy in nats of telling clean from noised points, of ``TrainedClassifiers``."""
     frame = results.table.pivot_table("value", "method", "data", sort=False)
-    frame = frame.rename_axis("clean or noised points: loss").rename_axis(columns=None)
-    return frame.reset_index()
+    frame = frame.rename_axis("network").rename_axis(columns=None)
+    caption = "Points: cross entropy of telling clean from noised, in nats"
+    return plotting.table(frame.reset_index(), caption=caption)
 
 
-def tuning(points: Results, digits: Results) -> pd.DataFrame:
-    """Count the settings that were tried for each training, on networks that are not compared.
+def telling(trained: Results, test: Results) -> Styler:
+    """What networks' classifiers know, and what the contrastive loss adds at equal evaluations."""
+    number = len(DATA) + len(test.labels("t", measure="cross entropy"))
+    gains = entropy_ratios(trained, "data", number)
+    gains |= {f"digits, t = {t:g}": r for t, r in entropy_ratios(test, "t", number).items()}
+    known = {name: f"{share:.0%}" for name, share in known_shares(trained).items()}
+    head = "known, of the exact classifier's"
+    rows = [
+        {"data": name, head: known.get(name), "cross entropy, contrastive over control": ratio}
+        for name, ratio in gains.items()
+    ]
+    caption = "Points and 8 × 8 digits: telling clean from noised"
+    return shown(pd.DataFrame(rows), caption)
 
-    Of ``PointNetworks`` and ``DigitNetworks``; one that has no choice of its own was tried once.
-    """
+
+def tuning(points: Results, digits: Results) -> Styler:
+    """Count the settings that were tried for each training, on networks that are not compared."""
     tried = {method: chosen["tried"] for method, chosen in points.facts["chosen"].items()}
     on_digits = {CONTRASTIVE: len(digits.table)}
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
-            "settings tried": list(tried),
+            "training": list(tried),
             "points": list(tried.values()),
             "digits": [on_digits.get(method, 1) for method in tried],
         }
     )
+    return plotting.table(frame, caption="Settings tried for each training")
 
 
 # --- digits ---------------------------------------------------------------------------------------
 
 
-def digit_test(results: Results) -> pd.DataFrame:
+def digit_test(results: Results) -> Styler:
     """Cross entropy in nats, and area under the curve in brackets, of ``DigitTest``."""
     methods = results.labels("method")
-    cells = {f"t = {t:g}: loss (area)": _test(results, t, methods) for t in results.labels("t")}
-    return pd.DataFrame({"held-out digits, clean or noised": methods, **cells})
+    cells = {f"t = {t:g}: loss (area)": losses(results, t, methods) for t in results.labels("t")}
+    frame = pd.DataFrame({"network": methods, **cells})
+    return plotting.table(frame, caption="8 × 8 digits: telling held-out digits from noised ones")
 
 
-def _test(results: Results, t: Any, methods: Sequence[Any]) -> list[str]:
-    cells = []
-    for method in methods:
-        loss, area = (
-            results.values(measure=measure, t=t, method=method).mean()
-            for measure in ("cross entropy", "area")
-        )
-        cells.append(f"{loss:.3g} ({area:.3f})")
-    return cells
-
-
-def digit_samples(results: Results) -> pd.DataFrame:
+def digit_samples(results: Results) -> Styler:
     """Frechet distances of samples, and ratios whose intervals hold together at 95 %."""
     listed = cases(results, ("kind", "sampler", "budget"), measure="Frechet distance")
     methods = results.labels("method", measure="Frechet distance")
-    return _comparison(listed, methods, {"Fréchet distance": _setting})
-
-
-def _setting(where: Mapping[str, Any]) -> str:
-    if where["kind"] == SEQUENTIAL:
-        return f"{where['sampler']}, {int(where['budget'])} evaluations"
-    return f"{kind_name(where['kind'])}, {int(where['budget'])} iterations"
-
-
-# --- images: a row for each record ----------------------------------------------------------------
-
-
-def image_samples(records: Mapping[str, Results]) -> pd.DataFrame:
-    """Frechet distances of sequential samplers; each interval holds by itself."""
-    frames = []
-    for title, record in records.items():
-        where = {"measure": "Frechet distance", "kind": SEQUENTIAL}
-        frame = _comparison(
-            cases(record, ("sampler", "budget"), **where),
-            record.labels("method", **where),
-            {"Fréchet distance": _setting},
-            comparisons=1,
-        )
-        frame.insert(0, "images", title)
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
-
-
-def image_ratios(records: Mapping[str, Results]) -> pd.DataFrame:
-    """Mean ratio of each kind of sampling to the controls, and the time of Picard iteration.
-
-    The times are those until the last iteration, for all seeds and trainings together, and those of
-    the same steps one after the other, in seconds. Intervals of a record hold together at 95 %.
-    """
-    rows = []
-    for title, record in records.items():
-        ratios = kind_ratios(record)
-        for kind in dict.fromkeys(kind for kind, _ in ratios):
-            row = {"images": title, "ratio of Fréchet distances": kind_name(kind)}
-            row |= {head: _text(ratios[kind, control]) for control, head in RATIOS.items()}
-            rows.append(row | _seconds(record, kind))
-    return pd.DataFrame(rows)
-
-
-def _seconds(record: Results, kind: str) -> dict[str, str]:
-    if kind == SEQUENTIAL:
-        return {"in parallel": "", "in sequence": ""}
-    parallel = record.where(measure="seconds", kind=kind)
-    deepest = parallel["budget"].max()
-    took = parallel.loc[parallel["budget"] == deepest, "value"].sum()
-    sequence = record.where(measure="seconds in sequence", kind=kind)
-    return {
-        "in parallel": f"{took:.3g} s ({int(deepest)} iterations)",
-        "in sequence": f"{sequence['value'].sum():.3g} s ({int(sequence['budget'].max())} steps)",
-    }
-
-
-def image_test(records: Mapping[str, Results]) -> pd.DataFrame:
-    """Cross entropy (area under the curve) of telling images from noised ones, with differences.
-
-    The intervals of a record hold together at 95 %.
-    """
-    rows = []
-    for title, record in records.items():
-        noises = record.labels("t", measure="cross entropy")
-        methods = record.labels("method", measure="cross entropy")
-        differences = entropy_differences(record, len(CONTROLS) * len(noises))
-        for t in noises:
-            row = {"images": title, "clean or noised: loss (area)": f"t = {t:g}"}
-            row |= dict(zip([SHORT[str(m)] for m in methods], _test(record, t, methods)))
-            row |= {head: str(differences[t, control]) for control, head in DIFFERENCES.items()}
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-# --- what several tables need ---------------------------------------------------------------------
-
-
-def _comparison(
-    listed: Sequence[Case],
-    methods: Sequence[Any],
-    names: Mapping[str, Callable[[Mapping[str, Any]], str]],
-    comparisons: int | None = None,
-) -> pd.DataFrame:
-    """A row for each case: its names, the mean of each method, the ratios to both controls."""
-    number = len(CONTROLS) * len(listed) if comparisons is None else comparisons
-    rows = []
-    for case in listed:
-        results, where = case
-        values = {m: results.values(method=m, **where) for m in methods}
-        row: dict[str, Any] = {head: name(where) for head, name in names.items()}
-        row |= {SHORT[str(m)]: v.mean() for m, v in values.items()}
-        for control, head in RATIOS.items():
-            row[head] = _text(tally([case], control, number).ratios[0])
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _text(interval: Interval) -> str:
-    return f"{interval:.3f}" if is_finite(interval) else "not finite"
+    found = means(listed, methods, {"samples": setting})
+    frame = found.join(ratios(listed, {}))
+    return shown(frame, "8 × 8 digits: Fréchet distance, and its ratio with the contrastive loss")

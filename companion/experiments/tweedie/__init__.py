@@ -10,6 +10,7 @@ from companion.experiments.tweedie.methods import objective
 from companion.experiments.tweedie.mismatch import Mismatch
 from companion.experiments.tweedie.points import DISTANCE, MODES, NOISE
 from companion.experiments.tweedie.race import Race, Samples, Sweep
+from companion.experiments.tweedie.summary import in_short
 from companion.experiments.tweedie.variants import (
     AmbientNetworks,
     AmbientWeights,
@@ -37,6 +38,7 @@ __all__ = [
     "Sweep",
     "Variants",
     "figures",
+    "in_short",
     "memory_gap",
     "new_digit_ratio",
     "objective",

@@ -20,6 +20,7 @@ __all__ = [
     "digit_error_ratios",
     "digit_frechet_ratios",
     "error_ratio",
+    "image_interval",
     "image_ratio",
     "image_ratios",
     "image_values",
@@ -35,8 +36,8 @@ __all__ = [
     "width_ratio",
 ]
 
-SUMMARIES = {"below": "below s_n, rms", "geometric": "below, geometric", "at": "at s_n"}
-"""Numbers that sum up errors by level (attributes of ``Errors``), and their names on the page."""
+SUMMARIES = ("below", "geometric", "at")
+"""Numbers that sum up errors by level: attributes of ``Errors``."""
 
 PEERS = (AMBIENT, NAIVE)
 """Methods that consistency is compared with under other noise."""
@@ -90,7 +91,7 @@ def place(sweep: Results, noise: float, points: int) -> str:
     """Name of a setting of the sweep: its noise, where the number of points is the usual one."""
     counts = [n for _, n in _places(sweep)]
     if points == max(counts, key=counts.count):
-        return f"noise of {noise / DISTANCE:.2f} of the modes' distance"
+        return f"noise at {noise / DISTANCE:.2f} of the distance between modes"
     return f"{points:,} points"
 
 
@@ -202,14 +203,20 @@ def image_values(record: Results, measure: str, method: str, s_n: float) -> np.n
     return record.values(measure=measure, method=method, noise=s_n, **level)
 
 
+def image_interval(record: Results, measure: str, other: str, s_n: float) -> Interval | None:
+    """Ratio of consistency to another method over seeds; None if one failed or is missing."""
+    own, peer = (image_values(record, measure, m, s_n) for m in (CONSISTENCY, other))
+    if len(peer) != len(own) or not np.isfinite([own, peer]).all():
+        return None
+    return paired_ratio(own, peer)
+
+
 def image_ratio(record: Results, measure: str, other: str, s_n: float) -> str:
     """Ratio of consistency to another method over seeds as text; empty without one."""
-    own, peer = (image_values(record, measure, m, s_n) for m in (CONSISTENCY, other))
-    if failed := failures(own):
+    if failed := failures(image_values(record, measure, CONSISTENCY, s_n)):
         return failed
-    if len(peer) != len(own) or not np.isfinite(peer).all():
-        return ""
-    return f"{paired_ratio(own, peer):.2f}"
+    ratio = image_interval(record, measure, other, s_n)
+    return "" if ratio is None else f"{ratio:.2f}"
 
 
 def image_ratios(
@@ -231,7 +238,7 @@ def image_ratios(
             continue
         for s_n in map(float, record.labels("noise")):  # type: ignore[arg-type]
             pair = [image_values(record, "Frechet distance", m, s_n) for m in (CONSISTENCY, other)]
-            values[f"{title}, s_n = {s_n:g}"] = pair
+            values[f"{title} with noise {s_n:g}"] = pair
     return {
         name: paired_ratio(*pair, comparisons=len(values))
         if len(pair[0]) == len(pair[1]) > 1 and np.isfinite(pair).all()
@@ -243,7 +250,7 @@ def image_ratios(
 def in_words(records: Mapping[str, Results | None], measure: str, peers: Mapping[str, str]) -> str:
     """Ratios of consistency to its peers on all image records; empty without records."""
     return "; ".join(
-        f"{title}, s_n = {s_n:g}: "
+        f"{title} with noise {s_n:g}: "
         + ", ".join(f"{image_ratio(r, measure, m, s_n)}{name}" for m, name in peers.items())
         for title, r in records.items()
         if r is not None

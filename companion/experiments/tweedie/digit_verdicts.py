@@ -33,12 +33,6 @@ GAP = 0.05
 ALMOST_PERFECT = 1 / 3
 """Share of the distance of held-out digits below which training digits come back almost perfect."""
 
-DIGIT_SEED = (
-    "A seed has its own noise in the data, first weights, batches and samples; training and test "
-    "digits are the same for all."
-)
-MEMORY_SEED = "A seed has its own digits, noise in the data, first weights and batches."
-
 
 def remember(memory: Results) -> Claim:
     """Training digits come back nearer than held-out ones, out of every extreme noise."""
@@ -47,19 +41,19 @@ def remember(memory: Results) -> Claim:
     verdict = combine(found.values())
     told = ", ".join(f"{s:g}" for s, v in found.items() if v == "supported")
     answers = {
-        "supported": "Yes: training digits come back nearer than held-out digits.",
-        "depends": f"Out of noise of {told} only.",
-        "not supported": "No: training digits come back no nearer than held-out digits.",
-        "inconclusive": "Undecided: training digits may come back nearer than held-out ones.",
+        "supported": "Yes: a small network restores its few training digits better than new ones.",
+        "depends": f"Training digits are restored better only out of noise of {told}.",
+        "not supported": "No: a small network restores training digits no better than new ones.",
+        "inconclusive": "Undecided: a small network may restore its training digits better.",
     }
     first = memory.settings["extreme"][0]
     share = memory.values(measure="share found", method=CLEAN, sigma=first).mean()
     return Claim(
         "tweedie-remember",
         verdict,
-        f"Distance of what comes back, training digits over held-out ones: {_by_noise(ratios)}. "
-        f"Trained on {memory.settings['digits']} clean digits; out of noise of {first:g} the "
-        f"original is the nearest for {share:.0%}. {MEMORY_SEED}"
+        f"Ratio of distances from the original, training digits over held-out ones: "
+        f"{_by_noise(ratios)}. Trained on {memory.settings['digits']} clean digits. Out of noise "
+        f"of {first:g} the original is the nearest training digit for {share:.0%}."
         + doubt(ratios.values(), verdict, BETTER, len(ratios)),
         answer=answers[verdict],
         interval=ratios[first],
@@ -78,16 +72,16 @@ def memorise(memory: Results) -> Claim:
     digits, first = memory.settings["digits"], memory.settings["extreme"][0]
     answers = {
         "supported": "Yes: training digits come back almost perfectly out of extreme noise.",
-        "depends": f"Out of noise of {told} only.",
-        "not supported": f"No: of {digits} training digits networks this small recall only a part.",
+        "depends": f"Training digits come back almost perfectly only out of noise of {told}.",
+        "not supported": f"No: small networks restore their {digits} training digits only in part.",
         "inconclusive": "Undecided: training digits may come back almost perfectly.",
     }
     return Claim(
         "tweedie-memorise",
         verdict,
-        f"Distance of what comes back, training digits over held-out ones: {_by_noise(ratios)}. "
-        f"'Almost perfectly' is a third or less here. So it is for {digits} digits and this length "
-        f"of training; longer training and larger networks may recall more. {MEMORY_SEED}"
+        f"Ratio of distances from the original, training digits over held-out ones: "
+        f"{_by_noise(ratios)}. 'Almost perfectly' means a third or less here. Longer training and "
+        f"larger networks may recall more."
         + doubt(ratios.values(), verdict, ALMOST_PERFECT, len(ratios)),
         answer=answers[verdict],
         interval=ratios[first],
@@ -102,16 +96,16 @@ def less_memory(memory: Results) -> Claim:
     change = paired_difference(memory_gap(memory, CONSISTENCY), memory_gap(memory, CLEAN))
     verdict = decide(change, -GAP)
     answers = {
-        "supported": "Yes: trained on noisy digits it remembers less.",
-        "not supported": "No: trained on noisy digits it remembers as much.",
-        "inconclusive": "Undecided: trained on noisy digits it may remember less.",
+        "supported": "Yes: trained on noisy digits, a network remembers its training digits less.",
+        "not supported": "No: trained on noisy digits, a network remembers them as well.",
+        "inconclusive": "Undecided: trained on noisy digits, a network may remember them less.",
     }
     return Claim(
         "tweedie-less-memory",
         verdict,
-        f"Change of the gap between training and held-out digits, as a share of the distance of "
-        f"held-out ones: {change:.2f}, out of noise of {memory.settings['extreme'][0]:g}. What was "
-        f"never seen clean cannot be known by heart. {MEMORY_SEED}"
+        f"The memory gap is how much nearer training digits come back than held-out ones, as a "
+        f"share of the distance of the latter. Trained on noisy instead of clean digits it changes "
+        f"by {change:.2f}, out of noise of {memory.settings['extreme'][0]:g}."
         + doubt([change], verdict, -GAP, ratio=False),
         answer=answers[verdict],
         interval=change,
@@ -126,16 +120,17 @@ def competitive(memory: Results) -> Claim:
     price, digits = new_digit_ratio(memory), memory.settings["digits"]
     verdict = flipped(decide(price, WORSE, reference=1))
     answers = {
-        "supported": "Yes: on new digits it is no worse than clean training.",
-        "not supported": f"No: with {digits} digits its errors on new digits are larger.",
-        "inconclusive": "Undecided: on new digits its errors may be larger.",
+        "supported": "Yes: trained on noisy digits it is no worse on new digits.",
+        "not supported": f"No: trained on {digits} noisy digits, its errors on new digits are "
+        "larger.",
+        "inconclusive": "Undecided: trained on noisy digits, errors on new digits may be larger.",
     }
     return Claim(
         "tweedie-competitive",
         verdict,
-        f"Error on new digits at s_n, trained on {digits} noisy digits over trained on the same "
-        f"digits clean: {price:.2f}, {EQUAL_COST}. The paper fine-tunes a large network instead. "
-        f"{MEMORY_SEED}" + doubt([price], verdict, WORSE),
+        f"Ratio of errors on new digits, trained on {digits} noisy digits over the same digits "
+        f"clean: {price:.2f}, {EQUAL_COST}. The paper fine-tunes a large network instead."
+        + doubt([price], verdict, WORSE),
         answer=answers[verdict],
         interval=price,
         seeds=seeds_of(memory),
@@ -149,25 +144,27 @@ def outperform(digits: Results, images: Told) -> Claim:
     ratios = digit_frechet_ratios(digits)
     verdict = decide(ratios[NAIVE], BETTER, reference=1)
     answers = {
-        "supported": "Yes: on noisy digits its samples are better than naive training's.",
-        "not supported": "No: on noisy digits its samples are no better than naive training's.",
-        "inconclusive": "Undecided: on noisy digits its samples may beat naive training's.",
+        "supported": "Yes: from noisy digits it samples better than training that ignores the "
+        "noise.",
+        "not supported": "No: from noisy digits it samples no better than training that ignores "
+        "noise.",
+        "inconclusive": "Undecided: its samples may beat those of training that ignores the noise.",
     }
     peers = {NAIVE: " naive's", AMBIENT: " ambient only's", CLEAN: " clean training's"}
     on_images = in_words(images, "Frechet distance", peers)
     return Claim(
         "tweedie-outperform",
         verdict,
-        f"Frechet distance to test digits over that of training on noisy 8 x 8 digits as if they "
-        f"were clean: {ratios[NAIVE]:.2f}, {EQUAL_COST}. Over that of the ambient loss only it is "
-        f"{ratios[AMBIENT]:.2f}, over that of clean training {ratios[CLEAN]:.2f}. {DIGIT_SEED} "
+        f"Ratio of Frechet distances on 8 x 8 digits, consistency over naive training: "
+        f"{ratios[NAIVE]:.2f}, {EQUAL_COST}; over ambient only {ratios[AMBIENT]:.2f}, over clean "
+        f"training {ratios[CLEAN]:.2f}. "
         + (f"With U-Nets: {on_images}." if on_images else "Larger images are not yet recorded.")
         + doubt([ratios[NAIVE]], verdict, BETTER, len(ratios)),
         answer=answers[verdict],
         interval=ratios[NAIVE],
         seeds=seeds_of(digits),
         data="digits, ratio of Frechet distances",
-        figure="fig-tw-digits",
+        figure="fig-tw-images",
     )
 
 
@@ -179,7 +176,7 @@ def outperform_range(digits: Results, images: Told) -> Claim:
             "tweedie-outperform-range",
             "not tested",
             "Records of larger images are missing, and digits alone are no range of tasks.",
-            answer="Not tested: only 8 x 8 digits are there.",
+            answer="Not tested: there is no record of larger images than 8 x 8 digits.",
         )
     found = {
         name: "inconclusive" if ratio is None else decide(ratio, BETTER, reference=1)
@@ -187,10 +184,10 @@ def outperform_range(digits: Results, images: Told) -> Claim:
     }
     verdict = combine(found.values())
     answers = {
-        "supported": "Yes: on all noisy images that were tried.",
-        "depends": but(found, "On some images and noises, not on others."),
-        "not supported": "No: on none of the noisy images that were tried.",
-        "inconclusive": "Undecided: not on every image set and noise with certainty.",
+        "supported": "Yes: it beats training that ignores the noise on all images tried.",
+        "depends": but(found, "It beats training that ignores the noise on some images only."),
+        "not supported": "No: on no images tried does it beat training that ignores the noise.",
+        "inconclusive": "Undecided: it may not beat training that ignores the noise on all images.",
     }
     listed = "; ".join(
         f"{name}: {'a training failed' if r is None else format(r, '.2f')} ({found[name]})"
@@ -199,9 +196,8 @@ def outperform_range(digits: Results, images: Told) -> Claim:
     return Claim(
         "tweedie-outperform-range",
         verdict,
-        f"Frechet distance to test images over that of training on noisy images as if they were "
-        f"clean: {listed}. On clean images the two are the same method. On images a seed has its "
-        f"own first weights, noise and samples; training and test images are the same for all."
+        f"Ratio of Frechet distances, consistency over naive training: {listed}. On clean images "
+        f"the two are the same method."
         + doubt([r for r in ratios.values() if r is not None], verdict, BETTER, len(ratios)),
         answer=answers[verdict],
         data="noisy digits and images, ratios of Frechet distances",

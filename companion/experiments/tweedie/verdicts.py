@@ -45,8 +45,6 @@ from companion.statistics import combine, decide, mean_interval
 SHORT_STEP = 0.9
 """Ratio of levels at which the defects of two denoisers are told."""
 
-POINT_SEED = "A seed has its own data, noise in the data, first weights and batches."
-
 
 def verdicts(session: Session) -> Claims:
     """Run what the claims rest on, or take it from memory, and apply all rules."""
@@ -83,18 +81,17 @@ def distribution(mismatch: Results) -> Claim:
     verdict = flipped(decide(ratio, WORSE, reference=1))
     answers = {
         "supported": "Yes: noise that grows with the signal does not raise its error.",
-        "not supported": "No: it models Gaussian noise; noise that grows with the signal raises "
+        "not supported": "No: it assumes Gaussian noise; noise that grows with the signal raises "
         "its error.",
         "inconclusive": "Undecided: noise that grows with the signal may raise its error.",
     }
     return Claim(
         "tweedie-distribution",
         verdict,
-        f"Error above s_n of the ambient loss, over that under the Gaussian noise that it assumes: "
-        f"{ratio:.2f}, with noise whose variance grows with the signal. The variance of all other "
-        f"members of the Tweedie family, such as Poisson, does so. The method and its code name "
-        f"no member but the Gaussian. They use Tweedie's formula, which is another thing. "
-        f"{POINT_SEED}" + doubt([ratio], verdict, WORSE),
+        f"Ratio of errors of the ambient loss above the noise of the data, noise that grows with "
+        f"the signal over Gaussian noise: {ratio:.2f}. Noise of the Tweedie family, such as "
+        f"Poisson, grows with the signal; only its Gaussian member does not. The paper uses "
+        f"Tweedie's formula, not this family." + doubt([ratio], verdict, WORSE),
         answer=answers[verdict],
         interval=ratio,
         seeds=seeds_of(mismatch),
@@ -108,25 +105,24 @@ def consistent_with_data(samples: Results, defects: Results) -> Claim:
     ratio = width_ratio(samples, AMBIENT, "width with new noise")
     verdict = decide(ratio, BETTER, reference=1)
     answers = {
-        "supported": "Yes: its samples, made noisy, are more like the noisy data.",
-        "not supported": "No: it sees no data, and its samples fit them no better.",
-        "inconclusive": "Undecided: its samples, made noisy, may be more like the noisy data.",
+        "supported": "Yes: with consistency, samples made noisy are more like the noisy data.",
+        "not supported": "No: consistency never looks at data; samples with it fit them no better.",
+        "inconclusive": "Undecided: with consistency, samples may fit the noisy data better.",
     }
     naive, glued = (defects.value(denoiser=name, ratio=SHORT_STEP) for name in (NAIVE_EXACT, GLUED))
     return Claim(
         "tweedie-consistent-with-data",
         verdict,
-        f"Factor by which the width of samples with new noise is off that of noisy data, with "
-        f"consistency over ambient only: {ratio:.2f}, {EQUAL_COST}. What asks "
-        f"for agreement with the data is the ambient loss. Consistency asks the network to agree "
-        f"with itself: the exact denoiser of the noisy data, wrong everywhere, has a defect of "
-        f"{naive:.1g}, one that is naive below s_n only has {glued:.1g}. {POINT_SEED}"
-        + doubt([ratio], verdict, BETTER),
+        f"Samples get new noise; their width is then off that of the noisy data by a factor. "
+        f"Ratio of these factors, consistency over ambient only: {ratio:.2f}, {EQUAL_COST}. "
+        f"Consistency asks a denoiser to agree with itself. The exact denoiser of the noisy data "
+        f"is wrong for clean data, and its defect is {naive:.1g}; one that is right at the noise "
+        f"of the data and wrong below has {glued:.1g}." + doubt([ratio], verdict, BETTER),
         answer=answers[verdict],
         interval=ratio,
         seeds=seeds_of(samples),
         data="three modes, ratio of factors",
-        figure="fig-tw-defect",
+        figure="fig-tw-samples",
     )
 
 
@@ -139,10 +135,10 @@ def below_noise(race: Results, sweep: Results, images: Told) -> Claim:
     found = {"full training": every(raced.values()), **swept}
     verdict = combine(found.values())
     answers = {
-        "supported": "Yes: below the noise of the data it beats every rival.",
+        "supported": "Yes: below the noise of the data its errors are the smallest.",
         "depends": but(found, "Only in some settings of noise, number of data and training."),
-        "not supported": "No: below the noise of the data it does not beat every rival.",
-        "inconclusive": "Undecided: below the noise not every rival is beaten with certainty.",
+        "not supported": "No: below the noise of the data its errors are not the smallest.",
+        "inconclusive": "Undecided: below the noise of the data its errors may be the smallest.",
     }
     told = "; ".join(f"{m}: {ratio:.2f}" for m, ratio in own.items())
     places = "; ".join(f"{name}: {v}" for name, v in swept.items())
@@ -154,10 +150,11 @@ def below_noise(race: Results, sweep: Results, images: Told) -> Claim:
     return Claim(
         "tweedie-below-noise",
         verdict,
-        f"Error below s_n (geometric mean over levels) over that of each rival, {EQUAL_COST}: "
-        f"{told}. Trained half as long, against naive and ambient only: {places}. At s_n it pays: "
-        f"{ratios[AMBIENT, 'at']:.2f} times the error of ambient only. {POINT_SEED}"
-        + (f" On images, error at s_n / 2 over ambient only: {on_images}." if on_images else "")
+        f"Ratio of errors below the noise of the data (geometric mean over levels), consistency "
+        f"over each rival, {EQUAL_COST}: {told}. Trained half as long, against naive and ambient "
+        f"only: {places}. At the noise of the data it loses: {ratios[AMBIENT, 'at']:.2f} times "
+        f"the error of ambient only."
+        + (f" On images, at half that noise, over ambient only: {on_images}." if on_images else "")
         + doubt(doubtful, verdict, BETTER, number),
         answer=answers[verdict],
         interval=own[AMBIENT],
@@ -172,13 +169,13 @@ def provable() -> Claim:
     return Claim(
         "tweedie-provable",
         "proved",
-        "The clean denoiser is the minimum of the ambient loss above s_n, and both losses together "
-        "have it at every level, in the limit of short steps. Networks need not reach the minimum: "
-        "that is the next claim. 'First' is not tested.",
-        answer="Yes, in theory: the exact minimum of both losses is the clean denoiser.",
+        "The clean denoiser is the minimum of the ambient loss above the noise of the data. With "
+        "consistency it is the minimum at every level, in the limit of short steps. Networks need "
+        "not reach the minimum: that is the next claim. 'First' is not tested.",
+        answer="Yes, in theory: the clean denoiser minimises both losses together.",
         proof="tests/test_tweedie_equations.py::"
         "test_the_sum_of_both_losses_has_the_exact_denoiser_at_its_minimum",
-        figure="fig-tw-gaussian",
+        figure="fig-tw-idea",
     )
 
 
@@ -191,19 +188,18 @@ def clean_samples(samples: Results) -> Claim:
         for m in (CONSISTENCY, AMBIENT, NAIVE, CLEAN)
     }
     answers = {
-        "supported": "Yes: the modes are as right in width as after clean training.",
-        "not supported": "No: trained networks sample wider modes than clean training does.",
-        "inconclusive": "Undecided: the modes may be as right as after clean training.",
+        "supported": "Yes: sampled modes are as right in width as after training on clean data.",
+        "not supported": "No: its sampled modes are farther off in width than after clean "
+        "training.",
+        "inconclusive": "Undecided: its modes may be as right in width as after clean training.",
     }
     return Claim(
         "tweedie-clean-samples",
         verdict,
-        f"Factor by which the width of the sampled modes is off, over that of training on clean "
-        f"data, {EQUAL_COST}: {ratio:.2f}. The width over the true one is "
-        f"{width[CONSISTENCY]:.2f}, with ambient only {width[AMBIENT]:.2f}, naive "
-        f"{width[NAIVE]:.2f}, clean {width[CLEAN]:.2f}. A trained "
-        f"network has an error at s_n, and consistency hands it down. {POINT_SEED}"
-        + doubt([ratio], verdict, WORSE),
+        f"The width of the sampled modes is off by a factor. Ratio of these factors, consistency "
+        f"over training on clean data, {EQUAL_COST}: {ratio:.2f}. Widths over the true one: "
+        f"consistency {width[CONSISTENCY]:.2f}, ambient only {width[AMBIENT]:.2f}, naive "
+        f"{width[NAIVE]:.2f}, clean {width[CLEAN]:.2f}." + doubt([ratio], verdict, WORSE),
         answer=answers[verdict],
         interval=ratio,
         seeds=seeds_of(samples),
@@ -222,22 +218,22 @@ def sure(race: Results) -> Claim:
     verdict = combine(found.values())
     worse = " and ".join(name for name, v in found.items() if v == "supported")
     answers = {
-        "supported": "Yes, worse at equal cost; SURE is exact, but its estimate is noisier.",
-        "depends": f"Worse at equal cost {worse} only.",
+        "supported": "Yes: at equal cost SURE is worse; it is exact, but its estimate is noisier.",
+        "depends": f"At equal cost SURE is worse {worse} only.",
         "not supported": "No: at equal cost SURE is no worse.",
         "inconclusive": "Undecided: at equal cost SURE may be worse.",
     }
     return Claim(
         "tweedie-sure",
         verdict,
-        f"Error of SURE over that of the ambient loss, at equal network evaluations: "
-        f"{ratios['at']:.2f} at s_n, {ratios['above']:.2f} above. SURE has the noise of one random "
-        f"direction, and half as many samples. {POINT_SEED}"
+        f"Ratio of errors, SURE over the ambient loss, at equal network evaluations: "
+        f"{ratios['at']:.2f} at the noise of the data, {ratios['above']:.2f} above. SURE adds the "
+        f"noise of one random direction, and sees half as many samples."
         + doubt(ratios.values(), verdict, WORSE, len(names)),
         answer=answers[verdict],
         interval=ratios["at"],
         seeds=seeds_of(race),
-        data="three modes, ratio of errors at s_n",
+        data="three modes, ratio of errors at the noise of the data",
         figure="fig-tw-race",
     )
 
@@ -249,7 +245,7 @@ def sure_approximation() -> Claim:
         "not tested",
         "The published systems were not rerun. The SURE of this chapter needs no approximation: a "
         "test holds its mean to the clean loss.",
-        answer="Not tested; the SURE that runs here is exact on average.",
+        answer="Not tested: the published SURE systems were not run here.",
     )
 
 
@@ -263,10 +259,10 @@ def robust(mismatch: Results) -> Claim:
     }
     verdict = combine(found.values())
     answers = {
-        "supported": "Yes: it gains under every type of noise that was tried.",
-        "depends": but(found, "Under some types of noise, not under others."),
-        "not supported": "No: under no other type of noise does it beat both peers.",
-        "inconclusive": "Undecided: the gain is not certain under every type of noise.",
+        "supported": "Yes: below the noise it gains under every type of noise tried.",
+        "depends": but(found, "Below the noise it gains under some types of noise only."),
+        "not supported": "No: under no other type of noise does consistency gain.",
+        "inconclusive": "Undecided: consistency may not gain under every type of noise.",
     }
     listed = "; ".join(
         f"{kind}: {ratios[kind, AMBIENT]:.2f}, {ratios[kind, NAIVE]:.2f} ({v})"
@@ -275,8 +271,8 @@ def robust(mismatch: Results) -> Claim:
     return Claim(
         "tweedie-robust",
         verdict,
-        f"Error below s_n (geometric mean over levels) over ambient only, and over naive, trained "
-        f"half as long as in the race: {listed}. The theory covers none of these. {POINT_SEED}"
+        f"Ratio of errors below the noise of the data (geometric mean over levels), consistency "
+        f"over ambient only and over naive: {listed}. The theory covers none of these noises."
         + doubt(ratios.values(), verdict, BETTER, len(every_kind)),
         answer=answers[verdict],
         seeds=seeds_of(mismatch),
@@ -291,10 +287,10 @@ def robust_levels(sweep: Results) -> Claim:
     ratios = {k: v for k, v in sweep_ratios(sweep).items() if "noise" in place(sweep, *k[:2])}
     verdict = combine(found.values())
     answers = {
-        "supported": "Yes: it gains at every noise level that was tried.",
-        "depends": but(found, "At some noise levels, not at others."),
-        "not supported": "No: at no noise level does it beat both peers.",
-        "inconclusive": "Undecided: the gain is not certain at every noise level.",
+        "supported": "Yes: consistency gains at every noise of the data that was tried.",
+        "depends": but(found, "Consistency gains at some noises of the data only."),
+        "not supported": "No: at no noise of the data does consistency gain.",
+        "inconclusive": "Undecided: consistency may not gain at every noise of the data.",
     }
     listed = "; ".join(
         f"{name}: "
@@ -305,8 +301,8 @@ def robust_levels(sweep: Results) -> Claim:
     return Claim(
         "tweedie-robust-levels",
         verdict,
-        f"Error below s_n (geometric mean over levels) over ambient only, and over naive, trained "
-        f"half as long as in the race: {listed}. {POINT_SEED}"
+        f"Ratio of errors below the noise of the data (geometric mean over levels), consistency "
+        f"over ambient only and over naive: {listed}."
         + doubt(ratios.values(), verdict, BETTER, len(sweep_ratios(sweep))),
         answer=answers[verdict],
         seeds=seeds_of(sweep),
