@@ -19,7 +19,7 @@ from typing import Any
 import nbformat
 import yaml
 
-from book import api, guide, landing, ledger, notebooks, pages, times
+from book import api, guide, landing, ledger, notebooks, pages, playground, times
 from book.project import BUILD, ROOT, executed, repository_url, sources, swap
 from companion.experiments import Session, in_short
 from companion.experiments.claims import sources as sources_of_claims
@@ -166,6 +166,7 @@ def stage(profile: str, folder: Path) -> dict[str, dict[str, Any]]:
     """Write the site's sources: the pages, and each executed chapter where its source stands."""
     ignore = shutil.ignore_patterns("__pycache__", "*.py", "_generated")
     shutil.copytree(ROOT / "book", folder / "book", ignore=ignore)
+    playground.bundle(folder / "book" / "_static")
     shutil.copy(ROOT / "_toc.yml", folder)
     url = repository_url()
     (folder / "notebooks").mkdir()
