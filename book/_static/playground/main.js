@@ -1,7 +1,7 @@
 // The page: keeps state, computes in small slices between frames, plays, draws.
 (() => {
   const { el, button } = Playground;
-  const root = document.getElementById("playground");
+  const root = document.getElementById("play");
   const still = window.matchMedia("(prefers-reduced-motion: reduce)");
   const PLAY = 5; // seconds from noise to data
   const SLICE = 9; // milliseconds of computing a frame
