@@ -53,7 +53,7 @@ def entry(name: str, title: str, box: InShort, claims: list[Claim]) -> list[str]
     """One method: when to use it, when not, by how much, and where that stands."""
     told = {
         "Use it when": box.use,
-        "Do not when": box.avoid,
+        "Do not use it when": box.avoid,
         "By how much": box.number,
         "But": box.caveat,
     }
@@ -63,7 +63,7 @@ def entry(name: str, title: str, box: InShort, claims: list[Claim]) -> list[str]
         f"## {box.method[0].upper()}{box.method[1:]}",
         "",
         "```{raw} html",
-        f'<dl class="nop-in-short nop-guide">{rows}<dt>Why</dt><dd>{told_in}</dd></dl>',
+        f'<div class="nop-in-short"><dl>{rows}<dt>Why</dt><dd>{told_in}</dd></dl></div>',
         "```",
         "",
     ]

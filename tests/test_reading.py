@@ -37,6 +37,21 @@ def test_no_limit_is_lifted_without_need():
         assert not within, f"{chapter}: take {within} out of UNFINISHED"
 
 
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_in_short_stands_first(source):
+    if source.stem.endswith("-details") or source.stem in UNFINISHED:
+        return
+    head, *cells = jupytext.read(source).cells
+    assert len(head.source.splitlines()) == 1, "prose above the box"
+    before = []
+    for cell in cells:
+        if cell.cell_type == "markdown" or ".in_short(session)" in cell.source:
+            break
+        before.append(cell)
+    assert ".in_short(session)" in cell.source, "prose above the box"
+    assert len(before) <= 3, "more than the cells of the module, the parameters and the imports"
+
+
 PAGE = """
 # 7. Title
 

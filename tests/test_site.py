@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ from book import pages as book_pages
 from book import site as book_site
 from book.project import chapter_of
 
+BARE_TABLES = {"00-one-denoiser", "01-extra-noise"}
+"""Chapters of which a table has no caption yet."""
 REPOSITORY = "https://github.com/someone/noise"
 
 pytestmark = pytest.mark.site
@@ -208,6 +211,14 @@ def test_every_figure_of_a_chapter_has_a_caption(pages):
         assert not bare, f"{chapter}: pictures without a caption: {bare}"
         drawn = [image for image in page.images if "_images/" in (image["src"] or "")]
         assert page.captions >= len(drawn) > 0, chapter
+
+
+def test_every_table_of_a_chapter_has_a_number_and_a_caption(site):
+    for chapter in CHAPTERS:
+        text = (site / "notebooks" / f"{chapter}.html").read_text(encoding="utf-8")
+        tables = len(re.findall(r'<table [^>]*class="[^"]*\bnop-table\b', text))
+        numbered = len(re.findall(r"<caption>Table \d+\.D?\d+\. \w", text))
+        assert numbered == tables or chapter in BARE_TABLES, f"{chapter}: {numbered} of {tables}"
 
 
 def test_landing_page_has_a_card_for_every_chapter(site, pages):
