@@ -81,7 +81,7 @@ def _run(profile: str, seed: int, source: Path, target: Path) -> int:
     except DeadKernelError:
         return failed(source, begun[-1], "Its kernel was killed, perhaps out of memory.")
     except RuntimeError as error:  # a kernel that did not start
-        return failed(source, begun[-1], f"{error} Perhaps there is not enough memory.")
+        return failed(source, begun[-1], f"{error}: it did not start, perhaps for want of memory.")
     facts = {
         "profile": profile,
         "seed": seed,
