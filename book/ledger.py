@@ -114,7 +114,8 @@ def page(asserted: Sequence[Mapping[str, Any]], table: Sequence[Row], built: Map
     ]
     lines += [_row(row, built) for row in table]
     lines += ["</tbody></table></div>", '<script src="../_static/ledger.js" defer></script>']
-    return "```{raw} html\n" + "\n".join(lines) + "\n```\n"
+    text = "\n".join(lines).replace("`", "&#96;")  # nothing in a claim ends the block
+    return f"```{{raw}} html\n{text}\n```\n"
 
 
 def _state(
@@ -176,10 +177,10 @@ def _row(row: Row, built: Mapping[str, Mapping[str, Any]]) -> str:
         facts.append(html.escape(claim.data))
     where = f"../notebooks/{claim.chapter}.html" if claim.chapter else ""
     if claim.chapter and claim.verdict != "not tested":
-        run = html.escape(claim.provenance)
+        run = claim.provenance
         if claim.provenance == "live":
             run += f", {built[claim.chapter]['date']}, profile {built[claim.chapter]['profile']}"
-        facts.append(run)
+        facts.append(html.escape(run))
     if where:
         facts.append(f'<a href="{where}#claim-{claim.id}">chapter</a>')
     if where and claim.figure:

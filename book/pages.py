@@ -23,7 +23,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from sphinx.ext import viewcode
 
-from book import api, notebooks, search
+from book import api, notebooks, policy, search
 from book.project import ROOT, chapter_of, chapters, repository_url, sources
 
 # The theme's own marks that an accessibility checker objects to, and what stands there instead.
@@ -224,6 +224,7 @@ def finish(out: Path, facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if "_static" not in page.relative_to(out).parts:
             before = page.read_text(encoding="utf-8")
             after, needed = repair(before)
+            after = policy.add(after)
             if after != before:
                 page.write_text(after, encoding="utf-8")
             for old in needed:

@@ -108,6 +108,20 @@ def test_a_line_says_all_that_the_claim_says():
     assert "<strong>2 claims</strong>: 1 supported, 1 not tested" in text
 
 
+def test_a_hostile_claim_reaches_the_page_as_text():
+    """Nothing in a claim is markup, or ends the block of HTML that the ledger stands in."""
+    bad = "<script>alert(1)</script>\n```\n{raw} <b>'\""
+    hostile = replace(
+        FAST, quote=bad, source=bad, evidence=bad, data=bad, proof=bad, answer=bad[:30]
+    )
+    built = {"date": bad, "profile": bad}
+    table = [ledger.Row("a", hostile)]
+    text = ledger.page([{**SOURCES[0], "name": bad}], table, {"01-a": built})
+    inside = text.removeprefix("```{raw} html\n").removesuffix("\n```\n")
+    assert "`" not in inside and "alert(1)" in inside
+    assert "<script>" not in inside and "<b>" not in inside
+
+
 def test_a_recorded_claim_says_when_it_was_recorded():
     recorded = replace(FAST, provenance="recorded 2025-12-24 on a GPU")
     text = ledger.page(SOURCES, ledger.rows(SOURCES, [recorded]), {"01-a": BUILT})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 import subprocess
@@ -13,7 +15,7 @@ import pytest
 import yaml
 from conftest import CHAPTERS, ROOT, SITES, Page, clean_environment, is_fresh, make_site, read_pages
 
-from book import api
+from book import api, policy
 from book import pages as book_pages
 from book import site as book_site
 from book.project import chapter_of
@@ -238,6 +240,26 @@ def test_measured_times_are_those_of_this_build(site):
         facts = json.loads(source.read_text(encoding="utf-8"))["metadata"]["build"]
         assert f"{facts['seconds']:.1f}" in text
         assert str(facts["peak_memory_mib"]) in text
+
+
+# ---------------------------------------------------------------- what may run
+def test_only_the_sites_own_scripts_may_run():
+    """The theme's and the player's, by their hashes; none that came in with a text."""
+    player = policy.player().replace("$ID", "player-0123456789")
+    page = (
+        '<html><head>\n<meta charset="utf-8"><script>theme = 1</script></head><body><article>'
+        f'<script>{player}</script><script type="application/json">{{}}</script>'
+        "<script>hostile = 1</script></article><script>theme = 2</script></body></html>"
+    )
+    done = policy.add(page)
+    assert policy.add(done) == done and done.index("<meta http-equiv") < done.index("<script")
+    (allowed,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', done)
+    for script, runs in (("theme = 1", 1), ("theme = 2", 1), (player, 1), ("hostile = 1", 0)):
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert (f"'sha256-{digest}'" in allowed) == runs, script
+    scripts = next(part for part in allowed.split("; ") if part.startswith("script-src"))
+    assert "unsafe-inline" not in scripts and "http" not in scripts
+    assert policy.add('<meta http-equiv="Refresh">') == '<meta http-equiv="Refresh">'
 
 
 # ---------------------------------------------------------------- repairs of the theme's pages
