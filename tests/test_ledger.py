@@ -111,9 +111,7 @@ def test_a_line_says_all_that_the_claim_says():
 def test_a_hostile_claim_reaches_the_page_as_text():
     """Nothing in a claim is markup, or ends the block of HTML that the ledger stands in."""
     bad = "<script>alert(1)</script>\n```\n{raw} <b>'\""
-    hostile = replace(
-        FAST, quote=bad, source=bad, evidence=bad, data=bad, proof=bad, answer=bad[:30]
-    )
+    hostile = replace(FAST, quote=bad, source=bad, evidence=bad, data=bad, answer=bad)
     built = {"date": bad, "profile": bad}
     table = [ledger.Row("a", hostile)]
     text = ledger.page([{**SOURCES[0], "name": bad}], table, {"01-a": built})
