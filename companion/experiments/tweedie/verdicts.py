@@ -37,10 +37,21 @@ from companion.experiments.tweedie.grading import (
     seeds_of,
 )
 from companion.experiments.tweedie.images import ImageRace
-from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY, NAIVE, RIVALS, SURE
+from companion.experiments.tweedie.methods import (
+    AMBIENT,
+    CLEAN,
+    CONSISTENCY,
+    DIRECT,
+    NAIVE,
+    RIVALS,
+    SURE,
+)
 from companion.experiments.tweedie.mismatch import ASSUMED, SIGNAL, Mismatch
 from companion.experiments.tweedie.race import Race, Samples, Sweep
 from companion.statistics import combine, decide, mean_interval
+
+NAMES = {SURE: "SURE", AMBIENT: "ambient only", DIRECT: "ambient only with plain output"}
+"""Names of rivals in evidence, where they are not those of the experiment."""
 
 SHORT_STEP = 0.9
 """Ratio of levels at which the defects of two denoisers are told."""
@@ -140,8 +151,11 @@ def below_noise(race: Results, sweep: Results, images: Told) -> Claim:
         "not supported": "No: below the noise of the data its errors are not the smallest.",
         "inconclusive": "Undecided: below the noise of the data its errors may be the smallest.",
     }
-    told = "; ".join(f"{m}: {ratio:.2f}" for m, ratio in own.items())
-    places = "; ".join(f"{name}: {v}" for name, v in swept.items())
+    told = "; ".join(f"{NAMES.get(m, m)} {ratio:.2f}" for m, ratio in own.items())
+    places = "; ".join(
+        f"{verdict} with {', '.join(name for name, v in swept.items() if v == verdict)}"
+        for verdict in dict.fromkeys(swept.values())
+    )
     on_images = in_words(images, "error", {AMBIENT: ""})
     doubtful, number = list(own.values()), len(ratios)
     if found["full training"] != "inconclusive":
@@ -151,9 +165,9 @@ def below_noise(race: Results, sweep: Results, images: Told) -> Claim:
         "tweedie-below-noise",
         verdict,
         f"Ratio of errors below the noise of the data (geometric mean over levels), consistency "
-        f"over each rival, {EQUAL_COST}: {told}. Trained half as long, against naive and ambient "
-        f"only: {places}. At the noise of the data it loses: {ratios[AMBIENT, 'at']:.2f} times "
-        f"the error of ambient only."
+        f"over each rival, {EQUAL_COST}: {told}. After half the training, against naive and "
+        f"ambient only: {places}. At the noise of the data the ratio to ambient only is "
+        f"{ratios[AMBIENT, 'at']:.2f}."
         + (f" On images, at half that noise, over ambient only: {on_images}." if on_images else "")
         + doubt(doubtful, verdict, BETTER, number),
         answer=answers[verdict],
