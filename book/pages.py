@@ -246,10 +246,10 @@ def find_files_without_imports() -> None:
     """
     ask = viewcode.get_module_filename
 
-    def get_module_filename(app, name: str) -> str | None:
-        path = ROOT.joinpath(*name.split("."))
+    def get_module_filename(app: Any, modname: str) -> str | None:
+        path = ROOT.joinpath(*modname.split("."))
         files = (path.with_suffix(".py"), path / "__init__.py")
-        return next((str(file) for file in files if file.is_file()), None) or ask(app, name)
+        return next((str(file) for file in files if file.is_file()), None) or ask(app, modname)
 
     viewcode.get_module_filename = get_module_filename
 

@@ -96,7 +96,10 @@ def cells(x: Tensor, level: float) -> list[Image.Image]:
     """The states as small pictures."""
     shown = x / math.sqrt(1 + level**2 / 2)
     grey = ((shown.clamp(-1, 1) + 1) * 127.5).to(torch.uint8).squeeze(1).numpy()
-    large = [Image.fromarray(np.asarray(one)).resize((CELL, CELL), Image.BICUBIC) for one in grey]
+    large = [
+        Image.fromarray(np.asarray(one)).resize((CELL, CELL), Image.Resampling.BICUBIC)
+        for one in grey
+    ]
     return [one.convert("RGB") for one in large]
 
 
