@@ -31,7 +31,7 @@ __all__ = [
     "widths_of_gaussian",
 ]
 
-WIDTH = 5.8
+WIDTH = 5.0
 """Inches. The text of a wider figure would be too small on a phone."""
 
 Place = tuple[Any, Any]
@@ -130,7 +130,7 @@ def helps_most(pairs: Results) -> Figure:
     ax.set_yticks(places, names)
     ax.invert_yaxis()
     ax.axvline(1, color="black", linewidth=0.8)
-    ax.set(xscale="log", xlabel="Fréchet distance over that before")
+    ax.set(xscale="log", xlabel="distance over that before")
     ticks = [0.5, 0.7, 1, 1.5, 2, 3]
     ax.set_xticks(ticks, [f"{v:g}" for v in ticks])
     ax.minorticks_off()
@@ -150,7 +150,7 @@ def interaction_forest(pairs: Results, data: str = "digits") -> Figure:
     del names["denoising"]
     _rows(ax, intervals, SAMPLERS[1:], names, 0.17)
     ax.axvline(1, color="black", linewidth=0.8)
-    ax.set(xscale="log", xlabel="← help each other    interaction    cancel →")
+    ax.set(xscale="log", xlabel="← help   interaction   cancel →")
     ticks = [0.7, 0.8, 1, 1.25, 1.5, 2]
     ax.set_xticks(ticks, [f"{v:g}" for v in ticks])
     ax.minorticks_off()

@@ -69,19 +69,19 @@ def box(pairs: Results, claims: Claims) -> InShort:
                 choose(
                     told["perturbation-and-gradient"],
                     {
-                        "supported": "Do not add extra noise for gradient estimation: no gain.",
-                        "not supported": "Extra noise and gradient estimation go together.",
-                        "else": "Extra noise with gradient estimation: no clear gain.",
+                        "supported": "You want extra noise for gradient estimation: no gain.",
+                        "not supported": "Extra noise and gradient estimation do go together.",
+                        "else": "You want extra noise for gradient estimation: no clear gain.",
                     },
                 ),
                 choose(
                     told["contrastive-elsewhere"],
                     {
-                        "not supported": "The contrastive loss helps other samplers, too.",
-                        "supported": "No contrastive loss for samplers that take one step after "
-                        "the other: no gain.",
-                        "else": "The contrastive loss: no clear gain for samplers that take one "
-                        "step after the other.",
+                        "not supported": "The contrastive loss helps all kinds of samplers.",
+                        "supported": "You want the contrastive loss for a sampler that takes one "
+                        "step after the other: it gains nothing.",
+                        "else": "You want the contrastive loss for a sampler that takes one step "
+                        "after the other: no clear gain.",
                     },
                 ),
             )

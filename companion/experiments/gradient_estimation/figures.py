@@ -126,7 +126,7 @@ def player(results: Results) -> plotting.TrajectoryPlayer:
 def _grid(panels: int, *, sharey: bool = False) -> tuple[Figure, list[Axes]]:
     """Panels in two columns; of three, the free fourth place is for the legend."""
     rows = (panels + 1) // 2
-    size = (WIDTH, 2.75 * rows)
+    size = (WIDTH, 2.6 * rows)
     figure, grid = plt.subplots(rows, 2, figsize=size, sharey=sharey, squeeze=False)
     axes = list(grid.flat)
     for ax in axes[panels:]:
@@ -242,7 +242,7 @@ def images(records: Mapping[str, Results]) -> Figure:
             _budget_axis(ax, budgets, title=called)
         axes[0].set_ylabel(name)
         axes[1].axhline(record.facts["floor"], color="black", linestyle=":")
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 

@@ -30,7 +30,7 @@ __all__ = [
     "reach",
 ]
 
-WIDTH = 5.8
+WIDTH = 5.0
 """Inches. The text of a wider figure would be too small on a phone."""
 
 GREY = plotting.PALETTE["grey"]
@@ -77,10 +77,10 @@ def arrows(gamma: float = 2.0, levels: Sequence[float] = (2.5, 1.0, 0.3)) -> Fig
         shift: Any = {"textcoords": "offset points", "va": "center", "color": paint}
         ax.annotate(name, end, (6, 0), **shift)
     for mark, sigma in zip(marks, levels):
-        ax.annotate(f"σ = {sigma:g}", _across(mark), (-8, 9), textcoords="offset points")
+        ax.annotate(f"σ = {sigma:g}", _across(mark), (-10, 11), textcoords="offset points")
     middle = _across(states[0][len(states[0]) // 2])
     ax.annotate("the flow", middle, (-10, -18), textcoords="offset points", ha="right")
-    ax.set(xlim=(2.6, -0.65), ylim=(0.35, 1.42))
+    ax.set(xlim=(2.6, -0.85), ylim=(0.35, 1.45))
     ax.axis("off")
     return figure
 
@@ -96,7 +96,7 @@ def _across(states: Tensor) -> tuple[Any, Any]:
 def field(sigmas: Sequence[float] = (0.15, 0.7, 5.0)) -> Figure:
     """Where the exact denoiser of a circle sends points, and where the projection does."""
     circle, turn = oracles.Sphere(1), torch.linspace(0, 2 * math.pi, 200)
-    size = (WIDTH, 1.07 * WIDTH / len(sigmas))
+    size = (WIDTH, 1.1 * WIDTH / len(sigmas))
     figure, axes = plt.subplots(1, len(sigmas), figsize=size, squeeze=False)
     for ax, sigma in zip(axes[0], sigmas):
         around = torch.arange(14) * 2 * math.pi / 14
@@ -198,7 +198,7 @@ def ideal_sets(paths: Results, records: Mapping[str, Results]) -> Figure:
         for ax, (low, middle, high) in zip(panels, curves):
             ax.plot(x, middle, color=paint, label=name)
             ax.fill_between(x, low, high, color=paint, alpha=0.25, linewidth=0)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

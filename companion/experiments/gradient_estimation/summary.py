@@ -127,26 +127,27 @@ def gammas(sweep: Results) -> str:
 
 
 def convergence(order: Results) -> list[str]:
-    """How the error falls with the number of steps, from ``Order``, in lines."""
+    """How the error falls with the number of steps, from ``Order``, as the lines of a list."""
     orders = order.where(measure="order").itertuples()
     falls = ", ".join(f"{row.value:.2f} (γ = {row.gamma:g})" for row in orders)
     cosine = order.where(measure="cosine").iloc[0]
     return [
-        f"order of convergence, from the last doubling of the steps: {falls}",
-        f"errors of γ = 2 against those of γ = 1 at {cosine['steps']:.0f} steps:",
-        f"  sizes {order.value(measure='sizes'):.2f} : 1, cosine {cosine['value']:.2f}, "
-        "a median without the quarter of the points with the largest errors",
+        f"- Order of convergence, from the last doubling of the steps: {falls}.",
+        f"- Errors of γ = 2 against those of γ = 1 at {cosine['steps']:.0f} steps: sizes "
+        f"{order.value(measure='sizes'):.2f} : 1, cosine {cosine['value']:.2f} (medians; the "
+        "cosine without the quarter of the points with the largest errors).",
     ]
 
 
 def guarantee(paths: Results) -> list[str]:
-    """What the theorem guarantees with the constants of ``DigitPaths``, in lines."""
+    """What the theorem guarantees with the constants of ``DigitPaths``, as the lines of a list."""
     eta, nu = paths.value(measure="eta, median path"), paths.value(measure="nu")
     fall = paths.value(measure="fall of sigma")
     summed = math.exp(paths.value(measure="sum of u, median path"))
     return [
-        f"measured: η = {eta:.2f} on a median path, ν = {nu:.2f} for all paths",
-        f"guaranteed, with any number of steps: a {guaranteed_fall(eta, nu):.1f}-fold fall",
-        f"seen: a {fall:.0f}-fold fall of the noise level, and of the distance",
-        f"guaranteed with an η for each level: a distance within {summed:.2f} of the noise level",
+        f"- Measured: η = {eta:.2f} on a median path, ν = {nu:.2f} for all paths.",
+        f"- Guaranteed, with any number of steps: a {guaranteed_fall(eta, nu):.1f}-fold fall.",
+        f"- Seen: a {fall:.0f}-fold fall of the noise level, and of the distance.",
+        f"- Guaranteed with an η for each level: a distance within {summed:.2f} of the noise "
+        "level.",
     ]
