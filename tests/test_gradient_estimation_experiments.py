@@ -11,6 +11,7 @@ import pytest
 import torch
 from matplotlib.text import Text
 
+from companion import plotting
 from companion.experiments import gradient_estimation as ge
 from companion.experiments.experiment import find
 from companion.experiments.gradient_estimation import problems
@@ -57,7 +58,9 @@ def test_verdicts_figures_and_tables_of_a_run(smoke):
 
 def test_figures_can_be_read_on_a_phone(smoke):
     """Text is 9 px or more where a figure is as wide as a folded block on a phone, 320 px."""
-    drawn = (ge.figures.race(smoke.run(ge.Race)), ge.figures.arrows(), ge.figures.field())
+    race = smoke.run(ge.Race)
+    with plotting.style():
+        drawn = (ge.figures.race(race), ge.figures.arrows(), ge.figures.field())
     for figure in drawn:
         shrink = 320 / (figure.get_figwidth() * figure.dpi + 12)  # with its margin
         texts = [t for t in figure.findobj(Text) if t.get_text()]
