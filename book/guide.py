@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from book.landing import escape, raw
 from book.project import chapters
 from companion.experiments import Experiment, Records, Session
 from companion.experiments.claims import MARKS, VERDICTS, Claim
@@ -60,12 +61,9 @@ def entry(name: str, title: str, box: InShort, claims: list[Claim]) -> list[str]
     rows = "".join(f"<dt>{key}</dt><dd>{html.escape(text)}</dd>" for key, text in told.items())
     told_in = f'<a href="../notebooks/{name}.html">{title}</a> {signs(claims)}'
     return [
-        f"## {box.method[0].upper()}{box.method[1:]}",
+        f"## {escape(box.method[0].upper() + box.method[1:])}",
         "",
-        "```{raw} html",
-        f'<div class="nop-in-short"><dl>{rows}<dt>Why</dt><dd>{told_in}</dd></dl></div>',
-        "```",
-        "",
+        raw(f'<div class="nop-in-short"><dl>{rows}<dt>Why</dt><dd>{told_in}</dd></dl></div>'),
     ]
 
 
@@ -105,12 +103,11 @@ def rivals(races: list[Race], titles: Mapping[str, str]) -> list[str]:
         "1 the method is better. A difference of less than 5 % does not count. One run of this "
         "book, or its records of images; the chapters say how each number was measured.",
         "",
-        "```{raw} html",
-        '<div class="nop-scroll"><table class="nop-table nop-rivals">'
-        "<caption>Methods against their rivals.</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>",
-        "```",
-        "",
+        raw(
+            '<div class="nop-scroll"><table class="nop-table nop-rivals">'
+            "<caption>Methods against their rivals.</caption>"
+            f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        ),
     ]
 
 

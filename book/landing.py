@@ -70,8 +70,9 @@ def cards(boxes: Mapping[str, InShort]) -> str:
 
 
 def escape(text: str) -> str:
-    """Plain text as Markdown that means it."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#$|~" else letter for letter in text)
+    """Plain text as one line of Markdown that means it."""
+    line = " ".join(text.split())
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#$|~" else letter for letter in line)
 
 
 def tally(judged: Iterable[Claim]) -> str:
@@ -85,7 +86,12 @@ def tally(judged: Iterable[Claim]) -> str:
         if counts[verdict]
     )
     text = f'<p class="nop-tally"><strong>{total} claims of the papers and of others:</strong> '
-    return f"```{{raw}} html\n{text}{signs}</p>\n```\n"
+    return raw(f"{text}{signs}</p>")
+
+
+def raw(text: str) -> str:
+    """HTML as a block of Markdown, which nothing in it ends."""
+    return "```{raw} html\n" + text.replace("`", "&#96;") + "\n```\n"
 
 
 def other_pages() -> list[str]:

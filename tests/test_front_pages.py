@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,13 @@ def test_an_entry_says_what_the_chapter_says_and_shows_the_ledgers_verdicts():
         assert line.replace("'", "&#x27;") in text
     assert f'href="../notebooks/{CHAPTER}.html"' in text and "ledger.html#claim-fast" in text
     assert "supported: it is fast" in text and "not supported" not in text
+
+
+def test_nothing_that_a_chapter_says_ends_the_block():
+    hostile = replace(BOX, method="`a`\n# b", use="x\n```\n<script>", works="x\n:::\n<b>")
+    text = guide.page({CHAPTER: hostile}, {}, [])
+    assert text.count("```") == 2 and "<script>" not in text and "\n# b" not in text
+    assert "\n:::\n\\<b\\>" not in landing.cards({CHAPTER: hostile})
 
 
 def test_a_loss_reads_as_the_rivals_win():
