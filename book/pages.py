@@ -85,7 +85,8 @@ def links(stem: str, top: str, url: str, facts: dict[str, Any]) -> str:
         place = url.split("github.com", 1)[1]
         colab = "https://colab.research.google.com/github"
         entries["Run in Colab"] = f"{colab}{place}/blob/main/notebooks/{stem}.ipynb"
-    entries["Cite this"] = "#cite-this"
+    chapter = chapter_of(stem)  # the details are cited with it
+    entries["Cite this"] = "#cite-this" if stem == chapter else f"{chapter}.html#cite-this"
     anchors = [f'<a href="{html.escape(to)}">{name}</a>' for name, to in entries.items()]
     made = f"Ran in {facts['seconds']:.0f} s on {facts['hardware'].split(',')[0]}"
     anchors.append(f'<a href="{top}book/times.html">{html.escape(made)}</a>')
