@@ -221,10 +221,16 @@ def test_tables_have_a_row_for_each_case(tiny):
     assert xn.tables.undone(known).shape == (4, 1 + 2)
     worth = xn.tables.worth(known)
     assert worth.shape == (6, 1 + 4) and worth["64, free rival"].isna().sum() == 2
-    samples = (tiny.run(e) for e in (xn.RingSamples, xn.DigitSamples, xn.ExactSamples))
-    quality = xn.tables.quality(*samples)
+    samples_of_ring, samples_of_digits = tiny.run(xn.RingSamples), tiny.run(xn.DigitSamples)
+    exact, exact_digits = tiny.run(xn.ExactSamples), tiny.run(xn.ExactDigits)
+    quality = xn.tables.quality(samples_of_ring, samples_of_digits, exact)
     assert quality.shape == (7, 1 + 3) and not quality.iloc[-1].isna().any()
     assert xn.tables.longer(tiny.run(xn.LongerTraining)).shape == (6, 1 + 2)
+    known = {"ring": (samples_of_ring, exact), "digits": (samples_of_digits, exact_digits)}
+    bias = xn.tables.bias(known)
+    assert bias.shape == (4, 2 + 3 + 1) and bias["change"].isna().sum() == 2
+    falls = xn.tables.kept({"digits": samples_of_digits})
+    assert list(falls) == ["problem", "measure", "γ = 0.1", "γ = 0.3"] and len(falls) == 2
     assert xn.tables.tuning()["settings tried"].tolist() == [1, 2, 2, 2, 1, 2, 2, 2, 1, 1]
     assert len(xn.tables.copies(tiny.run(xn.PerfectLearner))) == 5
 
@@ -245,33 +251,37 @@ def test_figures_show_what_was_measured(tiny):
     trial, known = xn.trial(tiny), tiny.run(xn.DigitErrors)
     chains = [tiny.run(e) for e in (xn.RingSamples, xn.DigitSamples, xn.ExactSamples)]
     scales = tiny.run(xn.NoiseScale)
+    first, second = xn.figures, xn.detail_figures
+    failed = tiny.run(xn.FailedRuns)
     figures = {
-        2: [
-            xn.figures.fit(known, trial.regularization),
-            xn.figures.drift(tiny.run(xn.MeanAlone)),
-            xn.figures.diversity(trial.diversity),
-            xn.figures.robust(tiny.run(xn.Pushes), trial.robustness),
-            xn.figures.quality(*chains[:2]),
-        ],
         1: [
-            xn.figures.worth(known),
-            xn.figures.far(tiny.run(xn.FarErrors)),
-            xn.figures.gauss(),
+            first.gauss(),
+            first.fit(trial.regularization),
+            first.worth(known),
+            first.diversity(trial.diversity),
+            first.robust(trial.robustness),
+            second.overfitting(known),
+            second.all_errors(trial.regularization),
+            second.far(tiny.run(xn.FarErrors)),
+            second.pushes(tiny.run(xn.Pushes)),
+            second.all_distances("ring", chains[0]),
         ],
-        3: [
-            xn.figures.stability(
-                tiny.run(xn.GradientNoise), tiny.run(xn.FailedRuns), trial.stability
-            )
+        2: [
+            first.stability(trial.stability),
+            second.drift(tiny.run(xn.MeanAlone)),
+            second.gradients(tiny.run(xn.GradientNoise), failed),
         ],
-        4: [xn.figures.scan(scales)],
-        5: [xn.figures.collapse(scales)],
-        6: [xn.figures.exposure(*chains, tiny.run(xn.ExactDigits))],
+        3: [first.quality(xn.problems(tiny))],
+        4: [second.scan(scales)],
+        6: [first.collapse(scales), second.exposure(*chains, tiny.run(xn.ExactDigits))],
     }
     for panels, listed in figures.items():
         for figure in listed:
             assert len(figure.axes) == panels
-            assert all(ax.lines or ax.collections for ax in figure.axes)
-    player = xn.figures.player(tiny.run(xn.ScaledNoise), xn.RING.sample(10))
+            assert all(ax.lines or ax.collections or not ax.axison for ax in figure.axes)
+            assert figure.get_figwidth() == first.WIDTH  # so that a phone shows legible text
+    assert len(first.two_noises().axes) == 2
+    player = second.player(tiny.run(xn.ScaledNoise), xn.RING.sample(10))
     assert "noise_scale" in player._repr_html_()
 
 
@@ -280,3 +290,12 @@ def test_all_claims_are_judged(tiny):
 
     claims = extra_noise.verdicts(tiny)
     assert len(claims) == 11 and all(claim.answer for claim in claims)
+
+
+def test_the_chapter_in_words(tiny):
+    box = xn.in_short(tiny)
+    assert len(box.claims) == 11 and "8 × 8" in box.caveat
+    limits = xn.limits(tiny)
+    assert "trained for 10 steps" in limits and "σ = 0.1 to" in limits
+    assert xn.mentor(xn.trial(tiny)).count("> - ") == 5
+    assert "MNIST" in xn.on_images(tiny)

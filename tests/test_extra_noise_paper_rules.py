@@ -49,7 +49,7 @@ def test_accumulation(ring, digits, verdict):
     if verdict == SUPPORTED:
         assert claim.effect == pytest.approx(100 * 0.1 * (2**2 - 1), abs=0.5)
     if verdict == DEPENDS:
-        assert "on digits only" in claim.answer and "digits" in claim.data
+        assert "grows on digits only" in claim.answer and "digits" in claim.data
 
 
 def test_accumulation_is_not_what_an_exact_denoiser_shows_as_well():
@@ -90,7 +90,14 @@ def test_perturbation_that_helps_after_a_longer_training_only():
     problems = {"digits": samples(), "digits, longer": samples(distance=WIN)}
     claim = rules.perturbation(problems, {})
     assert first(claim) == DEPENDS and "digits, longer" in claim.data
-    assert claim.answer == "It improves digits, longer, 20, 100, 1000 steps; not otherwise."
+    assert claim.answer == "Samples improve only on digits, longer, 20, 100 and 1000 steps."
+
+
+def test_perturbation_that_is_certain_on_one_problem_only_says_where():
+    problems = {"digits": samples(distance=0.9, scatter=NOISY), "ring": samples(distance=WIN)}
+    claim = rules.perturbation(problems, {})
+    assert claim.verdict == OPEN
+    assert claim.answer == "Samples surely improve only on ring, 20, 100 and 1000 steps."
 
 
 @pytest.mark.parametrize("distance, scatter, verdict", CASES)

@@ -80,14 +80,21 @@ def test_regularization_on_one_size_only_depends_on_it():
     assert reason.kinds(DEPENDS) == ["B (x₀)", "B (ε)", "C"]
     claim = rules.regularizes(reason)
     assert decided(claim, reason) == DEPENDS
-    assert "C" in claim.answer and "A" not in claim.answer
+    assert claim.answer == f"Only noisy inputs and noisy data lower held-out errors ({FEW} digits)."
     assert f"C ({FEW} digits)" in claim.evidence
 
 
 def test_an_answer_that_depends_names_the_noise_and_the_condition():
     reason = regularization(errors(WIN, free=WIN / 2, a=TIE, sizes=(FEW,)), rivals())
     answer = rules.regularizes(reason).answer
-    assert answer == f"Held-out errors fall only with {FEW} digits: noisy data (C)."
+    assert answer == f"Only noisy training data lower held-out errors ({FEW} digits)."
+
+
+def test_an_answer_that_is_undecided_names_what_is_certain():
+    # A and C win on both sizes; whether B beats its free rival is undecided.
+    known = errors(0.9, free=0.92, a=WIN, scatter=0.05)
+    claim = rules.regularizes(regularization(known, rivals()))
+    assert claim.verdict == OPEN and claim.answer.startswith("For certain, only many noise levels")
 
 
 @pytest.mark.parametrize("failed", [Arm("C", 0.1), Arm("C", 0.3), NONE])

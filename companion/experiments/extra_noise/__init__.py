@@ -1,6 +1,6 @@
 """Experiments of chapter 1: extra noise in training (Ning et al. 2023)."""
 
-from companion.experiments.extra_noise import figures, tables
+from companion.experiments.extra_noise import detail_figures, figures, tables
 from companion.experiments.extra_noise.arms import NONE, Arm
 from companion.experiments.extra_noise.chains import EPS, bias_change, bias_growth, gains, lengths
 from companion.experiments.extra_noise.copies import Copies, PerfectLearner, learned_from_noisy
@@ -16,7 +16,15 @@ from companion.experiments.extra_noise.ring import RING, RingNetworks
 from companion.experiments.extra_noise.robustness import FarErrors, Outliers, Pushes
 from companion.experiments.extra_noise.samples import DigitSamples, ExactSamples, RingSamples
 from companion.experiments.extra_noise.stability import FailedRuns, GradientNoise
-from companion.experiments.extra_noise.verdicts import best_rival, trial, verdicts
+from companion.experiments.extra_noise.summary import (
+    answers,
+    in_short,
+    limits,
+    listing,
+    mentor,
+    on_images,
+)
+from companion.experiments.extra_noise.verdicts import best_rival, problems, trial, verdicts
 
 __all__ = [
     "EPS",
@@ -46,15 +54,23 @@ __all__ = [
     "RingSamples",
     "RivalErrors",
     "ScaledNoise",
+    "answers",
     "best_rival",
     "bias_change",
     "bias_growth",
+    "detail_figures",
     "difference",
     "figures",
     "gains",
     "gaussian_width",
+    "in_short",
     "learned_from_noisy",
     "lengths",
+    "limits",
+    "listing",
+    "mentor",
+    "on_images",
+    "problems",
     "strongest",
     "tables",
     "trial",

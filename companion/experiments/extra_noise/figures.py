@@ -1,8 +1,11 @@
-"""Figures of chapter 1: from results to a figure, a function a figure."""
+"""Figures of chapter 1: from results to a figure, a function a figure.
+
+Those of its second page stand in ``detail_figures``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,43 +16,39 @@ from matplotlib.figure import Figure
 from companion import plotting
 from companion.experiments.extra_noise.arms import (
     B_ARMS,
-    EXTRA,
     FREE,
     NONE,
-    ONE_LEVEL,
-    SMALL,
     STRONG,
     TRAINED,
     Arm,
 )
-from companion.experiments.extra_noise.chains import gains, has, lengths
+from companion.experiments.extra_noise.chains import EPS_ARMS, gains, has, improvements, lengths
 from companion.experiments.extra_noise.digits import CURVE, SIZES
 from companion.experiments.extra_noise.drift import gaussian_width
-from companion.experiments.extra_noise.effects import Effect
+from companion.experiments.extra_noise.effects import Effect, strongest
 from companion.experiments.extra_noise.errors import RIVALS
-from companion.experiments.extra_noise.reasons import FEW, KINDS, Reason, of_arm
+from companion.experiments.extra_noise.reasons import AGAINST, FEW, KINDS, Reason, of_arm
 from companion.experiments.extra_noise.ring import RING
-from companion.experiments.extra_noise.robustness import DDIM, DDPM, MEAN
-from companion.experiments.extra_noise.sampling import TOP
-from companion.experiments.extra_noise.stability import TRIED, WATCHED
+from companion.experiments.extra_noise.robustness import DDIM
 from companion.experiments.results import Results
 
 __all__ = [
     "collapse",
+    "color",
     "diversity",
-    "drift",
-    "exposure",
-    "far",
     "fit",
+    "forest",
     "gauss",
-    "player",
+    "look",
     "quality",
     "robust",
-    "scan",
     "stability",
+    "two_noises",
     "worth",
 ]
 
+WIDTH = 5.6
+"""Inches: so narrow that the text is legible on a phone."""
 COLORS = {
     "none": "black",
     "B x_0": "sky",
@@ -70,8 +69,7 @@ Row = tuple[str, "Effect | None", str]
 def look(arm: Arm) -> dict[str, Any]:
     """Return the colour of a kind and the line of a strength, as arguments of ``ax.plot``."""
     line = ":" if arm.strength == 0.1 else "-"
-    color = plotting.PALETTE[COLORS[arm.kind]]
-    return {"color": color, "linestyle": line, "label": str(arm)}
+    return {"color": color(arm.kind), "linestyle": line, "label": str(arm)}
 
 
 def color(name: str) -> str:
@@ -79,7 +77,7 @@ def color(name: str) -> str:
     return plotting.PALETTE[COLORS[name]]
 
 
-def forest(ax: Axes, rows: Sequence[Row], label: str, size: str = "small") -> None:
+def forest(ax: Axes, rows: Sequence[Row], label: str) -> None:
     """Draw an interval a row, where 0 means no effect; a row without an effect is a heading."""
     for y, (_, effect, kind) in enumerate(rows):
         if effect is None or not effect.finite:
@@ -95,60 +93,147 @@ def forest(ax: Axes, rows: Sequence[Row], label: str, size: str = "small") -> No
         tick.set_fontweight("bold" if effect is None else "normal")
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
-    ax.tick_params(axis="y", labelsize=size)
     ax.set_xlabel(label)
 
 
-def _rows(reason: Reason, experiment: str, kinds: Sequence[str]) -> list[Row]:
+def alone(rows: Sequence[Row], label: str) -> Figure:
+    """Draw a forest plot that is a figure."""
+    figure, ax = plt.subplots(figsize=(WIDTH, 0.7 + 0.235 * len(rows)))
+    forest(ax, rows, label)
+    return figure
+
+
+def legend_above(figure: Figure, ax: Axes, columns: int = 2) -> None:
+    """Put the legend of some axes above the figure, where it lies over no curve."""
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
+
+
+def kind_rows(reason: Reason, experiment: str, kinds: Sequence[str]) -> list[Row]:
     """Effects of an experiment for some kinds of noise, each strength."""
     return [
-        (f"{KINDS[kind]} {effect.label}".strip(), effect, kind)
+        (", ".join(filter(None, (KINDS[kind], effect.label))), effect, kind)
         for kind in kinds
-        for effect in reason.effects[kind].get(experiment, [])
+        for effect in reason.effects.get(kind, {}).get(experiment, [])
     ]
 
 
-def _curves(results: Results, ax: Axes, arms: Sequence[Arm], measure: str, **where: Any) -> None:
-    """Draw a measure against the level for some arms, with 95 % bands over seeds."""
-    for arm in arms:
-        values = results.grid("seed", "level", measure=measure, **where, **arm.where)
-        levels = np.array(results.labels("level", measure=measure, **where, **arm.where))
-        plotting.with_band(ax, levels, values, **look(arm))
+# --- input perturbation ---------------------------------------------------------------------------
 
 
-# --- 1 and 4 --------------------------------------------------------------------------------------
+def two_noises(gamma: float = 0.75) -> Figure:
+    """Draw what is added to a point, and what the network sees of it.
 
+    Parameters
+    ----------
+    gamma : float
+        Strength; the default makes a right triangle of sides 1, 3/4 and 5/4.
+    """
+    k = float(np.hypot(1, gamma))
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.95), sharex=True, sharey=True)
+    turn = np.deg2rad(-8)
+    first = np.array([np.cos(turn), np.sin(turn)])
+    end = first + gamma * np.array([-first[1], first[0]])
 
-def fit(errors: Results, reason: Reason) -> Figure:
-    """Held-out over training error by level, and the change of the held-out error."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 7.4), width_ratios=[1, 1.2])
-    levels = np.array(errors.labels("level", measure="training error"))
-    for arm in SHOWN:
-        where = {"denoiser": TRAINED, "digits": FEW, **arm.where}
-        unseen, seen = (
-            errors.grid("seed", "level", measure=m, **where)
-            for m in ("held-out error", "training error")
+    def arrow(ax: Axes, begin: np.ndarray, tip: np.ndarray, name: str) -> None:
+        style = {"arrowstyle": "-|>", "color": color(name), "linewidth": 2, "shrinkB": 0}
+        ax.annotate(
+            "", tuple(tip), tuple(begin), arrowprops={**style, "shrinkA": 0, "mutation_scale": 14}
         )
-        plotting.with_band(left, levels, unseen / seen, **look(arm))
-    left.set(xscale="log", xlabel="noise level σ", ylabel="held-out error / training error")
-    left.legend(fontsize="small")
+
+    left, right = axes
+    arrow(left, np.zeros(2), first, "A")
+    arrow(left, first, end, "B eps")
+    left.text(0.5, -0.27, "σ ε", color=color("A"), ha="center")
+    left.text(1.16, 0.24, "σ γ ξ", color=color("B eps"))
+    left.set_title("What is added")
+    circle = {"fill": False, "linewidth": 1.2}
+    right.add_patch(plt.Circle((0, 0), 1, linestyle="--", color="#666666", **circle))
+    right.add_patch(plt.Circle((0, 0), k, color=color("free"), **circle))
+    arrow(right, np.zeros(2), end, "free")
+    right.text(0.22, 0.55, "k σ z", color=color("free"))
+    right.text(0, -0.93, "told: σ", color="#444444", ha="center", va="bottom")
+    right.text(0, -k - 0.08, "true: k σ", color=color("free"), ha="center", va="top")
+    right.set_title("What the network sees")
+    for ax in axes:
+        ax.plot(0, 0, "o", color="black", markersize=7)
+        ax.plot(*end, "o", color="#666666", markersize=7)
+        ax.text(-0.1, 0.1, "x₀", ha="right")
+        ax.text(end[0] + 0.07, end[1] + 0.06, "x")
+        ax.set(xlim=(-1.35, 1.75), ylim=(-1.6, 1.35), aspect="equal")
+        ax.axis("off")
+    return figure
+
+
+def gauss(data_std: float = 0.5) -> Figure:
+    """Width of DDPM's samples by the number of steps, for Gaussian data, by formula."""
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.9))
+    steps = [5, 7, 10, 14, 20, 30, 50, 100, 200, 500, 1000]
+    for arm in (NONE, *B_ARMS):
+        widths = [gaussian_width(n, arm, data_std) for n in steps]
+        ax.plot(steps, widths, **{**look(arm), "label": str(arm) if arm.strength else "plain"})
+    ax.axhline(1, color="black", linewidth=0.8)
+    ax.set(xscale="log", xlabel="steps of the chain", ylabel="width / true width")
+    ticks = [5, 10, 20, 50, 100, 1000]
+    ax.set_xticks(ticks, [str(n) for n in ticks])
+    ax.minorticks_off()
+    legend_above(figure, ax, 3)
+    return figure
+
+
+def quality(problems: Mapping[str, Results]) -> Figure:
+    """Change of the distance to the data by problem and chain: trained with B (ε), and for free."""
+    plain, _ = improvements(problems)
+    looks = [(TRAINED, EPS_ARMS[0], "s"), (TRAINED, EPS_ARMS[1], "o")]
+    looks += [(FREE, EPS_ARMS[0], "s"), (FREE, EPS_ARMS[1], "o")]
+    figure, axes = plt.subplots(len(problems), 1, figsize=(WIDTH, 0.7 + 1.75 * len(problems)))
+    for ax, (name, results) in zip(np.atleast_1d(axes), problems.items()):
+        known = gains(results, len(plain) * len(EPS_ARMS))
+        for i, (way, arm, marker) in enumerate(looks):
+            paint = color("free" if way == FREE else arm.kind)
+            label = f"{'trained' if way == TRAINED else 'free'}, {arm.size}"
+            for x, n in enumerate(lengths(results)):
+                if not has(results, way, arm, steps=n) or not known[way, arm, n].finite:
+                    continue
+                mean, low, high = known[way, arm, n].shown
+                ax.errorbar(
+                    x + 0.15 * (i - 1.5), mean, yerr=[[mean - low], [high - mean]], fmt=marker,
+                    color=paint, capsize=2.5, markersize=5, label=label,
+                    markerfacecolor="white" if arm == EPS_ARMS[0] else paint,
+                )  # fmt: skip
+                label = "_"
+        ax.axhline(0, color="black", linewidth=0.8)
+        ax.grid(axis="x", visible=False)
+        ax.set_xticks(range(len(lengths(results))), [f"{n} steps" for n in lengths(results)])
+        ax.set(title=f"{name[0].upper()}{name[1:]}", ylabel="distance, %")
+    legend_above(figure, np.atleast_1d(axes)[0])
+    return figure
+
+
+# --- the five reasons -----------------------------------------------------------------------------
+
+
+def fit(reason: Reason) -> Figure:
+    """Change of the held-out error: each kind at its better strength, and its rivals."""
+    families = dict.fromkeys(name.rpartition(" ")[0].rstrip(",") for name in RIVALS)
     rows: list[Row] = []
     for i, n in enumerate(SIZES):
         digits = f"{n} digits"
-        rows.append((digits, None, "none"))
-        rows.append(("A against one small level", reason.effects["A"][digits][0], "A"))
+        rows.append((f"Trained on {digits}", None, "none"))
+        rows.append(("A, against one level", reason.best("A", digits), "A"))
         for kind in ("B x_0", "B eps", "C"):
-            rows += [(f"{KINDS[kind]}, {e.label}", e, kind) for e in reason.effects[kind][digits]]
-            free = reason.rivals.get(f"free {KINDS[kind]}, {digits}", [])
-            rows += [(f"free {KINDS[kind]}, {e.label}", e, "free") for e in free]
-        rows += [(name, reason.rivals[name][i], "rival") for name in RIVALS]
-    forest(right, rows, "held-out error, %", "x-small")
-    return figure
+            best = reason.best(kind, digits)
+            rows.append((f"{KINDS[kind]}, {best.label}", best, kind))
+            if free := reason.rivals.get(f"free {KINDS[kind]}, {digits}"):
+                rows.append((f"free {KINDS[kind]}", strongest(free), "free"))
+        for family in families:
+            tried = [reason.rivals[name][i] for name in RIVALS if name.startswith(family)]
+            rows.append((f"rival: {family}", strongest(tried), "rival"))
+    return alone(rows, "change of the held-out error, %")
 
 
 def worth(errors: Results) -> Figure:
     """Learning curve of the plain network, and where the other conditions meet it."""
-    figure, ax = plt.subplots(figsize=(7, 4))
+    figure, ax = plt.subplots(figsize=(WIDTH, 4))
     curve = np.stack([of_arm(errors, NONE, n) for n in CURVE], 1)
     plotting.with_band(ax, np.array(CURVE), curve, color="black", marker="o", label="plain")
     shown = [(arm, TRAINED, marker) for arm, marker in zip(SHOWN[1:], "ss^")]
@@ -161,237 +246,69 @@ def worth(errors: Results) -> Figure:
             name = f"{'free ' if way == FREE else ''}{KINDS[arm.kind]}"
             ax.plot(x, y, marker, color=paint, label=name if n == FEW else None)
             ax.hlines(y, x, CURVE[-1], color=paint, linewidth=0.8, alpha=0.6)
-    ax.set(xscale="log", xlabel="training digits")
-    ax.set_ylabel("held-out error (geometric mean over levels)")
+    ax.set(xscale="log", xlabel="digits in the training set")
+    ax.set_ylabel("held-out error")
     ax.set_xticks(CURVE, [str(n) for n in CURVE])
     ax.minorticks_off()
-    ax.legend(fontsize="small")
+    legend_above(figure, ax, 5)
     return figure
-
-
-# --- 2 --------------------------------------------------------------------------------------------
 
 
 def collapse(results: Results) -> Figure:
     """Samples of the ring with the fresh noise of DDPM scaled, and of DDIM; of ``NoiseScale``."""
-    figure, axes = plt.subplots(1, 5, figsize=(10, 2.4), sharex=True, sharey=True)
-    for ax, name in zip(axes, ("0", "0.5", "1", "1.25", DDIM)):
+    figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 3.9), sharex=True, sharey=True)
+    axes.flat[-1].axis("off")
+    for ax, name in zip(axes.flat, ("0", "0.5", "1", "1.25", DDIM)):
         for mean in RING.means:
             circle = plt.Circle(tuple(mean.tolist()), 2 * float(RING.stds[0]), color="#DDDDDD")
             ax.add_patch(circle)
         if name in results.arrays:
             ax.scatter(*results.arrays[name].T, s=3, color=plotting.PALETTE["blue"])
-        title = name if name == DDIM else f"noise_scale = {name}"
+        title = name if name == DDIM else f"noise × {name}"
         ax.set(title=title, xlim=(-2.4, 2.4), ylim=(-2.4, 2.4), aspect="equal", xticks=[])
         ax.set_yticks([])
-        ax.title.set_fontsize("small")
-    return figure
-
-
-def drift(results: Results) -> Figure:
-    """Paths of three samplers, and the spread of Gaussian data by level; of ``MeanAlone``."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.6))
-    levels = np.array(results.labels("level"))
-    colors = {DDIM: "blue", DDPM: "orange", MEAN: "vermillion"}
-    for name, paint in colors.items():
-        wide, faint = (0.7, 0.6) if name == DDPM else (1.3, 1.0)
-        path = results.arrays[name]
-        lines = left.plot(levels, path, color=plotting.PALETTE[paint], linewidth=wide, alpha=faint)
-        lines[0].set_label(name)
-    left.set(xscale="log", yscale="symlog", xlabel="noise level σ", ylabel="state x (symlog)")
-    c = results.settings["data_std"]
-    true = np.hypot(c, levels)
-    right.plot(levels, true, color="black", label="true spread")
-    paint = plotting.PALETTE["vermillion"]
-    right.plot(levels, true**2 / np.hypot(c, TOP), color=paint, label="mean alone, formula")
-    for first, (name, marker) in enumerate(zip(colors, "os^")):
-        marks = slice(6 * first, None, 18)
-        spread = results.where(sampler=name)["value"].to_numpy()
-        paint = plotting.PALETTE[colors[name]]
-        right.plot(levels[marks], spread[marks], marker, color=paint, label=name)
-    right.set(xscale="log", yscale="log", xlabel="noise level σ", ylabel="spread")
-    for ax in (left, right):
-        ax.invert_xaxis()
-        ax.legend(fontsize="small")
-    return figure
-
-
-def player(results: Results, target: Any) -> plotting.TrajectoryPlayer:
-    """Return paths onto the ring that a reader can play, of ``ScaledNoise``."""
-    scales, steps = results.settings["scales"], results.settings["steps"]
-    arrays = results.arrays
-    return plotting.TrajectoryPlayer(
-        {
-            (s, n): {"ddpm": arrays[f"{s:g}, {n}"], "ddim": arrays[f"{DDIM}, {n}"]}
-            for s in scales
-            for n in steps
-        },
-        {(s, n): arrays[f"levels, {n}"] for s in scales for n in steps},
-        title="DDPM with its fresh noise scaled, beside DDIM",
-        alt="Points that start in a wide cloud and move onto eight spots on a ring. Without fresh "
-        "noise DDPM's points rush to the middle and end in a few narrow places; with all of it "
-        "they fill the spots as DDIM's do.",
-        labels={"ddpm": "DDPM, noise scaled"},
-        controls={"noise_scale": scales, "N": steps},
-        target=target,
-    )
-
-
-def scan(results: Results) -> Figure:
-    """Diversity against the scale of the fresh noise, and of DDIM; of ``NoiseScale``."""
-    figure, axes = plt.subplots(1, 4, figsize=(10.5, 2.9))
-    titles = {
-        "balance": "balance of the modes",
-        "width": "width of the modes",
-        "recall": "recall",
-        "Vendi": "Vendi score",
-    }
-    for ax, (measure, title) in zip(axes, titles.items()):
-        scales = np.array(results.labels("noise_scale", measure=measure, sampler=DDPM))
-        values = results.grid("seed", "noise_scale", measure=measure, sampler=DDPM)
-        plotting.with_band(ax, scales, values, color=color("D"), marker="o", label=DDPM)
-        ddim = results.values(measure=measure, sampler=DDIM).mean()
-        ax.axhline(ddim, color=plotting.PALETTE["blue"], linestyle="--", label=DDIM)
-        ax.set(title=title, xlabel="noise_scale")
-    axes[1].axhline(1, color="black", linewidth=0.8)
-    axes[0].legend(fontsize="small")
+        ax.title.set_fontweight("normal")
+        ax.spines[:].set_visible(False)
     return figure
 
 
 def diversity(reason: Reason) -> Figure:
     """Change of the balance of the modes and of recall, for each kind of noise."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.9))
-    for ax, name in zip(axes, ("balance, ring", "recall, digits")):
-        rows = _rows(reason, name, list(KINDS))
-        for effect in reason.effects["D"][f"{name}, against {DDIM}"]:
-            rows.append(("D, 1 against DDIM", effect, "D"))
-        forest(ax, rows, f"{name}, points")
-    return figure
+    rows: list[Row] = []
+    for name, title in (
+        ("balance, ring", "Balance of the modes, ring"),
+        ("recall, digits", "Recall, digits"),
+    ):
+        rows += [(title, None, "none"), *kind_rows(reason, name, list(KINDS))]
+        against = reason.effects["D"][f"{name}{AGAINST}{DDIM}"]
+        rows += [(f"D, against {DDIM}", effect, "D") for effect in against]
+    return alone(rows, "change, percentage points")
 
 
-# --- 3 and 5 --------------------------------------------------------------------------------------
+def robust(reason: Reason) -> Figure:
+    """Change of samples astray, of what is left of a push, and of errors far from the data."""
+    rows: list[Row] = [("Samples astray after outliers", None, "none")]
+    rows += kind_rows(reason, "samples astray", ("B x_0", "B eps", "C"))
+    rows.append(("rival: filter", reason.rivals["outliers filtered"][0], "rival"))
+    rows.append(("What is left of a push", None, "none"))
+    rows += kind_rows(reason, "left of a push", ("B x_0", "B eps", "C"))
+    for experiment, effects in reason.effects["D"].items():
+        rows += [(f"D{AGAINST}{experiment.partition(AGAINST)[2]}", e, "D") for e in effects]
+    rows.append(("Error far from the data", None, "none"))
+    rows += kind_rows(reason, "error far from the data", ("A",))
+    return alone(rows, "change, %")
 
 
-def robust(pushes: Results, reason: Reason) -> Figure:
-    """Share of a push that is left, and the change of samples astray after outliers."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.7))
-    levels = np.array(pushes.labels("level"), float)
-    lines = [(DDPM, arm, {"marker": "o", **look(arm)}) for arm in SHOWN]
-    for name, paint in ((DDIM, "blue"), (MEAN, "vermillion")):
-        style = {"marker": "s", "label": f"none, {name}", "color": plotting.PALETTE[paint]}
-        lines.append((name, NONE, style))
-    for sampler, arm, style in lines:
-        values = pushes.grid("seed", "level", sampler=sampler, **arm.where)
-        plotting.with_band(left, levels, values, band=0.1, **style)
-    left.set(xscale="log", xlabel="level σ of the push", ylabel="share left")
-    left.set_xticks(levels, [f"{v:g}" for v in levels])
-    left.minorticks_off()
-    left.invert_xaxis()
-    left.legend(fontsize="x-small")
-    rows = _rows(reason, "samples astray", ("B x_0", "B eps", "C"))
-    rows.append(("rival: outliers filtered", reason.rivals["outliers filtered"][0], "rival"))
-    forest(right, rows, "samples astray, %")
-    return figure
-
-
-def far(results: Results) -> Figure:
-    """Relative error by distance from the data, of ``FarErrors``."""
-    figure, ax = plt.subplots(figsize=(6.4, 3.4))
-    levels = np.array(results.labels("level"))
-    labels = {NONE: ("many levels", "A"), ONE_LEVEL: (f"one level, σ = {SMALL:g}", "A off")}
-    for arm, (label, kind) in labels.items():
-        values = results.grid("seed", "level", **arm.where)
-        plotting.with_band(ax, levels, values, color=color(kind), marker="o", label=label)
-    bound = np.exp(-(levels**2) / (2 * SMALL**2))
-    ax.plot(levels, bound, ":", color="black", label="share trained beyond")
-    ax.set(xscale="log", xlabel="distance scale σ", ylabel="relative error", ylim=(0, 1.05))
-    ax.legend()
-    return figure
-
-
-def stability(gradients: Results, failures: Results, reason: Reason) -> Figure:
-    """Failed runs by learning rate, gradient noise scales, and variances by level."""
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), width_ratios=[1, 1.1, 1])
-    first, second, third = axes
-    rates = failures.labels("rate")
-    for arm in TRIED:
-        failed = failures.grid("rate", "seed", clipped=False, **arm.where).mean(1)
-        first.plot(rates, failed, marker="o", **look(arm))
-    failed = failures.grid("rate", "seed", clipped=True, **NONE.where).mean(1)
-    first.plot(rates, failed, "kx", label="none, clipped")
-    first.set(xscale="log", xlabel="learning rate", ylabel="share of failed runs")
-    first.legend(fontsize="x-small")
-    rows = _rows(reason, "gradient noise scale", ("A", "B x_0", "B eps", "C"))
-    forest(second, rows, "gradient noise scale, %")
-    _curves(gradients, third, WATCHED, "variance")
-    third.set(xscale="log", yscale="log", xlabel="noise level σ")
-    third.set_ylabel("variance of the gradient")
-    third.legend(fontsize="x-small")
-    return figure
-
-
-# --- chains ---------------------------------------------------------------------------------------
-
-
-def gauss(data_std: float = 0.5) -> Figure:
-    """Width of DDPM's samples by the number of steps, for Gaussian data, by formula."""
-    figure, ax = plt.subplots(figsize=(6.6, 3.5))
-    steps = [5, 7, 10, 14, 20, 30, 50, 100, 200, 500, 1000]
-    for arm in (NONE, *B_ARMS):
-        ax.plot(steps, [gaussian_width(n, arm, data_std) for n in steps], **look(arm))
-    ax.axhline(1, color="black", linewidth=0.8)
-    ax.set(xscale="log", xlabel="steps", ylabel="width / true width")
-    ticks = [5, 10, 20, 50, 100, 1000]
-    ax.set_xticks(ticks, [str(n) for n in ticks])
-    ax.minorticks_off()
-    ax.legend(fontsize="small")
-    return figure
-
-
-def exposure(ring: Results, digits: Results, *exact: Results) -> Figure:
-    """Exposure bias by level, problem and length of the chain."""
-    chains = lengths(ring)
-    figure, axes = plt.subplots(
-        2, len(chains), figsize=(3.5 * len(chains), 5.2), sharex=True, sharey="row", squeeze=False
+def stability(reason: Reason) -> Figure:
+    """Change of the gradient noise scale and of the share of failed runs."""
+    kinds = ("A", "B x_0", "B eps", "C")
+    scale, failed = (
+        kind_rows(reason, name, kinds) for name in ("gradient noise scale", "failed runs")
     )
-    for line, name, results, known in zip(axes, ("ring", "digits"), (ring, digits), exact):
-        for ax, steps in zip(line, chains):
-            where = {"measure": "exposure bias", "steps": steps}
-            shown = [arm for arm in (NONE, *STRONG) if has(results, TRAINED, arm, **where)]
-            for arm in shown:
-                there = {**where, "denoiser": TRAINED, **arm.where}
-                values = results.grid("seed", "level", **there)
-                levels = np.array(results.labels("level", **there))
-                plotting.with_band(ax, levels, values, band=0.12, **look(arm))
-            if steps in lengths(known):
-                rows = known.where(**where, **NONE.where).groupby("level", sort=False)["value"]
-                mean, paint = rows.mean(), plotting.PALETTE["blue"]
-                ax.plot(mean.index, mean, "--", color=paint, label="exact denoiser")
-            ax.axhline(0, color="black", linewidth=0.8)
-            ax.set(xscale="log", title=f"{name}, {steps} steps")
-        line[0].set_ylabel("ln norm ratio")
-    axes[0, 0].invert_xaxis()
-    for ax in axes[1]:
-        ax.set_xlabel("noise level σ")
-    axes[0, 0].legend(fontsize="x-small")
-    return figure
-
-
-def quality(ring: Results, digits: Results) -> Figure:
-    """Change of the distance to the data by length of the chain, for each arm and free rival."""
-    figure, axes = plt.subplots(1, 2, figsize=(8.8, 6.8))
-    for ax, (name, results) in zip(axes, (("ring", ring), ("digits", digits))):
-        known = gains(results)
-        rows: list[Row] = []
-        for steps in lengths(results):
-            rows.append((f"{steps} steps", None, "none"))
-            for arm in EXTRA:
-                for way, title, kind in (
-                    (TRAINED, str(arm), arm.kind),
-                    (FREE, f"free {arm}", "free"),
-                ):
-                    if (way, arm, steps) in known:
-                        rows.append((title, known[way, arm, steps], kind))
-        forest(ax, rows, "distance to the data, %", "x-small")
-        ax.set_title(name)
+    failed.append(("rival: clipping", reason.rivals["gradient clipping"][0], "rival"))
+    sizes = [len(scale), len(failed)]
+    height = 1.4 + 0.235 * sum(sizes)
+    figure, axes = plt.subplots(2, 1, figsize=(WIDTH, height), height_ratios=sizes)
+    forest(axes[0], scale, "change of the gradient noise scale, %")
+    forest(axes[1], failed, "change of the share of failed runs, points")
     return figure

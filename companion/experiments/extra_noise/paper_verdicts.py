@@ -23,7 +23,6 @@ from companion.experiments.results import Results
 from companion.statistics import combine
 
 __all__ = [
-    "SEED",
     "accumulation",
     "beyond_relabelling",
     "celeba",
@@ -32,12 +31,9 @@ __all__ = [
     "times",
 ]
 
-SEED = (
-    "A seed has its own training data, first weights, batches and noise; all share the test digits."
-)
-"""What differs from seed to seed, for the evidence of a claim."""
 Told = Mapping[str, Results | None]
 """Records of the image experiment by their titles."""
+OPEN = "Undecided: on no chain do samples surely improve."
 
 
 def accumulation(problems: Mapping[str, tuple[Results, Results]], images: Told) -> Claim:
@@ -53,10 +49,10 @@ def accumulation(problems: Mapping[str, tuple[Results, Results]], images: Told) 
     verdict = combine(found.values())
     grows = " and ".join(name for name, v in found.items() if v == "supported")
     answers = {
-        "supported": "Yes: beyond an exact denoiser's own, the bias grows with the chain.",
-        "depends": f"It grows with the chain on {grows} only, beyond an exact denoiser's.",
-        "not supported": "No: beyond an exact denoiser's own, the bias does not grow.",
-        "inconclusive": "Undecided: beyond an exact denoiser's own, the bias may grow.",
+        "supported": "Yes: the networks' own share of the exposure bias grows with the chain.",
+        "depends": f"The networks' own share of the exposure bias grows on {grows} only.",
+        "not supported": "No: the networks' own share of the exposure bias does not grow.",
+        "inconclusive": "Undecided: the networks' own share of the exposure bias may grow.",
     }
     decides, effect = _deciding({(name, 0): [e] for name, e in growth.items()}, verdict)
     shortest, *_, longest = lengths(next(iter(problems.values()))[0])
@@ -69,7 +65,7 @@ def accumulation(problems: Mapping[str, tuple[Results, Results]], images: Told) 
         verdict,
         f"Size of the exposure bias beyond the exact denoiser's at the same levels, {longest} "
         f"steps minus {shortest}: {'; '.join(f'{n} {e}' for n, e in growth.items())}. Without that "
-        f"comparison: {raw}. Of the exact denoiser, which makes no error: {exact}. {SEED} "
+        f"comparison: {raw}. Of the exact denoiser, which makes no error: {exact}. "
         f"{on_images(images, image_growth)}" + doubt(effect, verdict),
         answer=answers[verdict],
         data=f"exposure bias in % of the norm, {decides[0]}",
@@ -89,19 +85,18 @@ def perturbation(problems: Mapping[str, Results], images: Told) -> Claim:
     plain, _ = improvements(problems)
     verdict = combine(any_of(effects) for effects in plain.values())
     answers = {
-        "supported": "Yes: it improves samples on every chain.",
-        "depends": _only("It improves", plain, "It improves samples only on some chains."),
-        "not supported": "No: it improves samples on no chain, however long the training.",
-        "inconclusive": "Undecided: on no chain are samples better with certainty.",
+        "supported": "Yes: samples improve on every chain.",
+        "depends": _only("Samples improve only on", plain, "Samples improve on some chains only."),
+        "not supported": "No: samples improve on no chain, however long the training.",
+        "inconclusive": _only("Samples surely improve only on", plain, OPEN),
     }
     (name, steps), effect = _deciding(plain, verdict)
     return Claim(
         "extra-perturbation",
         verdict,
         f"Distance of samples to the data against the plain network, {name}, {steps} steps: "
-        f"{effect}. Better {_in_words(plain)}. At most as good as that {_none(plain)}. Strengths "
-        f"γ = 0.1 and 0.3, target ε. {SEED} {on_images(images, image_quality)}"
-        + doubt(effect, verdict),
+        f"{effect}. Better {_where(plain)}. No better {_where(plain, FAILS)}. Strengths "
+        f"γ = 0.1 and 0.3, target ε. {on_images(images, image_quality)}" + doubt(effect, verdict),
         answer=answers[verdict],
         data=f"distance in %, {name}, {steps} steps",
         figure="fig-xn-quality",
@@ -114,10 +109,18 @@ def beyond_relabelling(problems: Mapping[str, Results], images: Told) -> Claim:
     _, free = improvements(problems)
     verdict = combine(any_of(effects) for effects in free.values())
     answers = {
-        "supported": "Yes: training with it beats relabelling the plain network.",
-        "depends": _only("It beats relabelling", free, "It beats relabelling on some chains only."),
-        "not supported": "No: relabelling the plain network, without training, does as well.",
-        "inconclusive": "Undecided: training with it may beat relabelling the plain network.",
+        "supported": "Yes: it beats relabelling an ordinary network, which needs no training.",
+        "depends": _only(
+            "It beats relabelling an ordinary network only on",
+            free,
+            "It beats relabelling an ordinary network on some chains only.",
+        ),
+        "not supported": "No: relabelling an ordinary network, without training, does as well.",
+        "inconclusive": _only(
+            "It surely beats relabelling an ordinary network only on",
+            free,
+            "Undecided: nowhere does it surely beat relabelling an ordinary network for free.",
+        ),
     }
     (name, steps), effect = _deciding(free, verdict)
     return Claim(
@@ -125,9 +128,8 @@ def beyond_relabelling(problems: Mapping[str, Results], images: Told) -> Claim:
         verdict,
         f"Distance of samples to the data, trained with input perturbation against the plain "
         f"network with the same label and scale, {name}, {steps} steps: {effect}. Better "
-        f"{_in_words(free)}. In distribution input perturbation is denoising at another level, "
-        f"with noise on the labels. {SEED} {on_images(images, image_free)}"
-        + doubt(effect, verdict),
+        f"{_where(free)}. In distribution input perturbation is denoising at another level, "
+        f"with noise on the labels. {on_images(images, image_free)}" + doubt(effect, verdict),
         answer=answers[verdict],
         data=f"distance in %, {name}, {steps} steps",
         figure="fig-xn-quality",
@@ -142,21 +144,18 @@ def recall(problems: Mapping[str, Results], images: Told) -> Claim:
     fallen = " and ".join(name for (name, _), listed in falls.items() if any_of(listed) == HOLDS)
     answers = {
         "supported": "Yes: neither recall nor precision falls.",
-        "depends": f"Not in all cases: it lowers {fallen}.",
+        "depends": f"Not always: it lowers {fallen}.",
         "not supported": "No: recall and precision fall.",
         "inconclusive": "Undecided: recall or precision may fall.",
     }
     if len(answers["depends"].split()) > LONGEST_ANSWER:
-        answers["depends"] = "Not in all cases: recall or precision falls in some."
+        answers["depends"] = "Not always: in some cases recall or precision falls."
     (name, steps), effect = _deciding(falls, flipped(verdict))
-    told = "; ".join(
-        f"{place} {', '.join(map(str, effects))}" for (place, _), effects in falls.items()
-    )
     return Claim(
         "extra-recall",
         verdict,
-        f"{name[0].upper()}{name[1:]}, {steps} steps, against the plain network: {effect}. All: "
-        f"{told}. {SEED} {on_images(images, image_recall)}" + doubt(effect, verdict),
+        f"{name[0].upper()}{name[1:]}, {steps} steps, against the plain network: {effect}. "
+        f"{on_images(images, image_recall)}" + doubt(effect, verdict),
         answer=answers[verdict],
         data=f"{name}, {steps} steps, points",
         figure="fig-xn-diversity",
@@ -215,23 +214,25 @@ def _places(conditions: Conditions, verdict: str) -> dict[str, list[int]]:
 
 
 def _listed(places: Mapping[str, list[int]]) -> str:
-    return "; ".join(f"{name}, {', '.join(map(str, n))} steps" for name, n in places.items())
+    parts = []
+    for name, steps in places.items():
+        *most, last = map(str, steps)
+        chains = f"{', '.join(most)} and {last}" if most else last
+        parts.append(f"{name}, {chains} steps")
+    return "; ".join(parts)
 
 
-def _in_words(conditions: Conditions) -> str:
-    places = _places(conditions, HOLDS)
-    return f"on {_listed(places)}" if places else "on none of the chains"
-
-
-def _none(conditions: Conditions) -> str:
-    places = _places(conditions, FAILS)
+def _where(conditions: Conditions, verdict: str = HOLDS) -> str:
+    """Say on which problems and chains a claim has a verdict."""
+    places = _places(conditions, verdict)
     return f"on {_listed(places)}" if places else "on none of the chains"
 
 
 def _only(beginning: str, conditions: Conditions, otherwise: str) -> str:
-    """Answer that names where a claim holds; ``otherwise`` if that is too long."""
-    answer = f"{beginning} {_listed(_places(conditions, HOLDS))}; not otherwise."
-    return answer if len(answer.split()) <= LONGEST_ANSWER else otherwise
+    """Answer that names where a claim holds; ``otherwise`` if that is nowhere, or too long."""
+    places = _places(conditions, HOLDS)
+    answer = f"{beginning} {_listed(places)}."
+    return answer if places and len(answer.split()) <= LONGEST_ANSWER else otherwise
 
 
 def on_images(images: Told, text: Callable[[Results], str]) -> str:
@@ -274,5 +275,7 @@ def image_recall(record: Results) -> str:
 
 
 def _by_steps(record: Results, measure: str, a: Condition, b: Condition) -> str:
-    effects = {n: image_effect(record, measure, a, b, {"steps": n}) for n in lengths(record)}
-    return ", ".join(f"{e} with {n} steps" for n, e in effects.items() if e is not None)
+    """Compare two conditions on the shortest chain; tables have the others."""
+    steps = min(lengths(record))
+    effect = image_effect(record, measure, a, b, {"steps": steps})
+    return "" if effect is None else f"{effect} with {steps} steps"

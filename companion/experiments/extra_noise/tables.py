@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from companion.experiments.claims import MARKS
 from companion.experiments.extra_noise.arms import EXTRA, FREE, NONE, TRAINED, Arm
 from companion.experiments.extra_noise.chains import (
     EPS,
     EPS_ARMS,
     PLAIN,
     Condition,
+    bias_change,
+    bias_growth,
+    excess,
     gains,
     image_effect,
     image_values,
@@ -21,6 +27,7 @@ from companion.experiments.extra_noise.chains import (
     versus_free,
     width_gains,
 )
+from companion.experiments.extra_noise.chains import kept as kept_effects
 from companion.experiments.extra_noise.digits import SIZES
 from companion.experiments.extra_noise.effects import difference
 from companion.experiments.extra_noise.errors import RIVALS
@@ -30,9 +37,12 @@ from companion.experiments.results import Results
 from companion.statistics import mean_interval
 
 __all__ = [
+    "better",
+    "bias",
     "copies",
     "effects",
     "images",
+    "kept",
     "longer",
     "overfitting",
     "quality",
@@ -49,15 +59,18 @@ TITLES = {
     "C": "C: noise on data",
     "D": "D: noise in sampler",
 }
-"""Kinds of noise as heads of columns."""
+"""Kinds of noise as they are called in a column."""
 
 
 def reasons(listed: Sequence[Reason]) -> pd.DataFrame:
-    """Return a verdict for each reason and kind of noise."""
+    """Return the sign of the verdict for each reason and kind of noise; none where none applies."""
     return pd.DataFrame(
         {
             "reason": [reason.title for reason in listed],
-            **{TITLES[kind]: [reason.verdict(kind) for reason in listed] for kind in KINDS},
+            **{
+                title: [MARKS.get(reason.verdict(kind)) for reason in listed]
+                for kind, title in KINDS.items()
+            },
         }
     )
 
@@ -129,6 +142,42 @@ def quality(ring: Results, digits: Results, exact: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def better(frame: pd.DataFrame) -> np.ndarray:
+    """Return which cells of a table of effects have an interval below 0."""
+    return np.array(
+        [[bool(re.search(r"\[−[^,]*, −", str(cell))) for cell in row] for row in frame.to_numpy()]
+    )
+
+
+def bias(problems: Mapping[str, tuple[Results, Results]]) -> pd.DataFrame:
+    """Return the exposure bias beyond the exact denoiser's, in % of the norm, by steps.
+
+    Parameters
+    ----------
+    problems : dict, name -> samples of networks, and those of the exact denoiser
+    """
+    rows = []
+    for name, (results, exact) in problems.items():
+        chains = lengths(results)
+        grows = f"longest minus shortest: {bias_growth(results, exact)}"
+        plain = {n: format(mean_interval(100 * excess(results, exact, n)), ".3g") for n in chains}
+        change = {n: bias_change(results, exact, n) for n in chains}
+        rows.append({"problem": name, "network": "plain", **_heads(plain), "change": grows})
+        rows.append({"problem": name, "network": f"{EPS}, minus plain", **_heads(change)})
+    return pd.DataFrame(rows)
+
+
+def kept(problems: Mapping[str, Results]) -> pd.DataFrame:
+    """Return what input perturbation changes of precision and recall, by strength."""
+    rows = []
+    for (place, steps), listed in kept_effects(problems).items():
+        measure, name = place.split(", ", 1)
+        cells = {e.label: replace(e, label="") for e in listed}
+        where = {"problem": f"{name}, {steps} steps", "measure": measure}
+        rows.append(where | {label: str(effect) for label, effect in cells.items()})
+    return pd.DataFrame(rows)
+
+
 def longer(results: Results) -> pd.DataFrame:
     """Return what B with target eps changes of the distance after a longer training, by steps."""
     rows, chains, known = [], lengths(results), gains(results)
@@ -160,8 +209,12 @@ def tuning() -> pd.DataFrame:
 
 
 def _by_steps(title: str, by_steps: Mapping[int, Any], chains: Sequence[int]) -> dict[str, Any]:
-    cells = {f"{n} steps": str(by_steps[n]) if n in by_steps else None for n in chains}
-    return {str(EPS): title, **cells}
+    return {str(EPS): title, **_heads({n: by_steps.get(n) for n in chains})}
+
+
+def _heads(by_steps: Mapping[int, Any]) -> dict[str, str | None]:
+    """Cells under the lengths of their chains."""
+    return {f"{n} steps": None if cell is None else str(cell) for n, cell in by_steps.items()}
 
 
 # --- images: rows for each record -----------------------------------------------------------------

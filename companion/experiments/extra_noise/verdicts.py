@@ -21,7 +21,6 @@ from companion.experiments.extra_noise.exact_digits import ExactDigits
 from companion.experiments.extra_noise.images import ImageTrial
 from companion.experiments.extra_noise.longer import LongerTraining
 from companion.experiments.extra_noise.paper_verdicts import (
-    SEED,
     accumulation,
     beyond_relabelling,
     celeba,
@@ -48,15 +47,17 @@ from companion.experiments.extra_noise.stability import FailedRuns, GradientNois
 from companion.experiments.results import Results
 from companion.experiments.session import Session
 
-__all__ = ["Trial", "best_rival", "trial", "verdicts"]
+__all__ = ["Trial", "best_rival", "problems", "trial", "verdicts"]
 
 NAMES = {
-    "A": "many levels (A)",
-    "B x_0": "noisy inputs (B, x₀)",
-    "B eps": "noisy inputs (B, ε)",
-    "C": "noisy data (C)",
+    "A": "many noise levels",
+    "B x_0": "noisy inputs (target x₀)",
+    "B eps": "noisy inputs (target ε)",
+    "C": "noisy training data",
 }
 """Kinds of noise in training, as answers call them."""
+SHORT = {"A": "many levels", "B x_0": "noisy inputs", "B eps": "noisy inputs", "C": "noisy data"}
+"""The same where the answer would be too long."""
 UNITS = {"ratio": "%", "points": "points", "doublings": "doublings"}
 
 
@@ -89,17 +90,21 @@ def trial(session: Session) -> Trial:
     )
 
 
+def problems(session: Session) -> dict[str, Results]:
+    """Return samples by the name of the problem and of its length of training."""
+    longer = LongerTraining.steps // DigitNetworks.steps
+    return {
+        "the ring": session.run(RingSamples),
+        "digits": session.run(DigitSamples),
+        f"digits trained {longer} times as long": session.run(LongerTraining),
+    }
+
+
 def verdicts(session: Session) -> Claims:
     """Run what the claims rest on, or take it from memory, and apply all rules."""
-    tried, errors = trial(session), session.run(DigitErrors)
-    ring, digits, longer = (session.run(e) for e in (RingSamples, DigitSamples, LongerTraining))
+    tried, errors, known = trial(session), session.run(DigitErrors), problems(session)
     exact = {"the ring": session.run(ExactSamples), "digits": session.run(ExactDigits)}
     images = session.records(ImageTrial)
-    problems = {
-        "the ring": ring,
-        "digits": digits,
-        f"digits trained {LongerTraining.steps // DigitNetworks.steps} times as long": longer,
-    }
     return Claims(
         [
             regularizes(tried.regularization),
@@ -107,10 +112,10 @@ def verdicts(session: Session) -> Claims:
             makes_robust(tried.robustness),
             augments(tried.augmentation, errors),
             stabilizes(tried.stability),
-            accumulation({name: (problems[name], e) for name, e in exact.items()}, images),
-            perturbation(problems, images),
-            beyond_relabelling(problems, images),
-            recall({name: r for name, r in problems.items() if r is not ring}, images),
+            accumulation({name: (known[name], e) for name, e in exact.items()}, images),
+            perturbation(known, images),
+            beyond_relabelling(known, images),
+            recall({n: r for n, r in known.items() if "digits" in n}, images),
             times(),
             celeba(),
         ]
@@ -121,9 +126,9 @@ def regularizes(reason: Reason) -> Claim:
     """Held-out errors fall, by more than the free rival's."""
     answers = {
         "supported": "Yes: every kind of noise in training lowers the held-out error.",
-        "depends": "Held-out errors fall only with",
-        "not supported": f"No: no kind lowers the held-out error ({DigitNetworks.steps} steps).",
-        "inconclusive": "Undecided: no kind of noise lowers the held-out error with certainty.",
+        "depends": "lower held-out errors",
+        "not supported": "No: no kind of noise in training lowers the held-out error.",
+        "inconclusive": "Undecided: no kind of noise surely lowers the held-out error.",
     }
     rival = best_rival(reason)
     free = strongest(reason.rivals[f"free B (ε), {FEW} digits"])
@@ -143,7 +148,7 @@ def explores(reason: Reason) -> Claim:
     """Samples become more diverse: balance of the modes, recall."""
     answers = {
         "supported": "Yes: every kind of noise in training makes samples more diverse.",
-        "depends": "Diversity grows only with",
+        "depends": "make samples more diverse",
         "not supported": "No: noise in training does not make samples more diverse.",
         "inconclusive": "Undecided: noise in training may make samples more diverse.",
     }
@@ -166,7 +171,7 @@ def makes_robust(reason: Reason) -> Claim:
     """Imperfect data and pushes do less harm."""
     answers = {
         "supported": "Yes: every kind of noise in training makes samples robust.",
-        "depends": "It helps only with",
+        "depends": "help against imperfections",
         "not supported": "No: noise in training helps against none of these imperfections.",
         "inconclusive": "Undecided: noise in training may help against these imperfections.",
     }
@@ -185,7 +190,7 @@ def augments(reason: Reason, errors: Results) -> Claim:
     """Noisy digits are worth more clean ones, by more than the free rival's."""
     answers = {
         "supported": "Yes: with every kind of noise the digits are worth more clean ones.",
-        "depends": "It augments only with",
+        "depends": "are worth extra data",
         "not supported": "No: with noise, digits are not worth more clean ones.",
         "inconclusive": "Undecided: with noise, digits may be worth more clean ones.",
     }
@@ -206,7 +211,7 @@ def stabilizes(reason: Reason) -> Claim:
     """Gradients are less noisy and fewer runs fail."""
     answers = {
         "supported": "Yes: gradients are less noisy and fewer runs fail, for every kind.",
-        "depends": "Training is steadier only with",
+        "depends": "make training steadier",
         "not supported": "No: neither gradients nor failed runs show it, for any kind.",
         "inconclusive": "Undecided: gradients may be less noisy, or fewer runs may fail.",
     }
@@ -233,13 +238,13 @@ def _claim(
     kind, experiment, effect = reason.deciding()
     what = f"{measure}, {experiment}".removeprefix(", ")
     where = f"{what}, {KINDS[kind]}"
-    answer = answers[verdict]
+    partly = verdict == "depends" or (verdict == "inconclusive" and _holds(reason))
     return Claim(
         name,
         verdict,
-        f"{where[0].upper()}{where[1:]}: {effect}. Holds for {said(reason)}. {more} {SEED}"
+        f"{where[0].upper()}{where[1:]}: {effect}. Holds for {said(reason)}. {more}"
         + doubt(effect, verdict),
-        answer=only(answer, reason) if verdict == "depends" else answer,
+        answer=only(answers["depends"], reason) if partly else answers[verdict],
         data=f"{where}, {UNITS[effect.unit]}",
         figure=figure,
         **effect.claimed,
@@ -255,20 +260,21 @@ def _holds(reason: Reason) -> dict[str, list[str]]:
     return {kind: conditions for kind, conditions in found.items() if conditions}
 
 
-def only(beginning: str, reason: Reason) -> str:
-    """Say for which noise, and under which conditions, a reason holds."""
+def only(does: str, reason: Reason) -> str:
+    """Say which noise does it, and under which conditions, if they are the same for all."""
     known = [v for kind in IN_TRAINING for v in reason.conditions(kind).values()]
-    if "inconclusive" in known:
-        beginning = beginning.replace("only", "for certain only")
+    first = "For certain, only" if "inconclusive" in known else "Only"
     holds = _holds(reason)
-    names = ", ".join(NAMES[kind] for kind in holds)
     everywhere = all(len(where) == len(reason.conditions(kind)) for kind, where in holds.items())
     alike = {tuple(where) for where in holds.values()}
-    under = f"{' and '.join(next(iter(alike)))}: " if len(alike) == 1 and not everywhere else ""
-    for answer in (f"{beginning} {under}{names}.", f"{beginning} {names}."):
-        if len(answer.split()) <= LONGEST_ANSWER:
-            return answer
-    return f"{beginning} {', '.join(KINDS[kind] for kind in holds)}."
+    under = f" ({' and '.join(next(iter(alike)))})" if len(alike) == 1 and not everywhere else ""
+    for names in (NAMES, SHORT):
+        *most, last = dict.fromkeys(names[kind] for kind in holds)
+        listed = f"{', '.join(most)} and {last}" if most else last
+        for answer in (f"{first} {listed} {does}{under}.", f"{first} {listed} {does}."):
+            if len(answer.split()) <= LONGEST_ANSWER:
+                return answer
+    raise AssertionError(f"an answer of more than {LONGEST_ANSWER} words: {answer}")
 
 
 def said(reason: Reason) -> str:
