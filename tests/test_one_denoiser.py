@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 
 from companion import noise
 from companion.experiments import Results, one_denoiser, tidy
-from companion.experiments.one_denoiser import figures, points, tables
+from companion.experiments.one_denoiser import figures, points, summary, tables
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +112,26 @@ def test_gains_say_what_is_plain(shift, word):
 def test_figures_that_need_little(session):
     assert len(figures.posterior().axes) == 2
     assert len(figures.excess_error(session.run(one_denoiser.ExcessError)).axes) == 1
+    assert len(figures.one_point().axes) == 2
+
+
+def test_in_short_says_what_was_found(session):
+    known = [session.run(e) for e in (one_denoiser.ExcessError, one_denoiser.Budgets)]
+    points = session.run(one_denoiser.PointNetworks)
+
+    def told(trained, excess=0.01):
+        errors = [
+            tidy([[value]], {"level": [0.1], "seed": [0]}, measure="error", denoiser=name)
+            for name, value in (("trained", trained), ("memorised", 1.0))
+        ]
+        where = {"level": [0.1], "seed": [0]}
+        added = tidy([[excess]], where, measure="excess error")
+        bayes = tidy([1.0], {"level": [0.1]}, measure="Bayes error")
+        return summary.box(Results([added, bayes]), known[1], Results(errors), points)
+
+    box = told(0.5)
+    assert box.works.startswith("Yes: ") and "1.0% (median" in box.works
+    assert "trained for 60 steps" in box.caveat and "at every level" in box.caveat
+    assert "5 evaluations" in box.number and "With 21" in box.number
+    assert told(0.5, excess=2.0).works.startswith("No: ")
+    assert "a memory of its data beats the network" in told(2.0).caveat

@@ -8,6 +8,7 @@ from companion.experiments.one_denoiser.points import (
     Likelihood,
     PointNetworks,
 )
+from companion.experiments.one_denoiser.summary import in_short
 
 __all__ = [
     "Budgets",
@@ -18,5 +19,6 @@ __all__ = [
     "Likelihood",
     "PointNetworks",
     "figures",
+    "in_short",
     "tables",
 ]

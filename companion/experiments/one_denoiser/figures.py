@@ -9,7 +9,36 @@ from matplotlib.figure import Figure
 from companion import data, plotting
 from companion.experiments.results import Results
 
-__all__ = ["budgets", "excess_error", "likelihood", "posterior"]
+__all__ = ["budgets", "excess_error", "likelihood", "one_point", "posterior"]
+
+WIDTH = 5.6
+"""Inches: so narrow that the text is legible on a phone."""
+
+
+def one_point(levels: tuple[float, float] = (0.3, 1.5)) -> Figure:
+    """Draw what the exact denoiser answers for one noisy point, at two noise levels.
+
+    Parameters
+    ----------
+    levels : a small and a large noise level
+    """
+    ring = data.mixture("ring")
+    x = torch.tensor([[1.25, 0.75]], dtype=torch.float64)
+    grey, red = plotting.PALETTE["grey"], plotting.PALETTE["vermillion"]
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.1))
+    for ax, sigma in zip(axes, levels):
+        plotting.density(ax, ring, 0.05, limit=1.7)
+        weights, _, _ = ring.posterior(x, sigma)
+        for weight, mean in zip(weights[0].tolist(), ring.means.tolist()):
+            line = {"color": plotting.PALETTE["blue"], "linewidth": 0.3 + 5 * weight}
+            ax.plot(*zip(x[0].tolist(), mean), alpha=0.3 + 0.7 * weight, **line)
+        answer = ring.denoiser(x, sigma)[0].tolist()
+        ax.plot(*x[0], "o", color=grey, markersize=9, label="noisy point")
+        ax.plot(*answer, "D", color=red, markersize=8, label="answer")
+        ax.set_title(f"σ = {sigma:g}")
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2)
+    return figure
 
 
 def posterior(levels: tuple[float, ...] = (0.2, 0.5, 1.0)) -> Figure:
@@ -21,7 +50,7 @@ def posterior(levels: tuple[float, ...] = (0.2, 0.5, 1.0)) -> Figure:
     """
     two = data.mixture("two_modes")
     line = torch.linspace(-2.2, 2.2, 400, dtype=torch.float64)[:, None]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 2.9))
+    figure, (left, right) = plt.subplots(2, 1, figsize=(WIDTH, 5.6))
     for sigma, name in zip(levels, ("blue", "vermillion", "green")):
         color = plotting.PALETTE[name]
         left.plot(line, two.log_prob(line, sigma).exp(), color=color, label=f"σ = {sigma:g}")
@@ -32,7 +61,7 @@ def posterior(levels: tuple[float, ...] = (0.2, 0.5, 1.0)) -> Figure:
         right.fill_between(line[:, 0], mean - std, mean + std, color=color, alpha=0.15, linewidth=0)
     left.set(xlabel="x", ylabel="density of $x_σ$")
     right.set(xlabel="x", ylabel="$D(x, σ)$")
-    left.legend()
+    figure.legend(loc="outside upper center", ncols=len(levels))
     return figure
 
 
@@ -40,7 +69,7 @@ def excess_error(results: Results) -> Figure:
     """Draw the error that no denoiser can avoid, and what training adds to it."""
     levels = results.labels("level")
     exact = plotting.method("exact")
-    figure, ax = plt.subplots(figsize=(6, 3.2))
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
     ax.plot(
         levels,
         results.grid("level", measure="Bayes error"),
@@ -52,7 +81,7 @@ def excess_error(results: Results) -> Figure:
     blue = plotting.PALETTE["blue"]
     plotting.with_band(ax, levels, excess, label="added by training", color=blue)
     ax.set(xscale="log", yscale="log", xlabel="noise level σ", ylabel="mean squared error")
-    ax.legend()
+    figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
@@ -63,7 +92,7 @@ def budgets(results: Results) -> Figure:
         "to the flow": ("exact denoiser", "distance from the exact flow"),
     }
     numbers = results.labels("budget")
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
+    figure, axes = plt.subplots(2, 1, figsize=(WIDTH, 6.8))
     for ax, (measure, (title, ylabel)) in zip(axes, panels.items()):
         table = results.where(measure=measure)
         plotting.lines(ax, table, x="budget", by="method", log="xy")
@@ -72,7 +101,8 @@ def budgets(results: Results) -> Figure:
         ax.minorticks_off()
     _, low, high = results.facts["noise floor"]
     axes[0].axhspan(low, high, color=plotting.PALETTE["grey"], alpha=0.25, label="noise floor")
-    axes[0].legend(fontsize=8)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=2)
     return figure
 
 
@@ -81,7 +111,7 @@ def likelihood(results: Results) -> Figure:
     exact = results.grid("point", measure="by its formula")
     half = len(exact) // 2
     ends = [exact.min(), exact.max()]
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharex=True, sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.2), sharex=True, sharey=True)
     for ax, name in zip(axes, ("exact denoiser", "trained network")):
         estimate = results.grid("point", measure=name)
         for part, color in ((slice(0, half), "blue"), (slice(half, None), "orange")):
