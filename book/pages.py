@@ -23,7 +23,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from sphinx.ext import viewcode
 
-from book import api, notebooks, policy, search
+from book import api, notebooks, playground, policy, search
 from book.project import ROOT, chapter_of, chapters, repository_url, sources
 
 # The theme's own marks that an accessibility checker objects to, and what stands there instead.
@@ -76,7 +76,9 @@ def links(stem: str, top: str, url: str, facts: dict[str, Any]) -> str:
     """The line under a chapter's title."""
     files = f"{top}_sources/notebooks/{stem}"
     source = f"{url}/blob/main/notebooks/{stem}.md" if url else f"{files}.md"
-    entries = {
+    scene = playground.scene(int(stem[:2]))
+    entries = {"See it move": f"{top}book/playground.html?show={scene}"} if scene else {}
+    entries |= {
         "Download the notebook": f"{files}.ipynb",
         "Open the source": source,
         "As a script": f"{files}.py",

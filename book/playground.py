@@ -19,6 +19,13 @@ ORDER = (
 """Each uses only what stands before it."""
 
 
+def scene(number: int) -> str | None:
+    """Name of the first scene of a chapter, or None if it has none."""
+    text = (SOURCE / "scenes.js").read_text(encoding="utf-8")
+    found = re.search(rf"^    (\w+): \{{\n      chapter: {number},", text, re.M)
+    return found[1] if found else None
+
+
 def script() -> str:
     """All scripts in their order, without comments and indentation."""
     texts = [(SOURCE / f"{name}.js").read_text(encoding="utf-8") for name in ORDER]
