@@ -47,7 +47,8 @@ def with_published(live: Sequence[Claim]) -> list[Claim]:
         if current["hash"] != entry["rule"]["hash"]:
             made += ", which has changed since"
         for fields in entry["claims"]:
-            known[fields["id"]] = replace(Claim(**fields), provenance=made)
+            told = otherwise(fields["id"], fields["verdict"], entry.get("otherwise", {}))
+            known[fields["id"]] = replace(Claim(**fields), provenance=made + told)
     shown = []
     for claim in live:
         other = known.get(claim.id)
@@ -57,6 +58,16 @@ def with_published(live: Sequence[Claim]) -> list[Claim]:
         here = "" if other.verdict == claim.verdict else f"; this run alone says {claim.verdict}"
         shown.append(replace(other, chapter=claim.chapter, provenance=other.provenance + here))
     return shown
+
+
+def otherwise(name: str, verdict: str, found: Mapping[str, Mapping[str, str]]) -> str:
+    """What a claim's verdict is with each master seed alone, and by the bootstrap."""
+    if not found or verdict in ("proved", "not tested"):
+        return ""
+    others = [f"{how}: {by[name]}" for how, by in found.items() if by.get(name, verdict) != verdict]
+    if others:
+        return f"; {', '.join(others)}"
+    return "; the same with each seed alone and by bootstrap"
 
 
 def rows(asserted: Sequence[Mapping[str, Any]], judged: Iterable[Claim]) -> list[Row]:

@@ -175,7 +175,7 @@ def _verdicts(options: argparse.Namespace, rest: list[str]) -> Job:
 
 def _publish(names: list[str], options: argparse.Namespace) -> Job:
     from companion.experiments.parallel import run_all
-    from companion.experiments.published import PooledSession, judge, write
+    from companion.experiments.published import PooledSession, judge, judge_otherwise, write
 
     PooledSession(options.profile, options.publish)  # says what is wrong with the seeds
 
@@ -186,7 +186,8 @@ def _publish(names: list[str], options: argparse.Namespace) -> Job:
                 return code
         claims = judge(names, options.profile, options.publish)
         print(claims)
-        for path in write(claims, options.profile, options.publish):
+        otherwise = judge_otherwise(names, options.profile, options.publish)
+        for path in write(claims, options.profile, options.publish, otherwise):
             print(f"kept in {path}")
         return 0
 

@@ -7,7 +7,9 @@ from logarithms. Several intervals that are looked at together take ``comparison
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,11 +23,20 @@ __all__ = [
     "decide",
     "detectable",
     "interaction",
+    "intervals_by",
     "mean_interval",
     "paired_difference",
     "paired_ratio",
     "ratio_interval",
 ]
+
+METHODS = ("t", "bootstrap")
+"""Kinds of intervals: of Student's t (the default), or percentiles of resampled means."""
+
+RESAMPLES = 10_000
+"""Resampled means of a bootstrap interval."""
+
+_METHOD: ContextVar[str] = ContextVar("method of intervals", default="t")
 
 LARGEST_LOG = 50.0
 """Logarithms of ratios are cut here (both signs), so that no factor overflows."""
@@ -110,6 +121,8 @@ def _pair(a: Any, b: Any, positive: bool = False) -> tuple[np.ndarray, np.ndarra
 def mean_interval(a: Any, *, confidence: float = 0.95, comparisons: int = 1) -> Interval:
     """Mean of independent values and its t-interval.
 
+    Inside of ``intervals_by("bootstrap")`` it is the bootstrap's.
+
     Parameters
     ----------
     a : (n,) values, n at least 2
@@ -137,8 +150,35 @@ def mean_interval(a: Any, *, confidence: float = 0.95, comparisons: int = 1) -> 
     comparisons = checks.whole("comparisons", comparisons)
     n, mean = len(values), float(values.mean())
     miss = (1 - confidence) / comparisons
+    if _METHOD.get() == "bootstrap":
+        drawn = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
+        low, high = np.quantile(values[drawn].mean(1), [miss / 2, 1 - miss / 2])
+        return Interval(mean, min(mean, float(low)), max(mean, float(high)), n)
     half = float(t.isf(miss / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
+
+
+@contextmanager
+def intervals_by(method: str) -> Iterator[None]:
+    """Make all intervals of this module by another method, to see whether a verdict rests on it.
+
+    Parameters
+    ----------
+    method : {"t", "bootstrap"}
+        The bootstrap draws the values again with replacement and takes percentiles of the means. It
+        assumes no distribution; with few values it is too narrow.
+
+    Examples
+    --------
+    >>> with intervals_by("bootstrap"):
+    ...     print(f"{mean_interval([1.0, 2.0, 4.0, 9.0]):.2f}")
+    4.00 [1.50, 7.25]
+    """
+    token = _METHOD.set(checks.choice("method", method, METHODS))
+    try:
+        yield
+    finally:
+        _METHOD.reset(token)
 
 
 def ratio_interval(ratios: Any, *, confidence: float = 0.95, comparisons: int = 1) -> Interval:

@@ -147,3 +147,16 @@ def test_a_published_verdict_goes_first_and_says_what_made_it(tmp_path, monkeypa
     entry = tmp_path / "published" / "tweedie.json"
     entry.write_text(entry.read_text().replace('"hash": "', '"hash": "x'))
     assert "which has changed since" in ledger.with_published([FAST])[0].provenance
+
+
+def test_the_ledger_says_where_a_published_verdict_depends_on_seed_or_interval(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("COMPANION_RESULTS", str(tmp_path))
+    kept = Claims([replace(FAST, chapter="tweedie")])
+    other = Claims([replace(FAST, verdict="inconclusive", chapter="tweedie")])
+    write(kept, "cpu", (3, 4), {"seed 3 alone": kept, "by bootstrap": kept})
+    assert "the same with each seed alone" in ledger.with_published([FAST])[0].provenance
+    write(kept, "cpu", (3, 4), {"seed 3 alone": other, "by bootstrap": kept})
+    (shown,) = ledger.with_published([FAST])
+    assert shown.provenance.endswith("; seed 3 alone: inconclusive")

@@ -17,6 +17,7 @@ from companion.statistics import (
     decide,
     detectable,
     interaction,
+    intervals_by,
     mean_interval,
     paired_difference,
     paired_ratio,
@@ -235,3 +236,22 @@ def test_an_effect_that_is_detectable_is_detected_as_often_as_promised():
 def test_bad_statistics(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+def test_bootstrap_intervals_are_percentiles_of_resampled_means():
+    values = np.array([0.0, 0.0, 0.0, 8.0])
+    with intervals_by("bootstrap"):
+        interval = mean_interval(values)
+        ratio = paired_ratio([2.0, 8.0], [1.0, 1.0])
+    # How many of four draws hit the 8: P(0) = 0.32, P(3 or 4) = 0.051, P(4) = 0.004.
+    assert (interval.mean, interval.low, interval.high) == (2.0, 0.0, 6.0)
+    assert ratio.low == pytest.approx(2) and ratio.high == pytest.approx(8)
+    assert mean_interval(values).low < 0  # Student's again
+
+
+def test_the_method_of_intervals_is_restored_after_an_error():
+    with pytest.raises(RuntimeError), intervals_by("bootstrap"):
+        raise RuntimeError
+    assert mean_interval([1.0, 3.0]).high > 3
+    with pytest.raises(ValueError, match="bayes"), intervals_by("bayes"):
+        pass

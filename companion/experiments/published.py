@@ -7,7 +7,7 @@ import hashlib
 import importlib
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from companion.experiments.provenance import provenance
 from companion.experiments.results import Results
 from companion.experiments.session import Session
 from companion.experiments.source import canonical, rule_files
+from companion.statistics import intervals_by
 
-__all__ = ["PooledSession", "judge", "pool", "rule", "write"]
+__all__ = ["PooledSession", "judge", "judge_otherwise", "pool", "rule", "write"]
 
 
 def pool(results: Sequence[Results]) -> Results:
@@ -82,9 +83,27 @@ class PooledSession(Session):
         return pool([session.run(experiment, again=again) for session in self.sessions])
 
 
-def judge(chapters: Sequence[str], profile: str, seeds: Sequence[int]) -> Claims:
-    """Apply the rules of some chapters to several master seeds together."""
+def judge(
+    chapters: Sequence[str], profile: str, seeds: Sequence[int], *, method: str = "t"
+) -> Claims:
+    """Apply the rules of some chapters to several master seeds together.
+
+    ``method`` is that of the intervals, "t" or "bootstrap".
+    """
     session = PooledSession(profile, seeds)
+    with intervals_by(method):
+        return _judge(chapters, session)
+
+
+def judge_otherwise(
+    chapters: Sequence[str], profile: str, seeds: Sequence[int]
+) -> dict[str, Claims]:
+    """The same rules with each master seed alone, and with intervals of the bootstrap."""
+    others = {f"seed {seed} alone": judge(chapters, profile, [seed]) for seed in seeds}
+    return {**others, "by bootstrap": judge(chapters, profile, seeds, method="bootstrap")}
+
+
+def _judge(chapters: Sequence[str], session: Session) -> Claims:
     claims: list[Claim] = []
     for chapter in chapters:
         module = importlib.import_module(f"companion.experiments.{chapter}")
@@ -113,8 +132,16 @@ def rule(chapter: str) -> dict[str, str | None]:
     return {"hash": hashlib.sha256(text.encode()).hexdigest()[:16], "commit": commit}
 
 
-def write(claims: Claims, profile: str, seeds: Sequence[int]) -> list[Path]:
-    """Keep verdicts as the published ones, a file for each chapter; return the files."""
+def write(
+    claims: Claims,
+    profile: str,
+    seeds: Sequence[int],
+    otherwise: Mapping[str, Claims] | None = None,
+) -> list[Path]:
+    """Keep verdicts as the published ones, a file for each chapter; return the files.
+
+    ``otherwise`` has those of ``judge_otherwise``; only their verdicts are kept.
+    """
     folder = records.writable_records_folder() / PUBLISHED
     paths = []
     for chapter in dict.fromkeys(str(claim.chapter) for claim in claims):
@@ -125,6 +152,10 @@ def write(claims: Claims, profile: str, seeds: Sequence[int]) -> list[Path]:
             "versions": provenance(seconds=0.0, code=None).get("versions"),
             "rule": rule(chapter),
             "claims": [asdict(claim) for claim in claims if claim.chapter == chapter],
+            "otherwise": {
+                how: {claim.id: claim.verdict for claim in found if claim.chapter == chapter}
+                for how, found in (otherwise or {}).items()
+            },
         }
         path = folder / f"{chapter}.json"
         with records.alone(folder):
