@@ -341,3 +341,12 @@ def test_verdicts_of_two_master_seeds(tmp_path):
         "meet-noisy-data-hide-samplers", "meet-pairs",
     ]  # fmt: skip
     assert {claim.seeds for claim in claims} == {4}
+
+
+def test_calculated_shifts_of_both_signs_do_not_cancel():
+    calculated = np.array([[0.0, 0.0], [0.1, -0.1]])
+    measured = np.zeros((2, 2, 3))
+    measured[1] = np.array([0.2, -0.2])[:, None]
+    assert (
+        comparisons.Widths([("ddim", 5), ("ddpm", 5)], calculated, measured).shift_slope.mean == 2
+    )

@@ -243,10 +243,14 @@ class Widths:
         return ratio_interval(miss / plain.std(0, ddof=1))
 
     @property
-    def shift_ratio(self) -> Interval:
-        """Measured shift over the calculated one, each a mean over samplers and budgets."""
-        added = (self.measured[1] - self.measured[0]).mean(0)
-        return mean_interval(added / self.calculated_shift.mean())
+    def shift_slope(self) -> Interval:
+        """Slope of measured on calculated shifts by least squares, through the origin; 1 is exact.
+
+        It is taken over samplers and budgets within each seed. Calculated shifts of both signs do
+        not cancel in it, as they would in a ratio of means.
+        """
+        added, expected = self.measured[1] - self.measured[0], self.calculated_shift
+        return mean_interval(expected @ added / np.square(expected).sum())
 
     def sums(self) -> dict[tuple[str, int], Interval]:
         """Return the shift with each sampler over that with DDIM at the same budget, as factors.

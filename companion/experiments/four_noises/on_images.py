@@ -48,7 +48,7 @@ def widths_on_images(record: Results) -> str:
         return "the log width was not measured"
     return (
         f"the calculated log width misses by {wide.miss_ratio.mean:.2f} of the standard deviation, "
-        f"and the shift is {wide.shift_ratio:.2f} of the calculated one"
+        f"and the shift is {wide.shift_slope:.2f} times the calculated one"
     )
 
 
