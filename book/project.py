@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,24 @@ def repository_url() -> str:
 
 DETAILS = "-details"
 """Ending of a chapter's second page, which has what only a specialist asks."""
+
+
+def pinned(url: str) -> str:
+    """The address that pip installs the module from: with the commit, if it is known and public.
+
+    That is the one checked out, if a remote has it and the files of the module are unchanged.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    commit = git("rev-parse", "HEAD")
+    files = ("companion", "results", "book/sources.yml", "pyproject.toml")
+    if not url or not git("branch", "-r", "--contains", "HEAD"):
+        return url
+    return url if git("status", "--porcelain", "--", *files) else f"{url}@{commit}"
 
 
 def sources() -> list[Path]:

@@ -274,6 +274,24 @@ def test_the_address_comes_from_one_place(monkeypatch):
     assert project.repository_url() == config["repository"]["url"]
 
 
+def test_the_first_cell_installs_the_commit_that_is_public(tmp_path, monkeypatch):
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-C", tmp_path]
+    monkeypatch.setattr(project, "ROOT", tmp_path)
+    url = "https://example.org/owner/name"
+    assert project.pinned(url) == url  # no repository
+    subprocess.run([*git, "init", "-q"], check=True)
+    (tmp_path / "companion").mkdir()
+    (tmp_path / "companion" / "a.py").write_text("a = 1")
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "one"], check=True)
+    assert project.pinned(url) == url  # no remote has it
+    subprocess.run([*git, "update-ref", "refs/remotes/origin/main", "HEAD"], check=True)
+    assert re.fullmatch(re.escape(url) + "@[0-9a-f]{40}", project.pinned(url))
+    assert project.pinned("") == ""
+    (tmp_path / "companion" / "a.py").write_text("a = 2")
+    assert project.pinned(url) == url  # it is not what is built
+
+
 FAILURES = {
     "wanted = 'a number'\nfloat(wanted)": "could not convert string to float",
     "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)": "killed, perhaps out of memory",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -333,11 +334,21 @@ def test_folder_of_the_memory(tmp_path, monkeypatch):
     assert records.memory_folder() == tmp_path / "mine"
 
 
+class FromRepository:
+    """What pip leaves of an installation from a repository, as in Colab."""
+
+    def read_text(name):
+        assert name == "direct_url.json"
+        return json.dumps({"url": "https://example.org", "vcs_info": {"commit_id": "def"}})
+
+
 def test_without_git(monkeypatch):
     monkeypatch.delenv("COMPANION_COMMIT", raising=False)
     monkeypatch.setenv("PATH", "")
     assert provenance()["commit"] is None
     assert "no commit" in Results(tidy([1.0], {"seed": [0]}), provenance=provenance()).line
+    monkeypatch.setattr(metadata, "distribution", lambda name: FromRepository)
+    assert provenance()["commit"] == "def"
     monkeypatch.setenv("COMPANION_COMMIT", "abc")
     assert provenance()["commit"] == "abc"
 

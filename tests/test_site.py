@@ -166,7 +166,7 @@ def test_without_an_address_no_button_is_dead(site, pages):
             assert not [link for link in links if "github.com" in link and "/issues/new" in link]
         text = (site / "_sources" / "notebooks" / f"{chapter}.ipynb").read_text(encoding="utf-8")
         assert "{{ repository }}" not in text
-        assert f'\\"git+{url}\\"' in text
+        assert re.search(rf'\\"git\+{re.escape(url)}(@[0-9a-f]{{40}})?\\"', text)
 
 
 def test_with_an_address_every_button_leads_to_the_repository(with_address):
@@ -182,7 +182,8 @@ def test_with_an_address_every_button_leads_to_the_repository(with_address):
     for link in [*files, colab]:
         assert (ROOT / link.split("/main/", 1)[1]).exists(), link
     source = with_address / "_sources" / "notebooks" / f"{chapter}.ipynb"
-    assert f'\\"git+{REPOSITORY}\\"' in source.read_text(encoding="utf-8")
+    pinned = rf'\\"git\+{REPOSITORY}(@[0-9a-f]{{40}})?\\"'
+    assert re.search(pinned, source.read_text(encoding="utf-8"))
 
 
 def test_pages_and_pictures_are_light(site, pages):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import platform
 import re
@@ -75,8 +76,17 @@ def _commit() -> tuple[str | None, bool]:
     if given:
         return given, False
     if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
-        return None, False  # the package is not part of the checkout that it lies in
+        return _installed_commit(), False  # not part of the checkout that it lies in
     return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--", ".."))
+
+
+def _installed_commit() -> str | None:
+    """Commit that pip installed the package from, as in Colab; None if it was no repository."""
+    try:
+        text = metadata.distribution("noise-on-purpose").read_text("direct_url.json")
+        return json.loads(text or "{}").get("vcs_info", {}).get("commit_id")
+    except (metadata.PackageNotFoundError, ValueError, AttributeError):
+        return None
 
 
 def _device() -> str:
