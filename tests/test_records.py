@@ -337,6 +337,8 @@ def test_folder_of_the_memory(tmp_path, monkeypatch):
 class FromRepository:
     """What pip leaves of an installation from a repository, as in Colab."""
 
+    version = "1"
+
     def read_text(name):
         assert name == "direct_url.json"
         return json.dumps({"url": "https://example.org", "vcs_info": {"commit_id": "def"}})
