@@ -153,3 +153,10 @@ def test_what_is_proved_names_its_test():
     for verdict, proof in (("proved", None), ("supported", "tests/test_a.py::test_b")):
         with pytest.raises(ValueError, match="proof of noise-helps: got"):
             Claim(**{**GOOD, "verdict": verdict, "proof": proof})
+
+
+def test_a_note_goes_to_what_was_measured_only():
+    measured = Claim("one", "supported", "Seen.", quote="a", source="b")
+    proved = Claim("two", "proved", "Derived.", quote="a", source="b", proof="tests/x.py::y")
+    first, second = Claims([measured, proved]).noted("Steps: 5.")
+    assert first.evidence == "Seen. Steps: 5." and second == proved

@@ -255,6 +255,15 @@ class Claims(Sequence):
     def __iter__(self) -> Iterator[Claim]:
         return iter(self._claims)
 
+    def noted(self, note: str) -> Claims:
+        """Return them with a sentence added to the evidence of each that was measured."""
+        return Claims(
+            claim
+            if claim.verdict in ("proved", "not tested")
+            else replace(claim, evidence=f"{claim.evidence} {note}")
+            for claim in self._claims
+        )
+
     def __str__(self) -> str:
         return "\n".join(map(str, self._claims))
 

@@ -41,6 +41,7 @@ from companion.experiments.extra_noise.reasons import (
     stability,
     worths,
 )
+from companion.experiments.extra_noise.ring import RingNetworks
 from companion.experiments.extra_noise.robustness import DDIM, FarErrors, Outliers, Pushes
 from companion.experiments.extra_noise.samples import DigitSamples, ExactSamples, RingSamples
 from companion.experiments.extra_noise.stability import FailedRuns, GradientNoise
@@ -105,6 +106,7 @@ def verdicts(session: Session) -> Claims:
     tried, errors, known = trial(session), session.run(DigitErrors), problems(session)
     exact = {"the ring": session.run(ExactSamples), "digits": session.run(ExactDigits)}
     images = session.records(ImageTrial)
+    ring, digits = (session.run(e).settings["steps"] for e in (RingNetworks, DigitNetworks))
     return Claims(
         [
             regularizes(tried.regularization),
@@ -119,7 +121,7 @@ def verdicts(session: Session) -> Claims:
             times(),
             celeba(),
         ]
-    )
+    ).noted(f"Steps of training: {ring:,} (ring), {digits:,} (digits).")
 
 
 def regularizes(reason: Reason) -> Claim:

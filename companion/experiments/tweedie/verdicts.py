@@ -81,6 +81,9 @@ def verdicts(session: Session) -> Claims:
             outperform(digits, images),
             outperform_range(digits, images),
         ]
+    ).noted(
+        f"Steps of training: {race.settings['steps']:,} (points), {digits.settings['steps']:,} "
+        f"(digits), {memory.settings['steps']:,} ({memory.settings['digits']} digits)."
     )
 
 
