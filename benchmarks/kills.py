@@ -206,11 +206,11 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    os.environ["COMPANION_PROGRESS"] = "0"
+    os.environ |= {"COMPANION_PROGRESS": "0", "COMPANION_COMMIT": "a campaign"}
     torch.set_num_threads(1)
     draw = random.Random(given.seed)
     total = wrong = 0
-    print(f"{'kind':12} {'kills':>5} {'broken':>6}")
+    print(f"{'kind':12} {'kills':>5} {'broken':>6}", flush=True)
     for name in given.only:
         killed, broken = campaign(KINDS[name], given.kills, draw)
         total, wrong = total + killed, wrong + broken

@@ -126,7 +126,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=60, help="of each kind (default 60)")
     parser.add_argument("--only", nargs="+", choices=PAIRS, default=list(PAIRS))
     given = parser.parse_args()
-    os.environ["COMPANION_PROGRESS"] = "0"
+    os.environ |= {"COMPANION_PROGRESS": "0", "COMPANION_COMMIT": "a campaign"}
     torch.set_num_threads(1)
     wrong = 0
     print(f"{'kind':12} {'rounds':>6} {'broken':>6}")
