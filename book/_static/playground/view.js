@@ -130,7 +130,7 @@
       pen.beginPath();
       if (run.parallel) drawGuesses(pen, now.guess, next.guess, mix, X, Y);
       else {
-        for (let k = 0; k < 240; k += 2) {
+        for (let k = 0; k < (run.random ? 60 : 240); k += 2) {
           pen.moveTo(X(run.start[k]), Y(run.start[k + 1]));
           for (let j = 1; j <= i; j++) pen.lineTo(X(run.frames[j].points[k]), Y(run.frames[j].points[k + 1]));
           pen.lineTo(X(mix(now.points[k], next.points[k])), Y(mix(now.points[k + 1], next.points[k + 1])));
