@@ -69,9 +69,9 @@ def interaction_table(pairs: Results, data: str) -> Styler:
     n, effects = shown_budget(pairs), interactions(pairs)
     rows = {
         label: {
-            _sampler(s): _marked(effects[data, training, s, n])
+            _short(s): _marked(effects[data, training, s, n])
             if (data, training, s, n) in effects
-            else "not run"
+            else None
             for s in SAMPLERS[1:]
         }
         for training, label in labels(pairs, data).items()
@@ -80,6 +80,10 @@ def interaction_table(pairs: Results, data: str) -> Styler:
     frame = pd.DataFrame.from_dict(rows, orient="index")
     caption = f"{data.capitalize()}, N = {n}: interaction of a training and a sampler"
     return plotting.table(frame, caption=caption, bold=_with_arrow(frame))
+
+
+def _short(sampler: str) -> str:
+    return "grad. est." if sampler == "gradient_estimation" else _sampler(sampler)
 
 
 def _with_arrow(frame: pd.DataFrame) -> np.ndarray:
