@@ -6,15 +6,17 @@ import math
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from companion import checks
+from companion.noise import expand
 
 __all__ = ["DISTRIBUTIONS", "FrozenNoise"]
 
 DISTRIBUTIONS = ("gaussian", "laplace", "uniform")
 
 
-class FrozenNoise:
+class FrozenNoise(Dataset):
     """A data set that was corrupted once, before anyone saw it: ``y = x_0 + sigma * z``.
 
     The noise depends on the seed and the shape of the data only: drawn on the CPU, in float32, it
@@ -24,8 +26,9 @@ class FrozenNoise:
     Parameters
     ----------
     data : (N, *shape) floating-point tensor
-    sigma : float
-        Standard deviation of the noise, in the units of the data; at least 0.
+    sigma : float or (N,) tensor
+        Standard deviation of the noise, in the units of the data, or that of each sample; at least
+        0.
     seed : int
         Of the noise (default 0).
     distribution : {"gaussian", "laplace", "uniform"}
@@ -51,13 +54,22 @@ class FrozenNoise:
     """
 
     def __init__(
-        self, data: Tensor, sigma: float, *, seed: int = 0, distribution: str = "gaussian"
+        self,
+        data: Tensor,
+        sigma: float | Tensor,
+        *,
+        seed: int = 0,
+        distribution: str = "gaussian",
     ):
         checks.tensor("data", data, "(N, *shape)")
         checks.finite("data", data)
         if not data.numel():
             raise ValueError(f"data: got shape {tuple(data.shape)}; allowed is one sample or more")
-        self.sigma = checks.number("sigma", sigma, at_least=0)
+        if isinstance(sigma, Tensor) and sigma.ndim:
+            self.sigma: float | Tensor = checks.tensor("sigma", sigma, "(N,)")
+        else:
+            self.sigma = checks.number("sigma", sigma, at_least=0)
+        scale = expand(self.sigma, data)
         self.seed = checks.seed("seed", seed)
         self.distribution = checks.choice("distribution", distribution, DISTRIBUTIONS)
         generator = torch.Generator().manual_seed(self.seed)
@@ -70,7 +82,7 @@ class FrozenNoise:
             else:  # the inverse distribution function of Laplace noise of scale 1 / sqrt(2)
                 tail = (1 - 2 * u.abs()).clamp_(min=2**-25)
                 z = -u.sign() * tail.log() / math.sqrt(2)
-        self.noisy = data + self.sigma * z.to(data)
+        self.noisy = data + scale * z.to(data)
 
     def __len__(self) -> int:
         return len(self.noisy)
@@ -79,7 +91,9 @@ class FrozenNoise:
         return self.noisy[index]
 
     def __repr__(self) -> str:
+        one = not isinstance(self.sigma, Tensor)
+        sigma = f"{self.sigma:g}" if one else "{:g} to {:g}".format(*self.sigma.aminmax())
         return (
-            f"FrozenNoise({tuple(self.noisy.shape)}, sigma={self.sigma:g}, seed={self.seed}, "
+            f"FrozenNoise({tuple(self.noisy.shape)}, sigma={sigma}, seed={self.seed}, "
             f"distribution={self.distribution!r})"
         )

@@ -7,9 +7,13 @@ denoiser, without training.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
+import torch
 from torch import Tensor
 
 from companion import checks
@@ -22,6 +26,7 @@ from companion.objectives.denoising import (
     check_batch,
     squared_error,
 )
+from companion.objectives.known_noise import check_index
 
 __all__ = ["TARGETS", "InputPerturbation", "NoisyData", "Relabelled", "relabelled"]
 
@@ -29,8 +34,9 @@ TARGETS = ("x_0", "eps")
 """What a network trained with input perturbation is asked for."""
 
 
-def _check(gamma: float, target: str) -> None:
-    checks.number("gamma", gamma, at_least=0)
+def _check(gamma: float | Callable[[Tensor], Tensor], target: str) -> None:
+    if not callable(gamma) or isinstance(gamma, type):
+        checks.number("gamma", gamma, at_least=0)
     checks.choice("target", target, TARGETS)
 
 
@@ -54,8 +60,9 @@ class InputPerturbation:
 
     Parameters
     ----------
-    gamma : float, at least 0
-        Size of the perturbation (default 0.1, the paper's; 0 is ``DenoisingScoreMatching``).
+    gamma : float at least 0, or function of sigma
+        Size of the perturbation (default 0.1, the paper's; 0 is ``DenoisingScoreMatching``). A
+        function gets the levels (B,) and returns theirs, at least 0: ``lambda s: 0.1 / (1 + s)``.
     target : {"x_0", "eps"}
         What the network is asked for (default "eps", as in the paper's code).
     sigmas, weight, sigma_data : as in ``DenoisingScoreMatching``
@@ -66,7 +73,7 @@ class InputPerturbation:
         If an argument is outside of what is allowed.
     """
 
-    gamma: float = 0.1
+    gamma: float | Callable[[Tensor], Tensor] = 0.1
     target: str = "eps"
     sigmas: SigmaDistribution = field(default_factory=LogNormal)
     weight: str = "edm"
@@ -83,7 +90,9 @@ class InputPerturbation:
             len(batch), generator=generator, device=batch.device, dtype=batch.dtype
         )
         noisy = corrupt(batch, sigma, generator=generator)
-        extra = self.gamma * expand(sigma, batch) * randn_like(batch, generator)
+        gamma = self.gamma(sigma) if callable(self.gamma) else self.gamma
+        size = expand(gamma, batch, name="gamma") * expand(sigma, batch)
+        extra = size * randn_like(batch, generator)
         # sigma (eps_hat - eps) = batch + extra - D: asked for eps, a network keeps the extra noise.
         goal = batch + extra if self.target == "eps" else batch
         weight = WEIGHTS[self.weight](sigma, self.sigma_data)
@@ -122,6 +131,18 @@ class NoisyData:
         """Distribution of sigma of the objective, if it has one."""
         return getattr(self.objective, "sigmas", None)
 
+    @property
+    def samples(self) -> int | None:
+        """Number of samples that the objective knows one by one, or None."""
+        return getattr(self.objective, "samples", None)
+
+    def pick(self, index: Tensor) -> NoisyData:
+        """Return the same for some samples of the data, by their index (B,)."""
+        check_index(index)
+        if self.samples is None:
+            return self
+        return dataclasses.replace(self, objective=self.objective.pick(index))  # type: ignore
+
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
         """Loss of each sample of the clean ``batch`` (B, *shape), (B,)."""
         check_batch(batch, generator)
@@ -141,30 +162,57 @@ class Relabelled:
     Parameters
     ----------
     denoiser : Denoiser
-    level : float above 0
-        Factor of the noise level that the denoiser is told (default 1).
-    shrink : float above 0
+    level : float above 0, or function of sigma
+        Factor of the noise level that the denoiser is told (default 1). A function gets ``sigma``
+        as a tensor, 0-d or (B,), and returns one of its shape.
+    shrink : float above 0, or function of sigma
         What the removed noise ``x - D`` is divided by (default 1).
     """
 
-    def __init__(self, denoiser: Denoiser, level: float = 1.0, shrink: float = 1.0):
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        level: float | Callable[[Tensor], Tensor] = 1.0,
+        shrink: float | Callable[[Tensor], Tensor] = 1.0,
+    ):
         self.denoiser = checks.function("denoiser", denoiser)
-        self.level = checks.number("level", level, above=0)
-        self.shrink = checks.number("shrink", shrink, above=0)
+        self.level = _factor("level", level)
+        self.shrink = _factor("shrink", shrink)
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Estimate the clean data behind ``x`` (B, *shape)."""
         if not isinstance(sigma, Tensor):
             checks.level("sigma", sigma)
-        denoised = denoise(self.denoiser, x, self.level * sigma)
-        return denoised if self.shrink == 1 else x - (x - denoised) / self.shrink
+        level, shrink = self.level, self.shrink
+        if callable(level) or callable(shrink):
+            sigma = torch.as_tensor(sigma).to(checks.tensor("x", x))
+        level = level(sigma) if callable(level) else level
+        denoised = denoise(self.denoiser, x, level * sigma)
+        if callable(shrink):
+            return x - (x - denoised) / expand(shrink(sigma), x, name="shrink", positive=True)
+        return denoised if shrink == 1 else x - (x - denoised) / shrink
 
     def __repr__(self) -> str:
-        return f"Relabelled(level={self.level:g}, shrink={self.shrink:g})"
+        return f"Relabelled(level={_text(self.level)}, shrink={_text(self.shrink)})"
+
+
+def _factor(name: str, value):
+    """Return a positive number, or a function."""
+    if callable(value) and not isinstance(value, type):
+        return value
+    return checks.number(name, value, above=0)
+
+
+def _text(value) -> str:
+    return "function" if callable(value) else f"{value:g}"
 
 
 def relabelled(
-    denoiser: Denoiser, gamma: float = 0.1, target: str = "eps", *, inverse: bool = False
+    denoiser: Denoiser,
+    gamma: float | Callable[[Tensor], Tensor] = 0.1,
+    target: str = "eps",
+    *,
+    inverse: bool = False,
 ) -> Relabelled:
     """What input perturbation makes of an exact denoiser, applied to any, without training.
 
@@ -174,16 +222,32 @@ def relabelled(
         Trained as usual; with ``inverse`` one trained by ``InputPerturbation(gamma, target)``.
     gamma, target : as in ``InputPerturbation``
     inverse : bool
-        Undo it instead (default False): the estimate of the exact denoiser.
+        Undo it instead (default False): the estimate of the exact denoiser. Only with a number as
+        ``gamma``: with a function the level to ask at has no formula.
 
     Returns
     -------
     Relabelled
         With ``k = sqrt(1 + gamma^2)``: level ``k``, and shrink 1 (target "x_0", eq-xn-relabel) or
         ``k^2`` (target "eps", eq-xn-shrink); with ``inverse`` their reciprocals.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above.
     """
     _check(gamma, target)
+    if callable(gamma):
+        if inverse:
+            raise ValueError("inverse: got True with a function as gamma; allowed with a number")
+        shrink = partial(_perturbed, gamma, 1.0) if target == "eps" else 1.0
+        return Relabelled(denoiser, partial(_perturbed, gamma, 0.5), shrink)
     k = math.sqrt(1 + gamma**2)
     if inverse:
         k = 1 / k
     return Relabelled(denoiser, k, k**2 if target == "eps" else 1.0)
+
+
+def _perturbed(gamma: Callable[[Tensor], Tensor], power: float, sigma: Tensor) -> Tensor:
+    """``(1 + gamma(sigma)^2) ** power``."""
+    return (1 + gamma(sigma) ** 2) ** power

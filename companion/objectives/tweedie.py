@@ -21,19 +21,19 @@ from companion.denoisers import Denoiser, denoise
 from companion.noise import Generator, LogNormal, LogUniform, SigmaDistribution, expand, randn_like
 from companion.noise.distributions import check_distribution
 from companion.objectives.denoising import WEIGHTS, Objective, check_batch
+from companion.objectives.known_noise import KnownNoise, check_index, same_samples
 
 __all__ = ["AmbientTweedie", "Consistency", "Sum", "Sure", "reverse_steps"]
 
 
 def _check_settings(objective: Any, at_least_zero: bool = False) -> None:
-    bound = {"at_least": 0.0} if at_least_zero else {"above": 0.0}
-    checks.number("sigma_data_noise", objective.sigma_data_noise, **bound)
+    objective._check_noise(at_least_zero)
     checks.choice("weight", objective.weight, WEIGHTS)
     checks.number("sigma_data", objective.sigma_data, above=0)
 
 
 @dataclass(frozen=True)
-class AmbientTweedie:
+class AmbientTweedie(KnownNoise):
     """Denoising score matching on noisy data, for the denoiser of the clean (eq-tw-ambient).
 
     ``x = y + t e`` with fresh noise ``e`` has the level ``sigma = sqrt(s_n^2 + t^2)``. The noise
@@ -44,9 +44,9 @@ class AmbientTweedie:
 
     Parameters
     ----------
-    sigma_data_noise : float, at least 0
-        ``s_n``, the standard deviation of the noise in the data; at 0 this is
-        ``DenoisingScoreMatching``.
+    sigma_data_noise : float or (N,) tensor, at least 0
+        ``s_n``, the standard deviation of the noise in the data, or that of each sample; at 0 this
+        is ``DenoisingScoreMatching``. In ``fit`` N is the number of data; in a call, of the batch.
     added : distribution of ``t``, the noise that is added (default ``LogNormal()``: EDM's)
         It decides how much is learned near the data's own level: ``t = s_n / 3`` is already
         ``sigma = 1.05 s_n``.
@@ -64,7 +64,7 @@ class AmbientTweedie:
         If a setting is not as above.
     """
 
-    sigma_data_noise: float
+    sigma_data_noise: float | Tensor
     added: SigmaDistribution = field(default_factory=LogNormal)
     weight: str = "edm"
     sigma_data: float = 0.5
@@ -79,12 +79,16 @@ class AmbientTweedie:
         share = expand((t / sigma) ** 2, x)
         # y_hat - y, without the difference of two large numbers near s_n
         error = expand(t, x) * e + share * (denoise(denoiser, x, sigma) - x)
-        width = math.hypot(self.sigma_data, self.sigma_data_noise)
+        noise = self._noise_of(batch)
+        if isinstance(noise, Tensor):
+            width = (noise**2 + self.sigma_data**2).sqrt()
+        else:
+            width = math.hypot(self.sigma_data, noise)
         return WEIGHTS[self.weight](t, width) * error.square().flatten(1).mean(1)
 
 
 @dataclass(frozen=True)
-class Sure:
+class Sure(KnownNoise):
     """Stein's unbiased estimate of the clean denoising error, from noisy data (eq-tw-sure).
 
     ``w (||D(x, sigma) - x||^2 + 2 sigma^2 div D(x, sigma)) / d - w sigma^2`` with ``x = y + t e``:
@@ -100,7 +104,7 @@ class Sure:
         Length of the finite difference along the direction, in units of ``sigma`` (default 0.01).
     """
 
-    sigma_data_noise: float
+    sigma_data_noise: float | Tensor
     added: SigmaDistribution = field(default_factory=LogNormal)
     weight: str = "edm"
     sigma_data: float = 0.5
@@ -130,7 +134,7 @@ def _add_noise(objective, batch: Tensor, generator: Generator):
         len(batch), generator=generator, device=batch.device, dtype=batch.dtype
     )
     e = randn_like(batch, generator)
-    sigma = (t.square() + objective.sigma_data_noise**2).sqrt()
+    sigma = (t.square() + objective._noise_of(batch) ** 2).sqrt()
     return batch + expand(t, batch) * e, sigma, t, e
 
 
@@ -195,7 +199,7 @@ def reverse_steps(
 
 
 @dataclass(frozen=True)
-class Consistency:
+class Consistency(KnownNoise):
     """The denoiser is a martingale along its own reverse process (eq-tw-consistency).
 
     ``D(x_s, s) = E[D(x_s', s') | x_s]`` for ``s' < s``, with ``x_s'`` from the model's own reverse
@@ -210,10 +214,11 @@ class Consistency:
 
     Parameters
     ----------
-    sigma_data_noise : float, above 0
-        ``s_n``, the standard deviation of the noise in the data.
+    sigma_data_noise : float above 0, or (N,) tensor, at least 0
+        ``s_n``, the standard deviation of the noise in the data, or that of each sample.
     sigmas : distribution of the upper level ``s``
-        Default: ``LogUniform(s_n / 20, s_n)``.
+        Default: ``LogUniform(s_n / 20, s_n)``; of several levels from a twentieth of the smallest
+        above 0 to the largest.
     ratio : float in (0, 1)
         ``s' / s`` (default 0.7). With small ratios the reverse step itself is wrong.
     antithetic : bool
@@ -230,7 +235,7 @@ class Consistency:
         If a setting is not as above.
     """
 
-    sigma_data_noise: float
+    sigma_data_noise: float | Tensor
     sigmas: SigmaDistribution | None = None
     ratio: float = 0.7
     antithetic: bool = True
@@ -243,8 +248,8 @@ class Consistency:
         checks.number("ratio", self.ratio, above=0, below=1)
         checks.whole("every", self.every)
         if self.sigmas is None:
-            levels = LogUniform(self.sigma_data_noise / 20, self.sigma_data_noise)
-            object.__setattr__(self, "sigmas", levels)
+            low, high = self._ends()
+            object.__setattr__(self, "sigmas", LogUniform(low / 20, high))
         check_distribution("sigmas", self.sigmas)
 
     @property
@@ -307,8 +312,9 @@ class Consistency:
         s = self.sigmas.sample(  # type: ignore[union-attr]
             len(batch), generator=generator, device=batch.device, dtype=batch.dtype
         )
-        top = s.clamp_min(self.sigma_data_noise)
-        added = (top.square() - self.sigma_data_noise**2).clamp_min(0).sqrt()
+        noise = self._noise_of(batch, self.every)
+        top = s.clamp_min(noise)
+        added = (top.square() - noise**2).clamp_min(0).sqrt()
         x = batch + expand(added, batch) * randn_like(batch, generator)
         if self._to_points():
             x = reverse_steps(denoiser, x, top, s, steps=steps, generator=generator)
@@ -316,7 +322,19 @@ class Consistency:
 
     def _to_points(self) -> int:
         """Evaluations on the way down to the points: none if all levels are above."""
-        return int(self.sigmas.range[0] < self.sigma_data_noise)  # type: ignore[union-attr]
+        return int(self.sigmas.range[0] < self._ends()[1])  # type: ignore[union-attr]
+
+    def _ends(self) -> tuple[float, float]:
+        """Smallest level of the data above 0, and the largest."""
+        levels = self.sigma_data_noise
+        if not isinstance(levels, Tensor):
+            return levels, levels
+        noisy = levels[levels > 0]
+        if len(noisy):
+            return noisy.min().item(), noisy.max().item()
+        if self.sigmas is None:
+            raise ValueError("sigma_data_noise: got 0 for each sample; allowed is one above 0")
+        return 0.0, 0.0
 
 
 @dataclass(frozen=True)
@@ -349,6 +367,19 @@ class Sum:
                 f"weights: got {len(self.weights)} for {len(self.objectives)} objectives; "
                 "allowed is one for each of one or more"
             )
+        same_samples("objectives", self.objectives)
+
+    @property
+    def samples(self) -> int | None:
+        """Number of samples that its objectives know one by one, or None."""
+        return same_samples("objectives", self.objectives)
+
+    def pick(self, index: Tensor) -> Sum:
+        """Return the sum for some samples of the data, by their index (B,)."""
+        check_index(index)
+        known = [getattr(o, "samples", None) is not None for o in self.objectives]
+        parts = [o.pick(index) if k else o for k, o in zip(known, self.objectives)]  # type: ignore
+        return Sum(tuple(parts), self.weights)
 
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
         """Loss of each sample of ``batch`` (B, *shape), (B,)."""
