@@ -23,6 +23,7 @@ __all__ = [
     "function",
     "generator",
     "instance",
+    "labels",
     "level",
     "like",
     "listed",
@@ -322,6 +323,40 @@ def level(name: str, sigma: Any, positive: bool = False) -> None:
         number(name, sigma, above=0)
     elif type(sigma) is not float or not 0 <= sigma < math.inf:
         number(name, sigma, at_least=0)
+
+
+def labels(name: str, value: Any, classes: int | None = None, values: bool = False) -> Tensor:
+    """Return the labels of samples: an int64 tensor (B,), or say what it is instead.
+
+    Parameters
+    ----------
+    classes : int, optional
+        Number of classes K, if it is known.
+    values : bool
+        Look at the values too: each from -1 (no label) to K - 1 (default: only at the type).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such tensor, or a label is out of range.
+    """
+    if not isinstance(value, Tensor) or value.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"{name}: got {shown(value)}; allowed is an int64 tensor (B,)")
+    if value.ndim != 1:
+        raise ValueError(f"{name}: got {shown(value)}; allowed is an int64 tensor (B,)")
+    if values and classes == 0:
+        raise ValueError(
+            f"{name}: got labels for a network without classes; allowed is one that was made with "
+            "classes=K"
+        )
+    if values and len(value):
+        low, high = (int(end) for end in value.aminmax())
+        if low < -1 or (classes is not None and high >= classes):
+            raise ValueError(
+                f"{name}: got {low if low < -1 else high}; allowed are whole numbers from -1 (no "
+                f"label){'' if classes is None else f' to {classes - 1}'}"
+            )
+    return value
 
 
 def finite(name: str, x: Any) -> None:

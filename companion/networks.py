@@ -1,7 +1,8 @@
 """Networks for points and images; ``denoisers.Preconditioned`` makes denoisers of them.
 
 Each is called as ``network(x, c_noise)`` with ``x`` (B, *shape) and ``c_noise = ln(sigma) / 4``,
-0-d or (B,), and returns (B, *shape).
+0-d or (B,), and returns (B, *shape); with ``classes`` also as ``network(x, c_noise, class_labels)``
+with labels (B,), of which -1 is no label.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ class MLP(nn.Module):
         Cosine and sine pairs that encode the noise level (default 8).
     dropout : float
         Share of hidden units dropped in training, below 1 (default 0).
+    classes : int, at least 0
+        Number of classes K of labelled data (default 0: no labels are taken).
 
     Raises
     ------
@@ -96,6 +99,7 @@ class MLP(nn.Module):
         depth: int = 3,
         frequencies: int = 8,
         dropout: float = 0.0,
+        classes: int = 0,
     ):
         super().__init__()
         self.shape = checks.shape("shape", shape if isinstance(shape, Sequence) else [shape])
@@ -117,14 +121,23 @@ class MLP(nn.Module):
         self.output = Linear(width, dim)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
+        self.classes = checks.whole("classes", classes, at_least=0)
+        if self.classes:
+            self.label = Linear(self.classes, width)
 
-    def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c_noise: Tensor, class_labels: Tensor | None = None) -> Tensor:
         """Return the network's output for ``x`` (B, *shape) at ``c_noise`` (0-d or (B,))."""
         waves = torch.sin(c_noise[..., None] * self.frequency + self.phase)
         if waves.ndim == 1 and self.noise.weight.ndim == 3:
             waves = waves.expand(len(x), -1)
         # Sums in place: a stack of many runs is bound by memory.
         h = self.input(x.flatten(1)).add_(self.noise(waves))
+        if self.classes:  # one-hot; a row of zeros is no label, and has the bias
+            labels = x.new_full((len(x),), -1) if class_labels is None else class_labels
+            numbers = torch.arange(self.classes, device=x.device)
+            h = h + self.label((labels[:, None] == numbers).to(x.dtype))
+        else:
+            _no_labels(class_labels)
         for layer in self.hidden:
             h = self.dropout(nn.functional.silu(layer(h))).add_(h)
         return self.output(h).view_as(x)
@@ -145,6 +158,8 @@ class UNet(nn.Module):
         Whether a resolution has self-attention (default: none but the middle block's).
     dropout : float
         Share of activations dropped in training, below 1 (default 0).
+    classes : int, at least 0
+        Number of classes K of labelled data (default 0: no labels are taken).
 
     Raises
     ------
@@ -159,6 +174,7 @@ class UNet(nn.Module):
         layers: int = 1,
         attention: Sequence[bool] | None = None,
         dropout: float = 0.0,
+        classes: int = 0,
     ):
         from diffusers import UNet2DModel
 
@@ -167,6 +183,7 @@ class UNet(nn.Module):
         channels = checks.shape("channels", channels)
         layers = checks.whole("layers", layers)
         dropout = checks.number("dropout", dropout, at_least=0, below=1)
+        self.classes = checks.whole("classes", classes, at_least=0)
         attention = [False] * len(channels) if attention is None else attention
         attention = checks.listed("attention", attention, "truth values, one a resolution")
         if len(self.shape) != 3 or any(n % 2 ** (len(channels) - 1) for n in self.shape[1:]):
@@ -192,13 +209,29 @@ class UNet(nn.Module):
             norm_num_groups=8,
             attention_head_dim=min(channels),
             dropout=dropout,
+            num_class_embeds=self.classes + 1 if self.classes else None,  # the last is no label
         )
         self.unet = cast(nn.Module, model)
         # Zero, so that training starts at D = c_skip x, as with the MLP.
         for p in self.unet.get_submodule("conv_out").parameters():
             nn.init.zeros_(p)
 
-    def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c_noise: Tensor, class_labels: Tensor | None = None) -> Tensor:
         """Return the network's output for ``x`` (B, C, H, W) at ``c_noise`` (0-d or (B,))."""
+        labels = None
+        if self.classes:
+            labels = torch.full((len(x),), self.classes, device=x.device)
+            if class_labels is not None:
+                labels = torch.where(class_labels < 0, labels, class_labels)
+        else:
+            _no_labels(class_labels)
         # UNet2DModel's sinusoids are made for timesteps from 0 to 1000.
-        return self.unet(x, 300 * c_noise, return_dict=False)[0]
+        return self.unet(x, 300 * c_noise, class_labels=labels, return_dict=False)[0]
+
+
+def _no_labels(class_labels: Tensor | None) -> None:
+    if class_labels is not None:
+        raise ValueError(
+            "class_labels: got labels for a network without classes; allowed is one that was made "
+            "with classes=K"
+        )

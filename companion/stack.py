@@ -63,29 +63,49 @@ class Stack(nn.Module):
         layers = [m for m in self.module.modules() if m._parameters]
         self.native = all(isinstance(m, Linear) for m in layers)
 
-    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """Estimate the clean data behind ``x`` (R * B, *shape), the parts by their own runs."""
-        checks.tensor("x", x)
-        if self.native and len(x) % self.runs == 0:
-            return self.module(x, sigma)
-        return self._call(dict(self.module.named_parameters()), self.runs, x, sigma)
+    def forward(
+        self, x: Tensor, sigma: Tensor | float, class_labels: Tensor | None = None
+    ) -> Tensor:
+        """Estimate the clean data behind ``x`` (R * B, *shape), the parts by their own runs.
 
-    def _call(self, parameters: dict[str, Tensor], runs: int, x: Tensor, sigma: Tensor | float):
+        ``class_labels`` (R * B,) go to networks with classes.
+        """
+        checks.tensor("x", x)
+        if class_labels is not None and checks.labels("class_labels", class_labels).shape != (
+            len(x),
+        ):
+            raise ValueError(
+                f"class_labels: got {len(class_labels)} for {len(x)} samples; allowed is one each"
+            )
+        more = {} if class_labels is None else {"class_labels": class_labels}
+        if self.native and len(x) % self.runs == 0:
+            return self.module(x, sigma, **more)
+        return self._call(dict(self.module.named_parameters()), self.runs, x, sigma, more)
+
+    def _call(
+        self,
+        parameters: dict[str, Tensor],
+        runs: int,
+        x: Tensor,
+        sigma: Tensor | float,
+        more: dict[str, Tensor],
+    ) -> Tensor:
         if len(x) % runs:
             raise ValueError(
                 f"x: got a leading dimension of {len(x)}; allowed are multiples of {runs} runs"
             )
         if self.native:
-            return functional_call(self.module, parameters, (x, sigma))
+            return functional_call(self.module, parameters, (x, sigma), more)
         expand(sigma, x)  # says what is wrong with the shape of sigma, if anything
         each = isinstance(sigma, Tensor) and sigma.ndim > 0
         parts = sigma.view(runs, -1) if each else sigma  # type: ignore[union-attr]
         call = vmap(
-            lambda p, x, s: functional_call(self.module, p, (x, s)),
-            in_dims=(0, 0, 0 if each else None),
+            lambda p, x, s, more: functional_call(self.module, p, (x, s), more),
+            in_dims=(0, 0, 0 if each else None, 0),
             randomness="different",
         )
-        return call(parameters, x.view(runs, -1, *x.shape[1:]), parts).view_as(x)
+        more = {name: value.view(runs, -1) for name, value in more.items()}
+        return call(parameters, x.view(runs, -1, *x.shape[1:]), parts, more).view_as(x)
 
     def part(self, start: int, stop: int) -> _Part:
         """Runs ``start`` to ``stop - 1`` as one denoiser that shares these parameters."""
@@ -127,8 +147,8 @@ class _Part:
     def __init__(self, stack: Stack, parameters: dict[str, Tensor], runs: int):
         self.stack, self.parameters, self.runs = stack, parameters, runs
 
-    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        return self.stack._call(self.parameters, self.runs, x, sigma)
+    def __call__(self, x: Tensor, sigma: Tensor | float, **more: Tensor) -> Tensor:
+        return self.stack._call(self.parameters, self.runs, x, sigma, more)
 
 
 def _form(module: nn.Module) -> dict[str, tuple]:

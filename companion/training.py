@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +20,7 @@ from companion.objectives import Objective
 from companion.progress import bar as progress_bar
 from companion.progress import watched
 from companion.stack import Stack
+from companion.training_data import checked_labels, checked_samples
 from companion.training_run import AVERAGE_EVERY, Settings, TrainingDiverged, TrainingRun
 
 __all__ = ["Fit", "Stack", "TrainingDiverged", "fit"]
@@ -53,6 +53,8 @@ def fit(
     data: Tensor | Sequence[Tensor],
     *,
     steps: int,
+    labels: Tensor | Sequence[Tensor] | None = None,
+    label_dropout: float = 0.1,
     batch_size: int = 128,
     lr: float = 1e-3,
     warmup: int | None = None,
@@ -81,10 +83,20 @@ def fit(
         Copied; what is passed is not changed. What is frozen stays so. What ``fit`` returned is
         trained on as it was.
     objective : Objective, or sequence of R
-        Equal neighbours share one network call.
-    data : (N, *shape) tensor or array, or sequence of R
-        Finite numbers of the type of the parameters; a memory map of NumPy stays on the disk.
-        Moved to the device as one tensor, unless it would take more than half of its free memory.
+        Equal neighbours share one network call. One that knows something of each sample of the data
+        (``known_samples``, N) is asked for that of a batch (``pick(index)``), as with
+        ``AmbientTweedie(levels)``.
+    data : (N, *shape) tensor, array or Dataset, or sequence of R
+        Finite numbers of the type of the parameters, or uint8 images, which are scaled to [-1, 1]
+        batch by batch. A Dataset is read once, of its tuples the first entry; what does not fit in
+        the memory can be a memory map of NumPy, which stays on the disk. Moved to the device as one
+        tensor, unless it would take more than half of its free memory.
+    labels : (N,) whole numbers, or sequence of R, optional
+        Class of each sample, for a network with classes; -1 is none. See
+        ``denoisers.conditional``.
+    label_dropout : float from 0 to 1
+        Share of labels that a batch does without, so that the denoiser learns to be asked without
+        too, for guidance (default 0.1). Only used with labels.
     steps, batch_size : int, at least 1
         Optimiser steps, and samples a step and run (a process under ``accelerate launch``).
     lr, warmup, decay, weight_decay : learning rate, its schedule, and AdamW's decay
@@ -136,7 +148,16 @@ def fit(
     objectives = _per_run("objective", objective, runs, stacked)
     for one in objectives:
         checks.function("objective", one)
-    datasets = _datasets(_per_run("data", data, runs, stacked), models)
+    datasets = checked_samples(_per_run("data", data, runs, stacked), models)
+    for one, samples in zip(objectives, datasets):
+        known = getattr(one, "known_samples", None)
+        if known not in (None, len(samples)):
+            raise ValueError(
+                f"objective: got one that knows {known} samples, for {len(samples)} of data; "
+                "allowed is the same number"
+            )
+    classes = checked_labels(_per_run("labels", labels, runs, stacked), datasets, models)
+    label_dropout = checks.number("label_dropout", label_dropout, at_least=0, at_most=1)
     seeds = _seeds(seed, runs, stacked)
     if stacked and mixed_precision not in (None, "no"):
         raise ValueError(
@@ -151,6 +172,8 @@ def fit(
         if accelerator.device.type == "cpu":
             devices.keep_freed_memory()
         run = TrainingRun(model, objectives, datasets, seeds, settings, accelerator)
+        if classes is not None:
+            run.use_labels(classes, label_dropout)
         if compile is None:
             compile = devices.has_bf16(run.device) and not stacked and steps > 1000
         if checkpoint is None:
@@ -234,35 +257,3 @@ def _networks(denoiser: Any) -> list[nn.Module]:
             f"denoiser: got {checks.shown(denoiser)}; allowed is a module, or a sequence of modules"
         )
     return list(denoiser)
-
-
-def _datasets(given: Sequence[Any], models: Sequence[nn.Module]) -> list[Tensor]:
-    """Check each set of data once, and make tensors of arrays."""
-    kinds = {p.dtype for p in models[0].parameters()} if models else set()
-    checked: dict[int, Tensor] = {}
-    for x in given:
-        if id(x) in checked:
-            continue
-        data = torch.from_numpy(x) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
-        if not isinstance(data, Tensor) or not data.is_floating_point():
-            raise ValueError(
-                f"data: got {checks.shown(data)}; allowed is a floating-point tensor or array "
-                "(N, *shape): of images of whole numbers take x.float() / 127.5 - 1, of a Dataset "
-                "torch.stack([x for x, *_ in dataset])"
-            )
-        checks.batch("data", data, at_least=1)
-        if kinds and data.dtype not in kinds:
-            raise ValueError(
-                f"data: got {data.dtype} for a denoiser of {', '.join(map(str, kinds))}; allowed "
-                "is one type: use data.to(...) or denoiser.to(...)"
-            )
-        for part in data.split(max(1, 50_000_000 // max(1, data[0].numel()))):
-            checks.finite("data", part)
-        checked[id(x)] = data
-    datasets = [checked[id(x)] for x in given]
-    shapes = sorted({str(tuple(d.shape[1:])) for d in datasets})
-    if len(shapes) > 1:
-        raise ValueError(
-            f"data: got samples of shapes {' and '.join(shapes)}; allowed is one shape for all runs"
-        )
-    return datasets

@@ -14,9 +14,11 @@ from torch.optim.swa_utils import AveragedModel
 
 from companion import checks, devices
 from companion.checkpoint import Checkpoint, digest
-from companion.noise import randint
+from companion.denoisers.wrappers import Conditional
+from companion.noise import rand, randint
 from companion.objectives import Objective
 from companion.stack import Stack
+from companion.training_data import scaled
 
 __all__ = [
     "AVERAGE_EVERY",
@@ -128,8 +130,14 @@ class TrainingRun:
         self.generators = [torch.Generator(self.device) for _ in seeds]
         self.seed_generators(0)
         self.losses = torch.zeros(settings.steps, self.runs, device=self.device)
+        self.labels: list[Tensor] | None = None
         self.trained: Any = self.model
         self.stepper: Any = self.optimizer
+
+    def use_labels(self, labels: Sequence[Tensor], dropout: float) -> None:
+        """Train with the labels (N,) of each run, of which a share is left out."""
+        self.labels = devices.on_device(labels, self.device)
+        self.label_dropout = dropout
 
     def seed_generators(self, step: int) -> None:
         """One process draws its own batches, and each run of a stack its own."""
@@ -139,8 +147,10 @@ class TrainingRun:
     @property
     def config(self) -> dict[str, Any]:
         """What makes the run what it is, but for its data and first weights."""
+        labelled = {} if self.labels is None else {"label_dropout": self.label_dropout}
         return {
             **asdict(self.settings),
+            **labelled,
             "seeds": self.seeds,
             "objectives": [repr(o) for o in self.objectives],
             "mixed_precision": self.accelerator.mixed_precision,
@@ -154,6 +164,8 @@ class TrainingRun:
             "data": [digest(d) for d in datasets],
             "model": digest(self.model, "denoiser"),
         }
+        if self.labels is not None:
+            contents["labels"] = [digest(one) for one in self.labels]
         return Checkpoint(
             folder, self.config | contents, self.model, self.averaged, self.optimizer,
             self.generators, self.accelerator.scaler,
@@ -171,7 +183,7 @@ class TrainingRun:
     def take_step(self, step: int) -> Tensor:
         """Change the weights; return the loss, summed over runs."""
         self.optimizer.param_groups[0]["lr"] = self.settings.rate(step)
-        loss = self._loss(self._batch())
+        loss = self._loss(*self._batch())
         total = loss.sum()
         self.losses[step] = loss.detach()
         self.accelerator.backward(total)
@@ -181,37 +193,63 @@ class TrainingRun:
         self.optimizer.zero_grad()
         return total
 
-    def _batch(self) -> Tensor:
-        """Samples of all runs, (R * batch_size, *shape)."""
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        """Samples of all runs, (R * batch_size, *shape), and their places in the data."""
         size, first = self.settings.batch_size, self.datasets[0]
         if all(d is first for d in self.datasets):
             source = self.generators if self.runs > 1 else self.generators[0]
             chosen = randint(len(first), (self.runs * size,), generator=source)
             batch = first[chosen.to(first.device)]
         else:
-            parts = [
-                d[randint(len(d), (size,), generator=g).to(d.device)]
+            places = [
+                randint(len(d), (size,), generator=g)
                 for d, g in zip(self.datasets, self.generators)
             ]
-            batch = torch.cat(parts)
-        batch = batch.to(self.device)
-        return batch.contiguous(memory_format=torch.channels_last) if self.images else batch
+            batch = torch.cat([d[i.to(d.device)] for d, i in zip(self.datasets, places)])
+            chosen = torch.cat(places)
+        batch = scaled(batch.to(self.device), self.parameters[0].dtype)
+        if self.images:
+            batch = batch.contiguous(memory_format=torch.channels_last)
+        return batch, chosen
 
-    def _loss(self, batch: Tensor) -> Tensor:
+    def _loss(self, batch: Tensor, chosen: Tensor) -> Tensor:
         """Mean loss of each run, (R,)."""
         size = self.settings.batch_size
+        labels = None if self.labels is None else self._labels_of(chosen)
         if len(self.groups) == 1:
             source = self.generators if self.stacked else self.generators[0]
-            loss = self.objectives[0](self.trained, batch, source)
+            loss = self._ask(0, self.trained, batch, chosen, labels, source)
         else:
             parts = self.model.split([b - a for a, b in self.groups])
-            loss = torch.cat(
-                [
-                    self.objectives[a](part, batch[a * size : b * size], self.generators[a:b])
-                    for part, (a, b) in zip(parts, self.groups)
-                ]
-            )
+            losses = []
+            for part, (a, b) in zip(parts, self.groups):
+                own = slice(a * size, b * size)
+                asked = None if labels is None else labels[own]
+                source = self.generators[a:b]
+                losses.append(self._ask(a, part, batch[own], chosen[own], asked, source))
+            loss = torch.cat(losses)
         return loss.view(self.runs, size).mean(1)
+
+    def _ask(
+        self, run: int, denoiser: Any, batch: Tensor, chosen: Tensor, labels: Tensor | None, source
+    ) -> Tensor:
+        """Loss of each sample by the objective of a run, told what is known of the samples."""
+        objective: Any = self.objectives[run]
+        if getattr(objective, "known_samples", None) is not None:
+            objective = objective.pick(chosen)
+        if labels is not None:
+            denoiser = Conditional(denoiser, labels)
+        return objective(denoiser, batch, source)
+
+    def _labels_of(self, chosen: Tensor) -> Tensor:
+        """Labels of the samples of all runs, (R * batch_size,), of which some are left out."""
+        parts = zip(self.labels, chosen.chunk(self.runs))  # type: ignore[arg-type]
+        labels = torch.cat([own[places.to(own.device)] for own, places in parts])
+        if not self.label_dropout:
+            return labels
+        source = self.generators if self.runs > 1 else self.generators[0]
+        dropped = rand(labels.shape, generator=source, device=self.device) < self.label_dropout
+        return labels.to(self.device).masked_fill(dropped, -1)
 
     def _clip(self, largest: float) -> None:
         if self.stacked:
@@ -293,8 +331,14 @@ def set_modes(model: nn.Module) -> None:
 
 def _equal_neighbours(objectives: Sequence[Objective]) -> list[tuple[int, int]]:
     """Bounds of the runs of equal neighbours."""
-    starts = [i for i, o in enumerate(objectives) if i == 0 or o != objectives[i - 1]]
+    starts = [i for i, o in enumerate(objectives) if i == 0 or not _equal(o, objectives[i - 1])]
     return list(zip(starts, [*starts[1:], len(objectives)]))
+
+
+def _equal(a: Objective, b: Objective) -> bool:
+    """Whether two objectives are the same; those with levels of their own are if they are one."""
+    known = [getattr(o, "known_samples", None) is not None for o in (a, b)]
+    return a is b if any(known) else a == b
 
 
 def clip_runs(parameters: list[nn.Parameter], clip: float) -> None:

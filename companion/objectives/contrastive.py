@@ -11,6 +11,7 @@ from torch.nn.functional import softplus
 
 from companion import checks
 from companion.denoisers import Denoiser, denoise
+from companion.denoisers.wrappers import Conditional
 from companion.noise import Generator, LevelDensity, LogUniform, SigmaDistribution, rand, randn
 from companion.noise.distributions import check_distribution
 from companion.objectives.denoising import check_batch
@@ -99,6 +100,9 @@ class ContrastiveDiffusion:
         if used > each:
             raise ValueError(f"samples: got {used}; allowed are 1 to {each}, the size of a batch")
         x = batch.view(runs, each, *batch.shape[1:])[:, :used].flatten(0, 1)
+        if isinstance(denoiser, Conditional):
+            kept = torch.arange(len(batch)).view(runs, each)[:, :used].flatten()
+            denoiser = denoiser.pick(kept.repeat_interleave(self.evaluations))
         y, t, sign = self._draw(x, generator)
         loss = softplus(-sign * self.ratio(denoiser, y, t, generator))
         loss = loss.view(len(x), -1).mean(1) * (2 * each / used)

@@ -132,14 +132,14 @@ class NoisyData:
         return getattr(self.objective, "sigmas", None)
 
     @property
-    def samples(self) -> int | None:
+    def known_samples(self) -> int | None:
         """Number of samples that the objective knows one by one, or None."""
-        return getattr(self.objective, "samples", None)
+        return getattr(self.objective, "known_samples", None)
 
     def pick(self, index: Tensor) -> NoisyData:
         """Return the same for some samples of the data, by their index (B,)."""
         check_index(index)
-        if self.samples is None:
+        if self.known_samples is None:
             return self
         return dataclasses.replace(self, objective=self.objective.pick(index))  # type: ignore
 

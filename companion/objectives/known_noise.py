@@ -10,7 +10,7 @@ from torch import Tensor
 
 from companion import checks
 
-__all__ = ["KnownNoise", "check_index", "same_samples"]
+__all__ = ["KnownNoise", "check_index", "same_known_samples"]
 
 T = TypeVar("T", bound="KnownNoise")
 
@@ -23,7 +23,7 @@ def check_index(index: Any) -> Tensor:
     return index
 
 
-def same_samples(name: str, objectives: Any) -> int | None:
+def same_known_samples(name: str, objectives: Any) -> int | None:
     """Number of samples that objectives know something of; None if they know of none.
 
     Raises
@@ -31,7 +31,7 @@ def same_samples(name: str, objectives: Any) -> int | None:
     ValueError
         If they know of different numbers of samples.
     """
-    counts = {getattr(one, "samples", None) for one in objectives} - {None}
+    counts = {getattr(one, "known_samples", None) for one in objectives} - {None}
     if len(counts) > 1:
         raise ValueError(
             f"{name}: got objectives that know {' and '.join(map(str, sorted(counts)))} samples; "
@@ -53,14 +53,14 @@ class KnownNoise:
             checks.level("sigma_data_noise", levels)
             if levels.ndim > 1 or not len(levels):
                 raise ValueError(
-                    f"sigma_data_noise: got shape {tuple(levels.shape)}; allowed are a float or (N,)"
+                    f"sigma_data_noise: got shape {tuple(levels.shape)}; allowed is a float or (N,)"
                 )
             return
         bound = {"at_least": 0.0} if at_least_zero else {"above": 0.0}
         checks.number("sigma_data_noise", levels, **bound)
 
     @property
-    def samples(self) -> int | None:
+    def known_samples(self) -> int | None:
         """Number of samples whose levels are known one by one, or None."""
         levels = self.sigma_data_noise
         return len(levels) if isinstance(levels, Tensor) and levels.ndim else None
@@ -73,7 +73,7 @@ class KnownNoise:
         index : (B,) int64 tensor
         """
         check_index(index)
-        if self.samples is None:
+        if self.known_samples is None:
             return self
         levels = self.sigma_data_noise
         return dataclasses.replace(self, sigma_data_noise=levels[index.to(levels.device)])  # type: ignore

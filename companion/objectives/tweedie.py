@@ -18,10 +18,11 @@ from torch import Tensor
 
 from companion import checks
 from companion.denoisers import Denoiser, denoise
+from companion.denoisers.wrappers import Conditional
 from companion.noise import Generator, LogNormal, LogUniform, SigmaDistribution, expand, randn_like
 from companion.noise.distributions import check_distribution
 from companion.objectives.denoising import WEIGHTS, Objective, check_batch
-from companion.objectives.known_noise import KnownNoise, check_index, same_samples
+from companion.objectives.known_noise import KnownNoise, check_index, same_known_samples
 
 __all__ = ["AmbientTweedie", "Consistency", "Sum", "Sure", "reverse_steps"]
 
@@ -259,7 +260,10 @@ class Consistency(KnownNoise):
 
     def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
         """Loss of each sample of the noisy ``batch`` (B, *shape), (B,)."""
-        x, s = self.points(denoiser, self.used(batch, generator), generator)
+        used = self.used(batch, generator)
+        if self.every > 1 and isinstance(denoiser, Conditional):
+            denoiser = denoiser.pick(slice(None, None, self.every))
+        x, s = self.points(denoiser, used, generator)
         below = self.ratio * s
         with torch.no_grad():
             upper = denoise(denoiser, x, s)
@@ -367,17 +371,17 @@ class Sum:
                 f"weights: got {len(self.weights)} for {len(self.objectives)} objectives; "
                 "allowed is one for each of one or more"
             )
-        same_samples("objectives", self.objectives)
+        same_known_samples("objectives", self.objectives)
 
     @property
-    def samples(self) -> int | None:
+    def known_samples(self) -> int | None:
         """Number of samples that its objectives know one by one, or None."""
-        return same_samples("objectives", self.objectives)
+        return same_known_samples("objectives", self.objectives)
 
     def pick(self, index: Tensor) -> Sum:
         """Return the sum for some samples of the data, by their index (B,)."""
         check_index(index)
-        known = [getattr(o, "samples", None) is not None for o in self.objectives]
+        known = [getattr(o, "known_samples", None) is not None for o in self.objectives]
         parts = [o.pick(index) if k else o for k, o in zip(known, self.objectives)]  # type: ignore
         return Sum(tuple(parts), self.weights)
 

@@ -1,0 +1,28 @@
+"""What a denoiser is, how it is read as noise or as score, and how networks become denoisers."""
+
+from companion.denoisers.asking import Denoiser, denoise, epsilon, score
+from companion.denoisers.networks import DiffusersDenoiser, Preconditioned, from_diffusers
+from companion.denoisers.wrappers import (
+    Clipped,
+    Counted,
+    Guided,
+    Inpainted,
+    Noised,
+    conditional,
+)
+
+__all__ = [
+    "Clipped",
+    "Counted",
+    "Denoiser",
+    "DiffusersDenoiser",
+    "Guided",
+    "Inpainted",
+    "Noised",
+    "Preconditioned",
+    "conditional",
+    "denoise",
+    "epsilon",
+    "from_diffusers",
+    "score",
+]
