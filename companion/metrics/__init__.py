@@ -28,6 +28,8 @@ from companion.metrics.features import (
 )
 from companion.metrics.likelihood import (
     LogLikelihood,
+    bits_per_dimension,
+    dequantised,
     log_likelihood_ratio,
     nll,
 )
@@ -39,8 +41,10 @@ __all__ = [
     "ModeCoverage",
     "NoiseFloor",
     "PrecisionRecall",
+    "bits_per_dimension",
     "copies",
     "density_coverage",
+    "dequantised",
     "frechet_distance",
     "log_likelihood_ratio",
     "mmd",

@@ -9,17 +9,20 @@ from companion.samplers.learned import LearnedSampler, learn
 from companion.samplers.multistep import deis, dpmpp_2m, dpmpp_3m, unipc
 from companion.samplers.parallel import PicardIteration, picard
 from companion.samplers.sequential import (
+    Start,
     Step,
     ddim,
     ddpm,
     gradient_estimation,
     heun,
+    partway,
     trajectory,
 )
 
 __all__ = [
     "LearnedSampler",
     "PicardIteration",
+    "Start",
     "Step",
     "ddim",
     "ddpm",
@@ -29,6 +32,7 @@ __all__ = [
     "gradient_estimation",
     "heun",
     "learn",
+    "partway",
     "picard",
     "trajectory",
     "unipc",

@@ -18,7 +18,7 @@ from companion import checks
 from companion.denoisers import Denoiser, denoise
 from companion.noise import Generator, cosine, karras, log_linear, randn
 from companion.samplers.multistep import dpmpp_3m, midpoint_weights
-from companion.samplers.sequential import Callback, Step
+from companion.samplers.sequential import Callback, Step, differentiable
 
 __all__ = ["LearnedSampler", "learn"]
 
@@ -76,9 +76,14 @@ class LearnedSampler:
         """Evaluations that it takes."""
         return len(self.sigmas)
 
-    @torch.no_grad()
+    @differentiable
     def __call__(
-        self, denoiser: Denoiser, x: Tensor, *, callback: Callback | None = None
+        self,
+        denoiser: Denoiser,
+        x: Tensor,
+        *,
+        grad: bool = False,
+        callback: Callback | None = None,
     ) -> Tensor:
         """Go from the state ``x`` (B, *shape) at ``sigmas[0]`` to clean samples (B, *shape).
 
@@ -86,6 +91,8 @@ class LearnedSampler:
         ----------
         denoiser : Denoiser
         x : (B, *shape) floating-point tensor
+        grad : bool
+            Record gradients, as in ``ddim`` (default: not).
         callback : called with a ``Step`` at each level (default: none)
         """
         checks.batch("x", x)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from companion import checks
 from companion.denoisers import Denoiser, denoise
-from companion.samplers.sequential import Callback, Step, numbered_steps
+from companion.samplers.sequential import Callback, Step, differentiable, numbered_steps
 
 __all__ = ["deis", "dpmpp_2m", "dpmpp_3m", "unipc"]
 
@@ -107,9 +107,14 @@ def _denoised_steps(
     return x
 
 
-@torch.no_grad()
+@differentiable
 def dpmpp_2m(
-    denoiser: Denoiser, x: Tensor, sigmas: Tensor, *, callback: Callback | None = None
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    *,
+    grad: bool = False,
+    callback: Callback | None = None,
 ) -> Tensor:
     """DPM-Solver++(2M): the denoised answer on a line in ``log sigma``, at half of the step.
 
@@ -122,6 +127,8 @@ def dpmpp_2m(
     x : (B, *shape) tensor
         State at ``sigmas[0]``.
     sigmas : (N + 1,) tensor, strictly decreasing; only the last may be 0
+    grad : bool
+        Record gradients, as in ``ddim`` (default: not).
     callback : called with a ``Step`` at each of the N levels (default: none)
 
     Returns
@@ -136,9 +143,14 @@ def dpmpp_2m(
     return _denoised_steps(denoiser, x, sigmas, 2, midpoint_weights, callback)
 
 
-@torch.no_grad()
+@differentiable
 def dpmpp_3m(
-    denoiser: Denoiser, x: Tensor, sigmas: Tensor, *, callback: Callback | None = None
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    *,
+    grad: bool = False,
+    callback: Callback | None = None,
 ) -> Tensor:
     """DPM-Solver++(3M): as ``dpmpp_2m`` with the answers of three levels.
 
@@ -149,13 +161,14 @@ def dpmpp_3m(
     return _denoised_steps(denoiser, x, sigmas, 3, third_order_weights, callback)
 
 
-@torch.no_grad()
+@differentiable
 def deis(
     denoiser: Denoiser,
     x: Tensor,
     sigmas: Tensor,
     *,
     order: int = 2,
+    grad: bool = False,
     callback: Callback | None = None,
 ) -> Tensor:
     """DEIS: a polynomial in ``log sigma`` through the noise that was seen, integrated exactly.
@@ -166,7 +179,7 @@ def deis(
 
     Parameters
     ----------
-    denoiser, x, sigmas, callback : as in ``dpmpp_2m``
+    denoiser, x, sigmas, grad, callback : as in ``dpmpp_2m``
     order : {1, 2, 3}
         Levels that are used; 1 is DDIM (default 2). A step to 0 is DDIM.
     """
@@ -185,13 +198,14 @@ def deis(
     return x
 
 
-@torch.no_grad()
+@differentiable
 def unipc(
     denoiser: Denoiser,
     x: Tensor,
     sigmas: Tensor,
     *,
     variant: str = "bh2",
+    grad: bool = False,
     callback: Callback | None = None,
 ) -> Tensor:
     """UniPC of order 2: each new answer first corrects the step that led to it.
@@ -202,7 +216,7 @@ def unipc(
 
     Parameters
     ----------
-    denoiser, x, sigmas, callback : as in ``dpmpp_2m``
+    denoiser, x, sigmas, grad, callback : as in ``dpmpp_2m``
     variant : {"bh1", "bh2"}
         The authors recommend "bh1" for few steps (default "bh2", as in diffusers).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,8 +14,16 @@ from torch import Tensor
 from companion import checks
 from companion.denoisers import Denoiser, denoise
 from companion.noise import Generator, check_sigmas, randn_like
+from companion.samplers.multistep import midpoint_weights, third_order_weights
 
-__all__ = ["PicardIteration", "picard"]
+__all__ = ["SOLVERS", "PicardIteration", "picard"]
+
+SOLVERS = {
+    "ddim": (1, None),
+    "dpmpp_2m": (2, midpoint_weights),
+    "dpmpp_3m": (3, third_order_weights),
+}
+"""Sequential samplers that ``picard`` can solve: answers that a step uses, and their weights."""
 
 
 class PicardIteration(NamedTuple):
@@ -44,7 +53,9 @@ def picard(
     tolerance: float = 1e-3,
     max_iterations: int | None = None,
     stochastic: bool = False,
+    solver: str = "ddim",
     semilinear: bool = False,
+    anderson: int = 0,
     generator: Generator = None,
     callback: Callable[[PicardIteration], object] | None = None,
 ) -> Tensor:
@@ -75,9 +86,18 @@ def picard(
         Stop there with what there is. Default: N, which is always enough.
     stochastic : bool
         Solve ``ddpm`` with its noise drawn beforehand, instead of ``ddim`` (default).
+    solver : {"ddim", "dpmpp_2m", "dpmpp_3m"}
+        Whose steps are solved (default "ddim"): the result is that of this sampler. Of DPM-Solver++
+        a step's ``D`` is its weighted sum of the answers at two or three levels.
     semilinear : bool
         Sum with the linear part of the step unrolled (default: plain sums, as in the paper). The
         fixed point is the same.
+    anderson : int, at least 0
+        Earlier iterations to extrapolate from (default 0: none), by triangular Anderson
+        acceleration (Tang et al. 2024, *Accelerating Parallel Sampling of Diffusion Models*): the
+        mixture of the last iterations that would have made the residuals up to a level smallest is
+        taken for the state after it, sample by sample. They recommend 1 to 4. The memory grows by
+        two trajectories each. The fixed point and the largest number of iterations are the same.
     generator : source of that noise; the draws are those of ``ddpm`` with the same generator.
     callback : called with a ``PicardIteration`` after each iteration (default: none)
         It says how many iterations and evaluations were made.
@@ -107,6 +127,10 @@ def picard(
     window = steps if window is None else checks.whole("window", window)
     limit = steps if max_iterations is None else checks.whole("max_iterations", max_iterations)
     checks.number("tolerance", tolerance, at_least=0)
+    checks.choice("solver", solver, SOLVERS)
+    if stochastic and solver != "ddim":
+        raise ValueError(f"solver: got {solver!r} with stochastic=True; allowed is 'ddim'")
+    memory = checks.whole("anderson", anderson, at_least=0)
 
     batch, one = len(x), [1] * x.ndim
     level = torch.tensor(levels, dtype=torch.float64)
@@ -116,6 +140,8 @@ def picard(
     level = level.to(x)
     states = x.unsqueeze(0).repeat(steps + 1, *one)
     move = _semilinear if semilinear else _plain
+    mixed = None if solver == "ddim" else _Mixed(solver, levels, states)
+    accelerated = _Anderson(memory, scale) if memory else None
     lost = torch.zeros(batch, dtype=torch.bool, device=x.device)
     start = evaluations = iteration = 0
     while start < steps and iteration < limit:
@@ -126,18 +152,24 @@ def picard(
         flat = here.transpose(0, 1).reshape(batch * width, *x.shape[1:])
         denoised = denoise(denoiser, flat, level[start:stop].repeat(batch))
         denoised = denoised.view(batch, width, *x.shape[1:]).transpose(0, 1)
+        if mixed is not None:
+            denoised = mixed(denoised, start)
         new = move(here, denoised, kept[start:stop], noise[start:stop])
         change = (new - states[start + 1 : stop + 1]).flatten(2).square().mean(-1).sqrt()
         # The first new state is exact: a sample that is not finite there never will be.
         lost |= ~new[0].flatten(1).isfinite().all(1)
         change = change.masked_fill_(lost, 0).nan_to_num_(nan=math.inf, posinf=math.inf)
         change = change.amax(1) * scale[start:stop]
-        states[start + 1 : stop + 1] = new
         iteration += 1
         evaluations += width
         # A new state is right when those before it did not move: the first always is.
         moved = (change > tolerance).nonzero()
-        start += int(moved[0]) + 1 if len(moved) else width
+        right = int(moved[0]) + 1 if len(moved) else width
+        if accelerated is not None:
+            further = accelerated(states[start + 1 : stop + 1], new, start)
+            new = torch.cat([new[:right], further[right:]])
+        states[start + 1 : stop + 1] = new
+        start += right
         states[stop + 1 :] = states[stop]
         if callback is not None:
             callback(PicardIteration(iteration, evaluations, start, states.clone(), change))
@@ -169,6 +201,82 @@ def _semilinear(here: Tensor, denoised: Tensor, kept: Tensor, noise: Tensor) -> 
     # Weights of 0 times what is not finite: a state depends only on the terms before it.
     states = torch.tensordot(parts, terms.where(finite, 0), 1)
     return states.masked_fill((~finite).cumsum(0)[1:] > 0, math.nan)
+
+
+class _Mixed:
+    """What takes the place of ``D`` in the steps of a multistep solver."""
+
+    def __init__(self, solver: str, levels: list[float], states: Tensor):
+        self.order, weights = SOLVERS[solver]
+        rows = []
+        for k, (_, below) in enumerate(zip(levels, levels[1:])):
+            seen = levels[max(0, k + 1 - self.order) : k + 1][::-1]
+            row = [1.0] if below == 0 else list(weights(seen, below))  # type: ignore[misc]
+            rows.append(row + [0.0] * (self.order - len(row)))
+        shape = (-1, *[1] * (states.ndim - 1))
+        self.weights = [torch.tensor(w).to(states).view(shape) for w in zip(*rows)]
+        self.answers = torch.zeros_like(states[:-1])
+
+    def __call__(self, denoised: Tensor, start: int) -> Tensor:
+        """Mix the answers of a window (W, B, *shape) with those at the levels before each."""
+        stop = start + len(denoised)
+        self.answers[start:stop] = denoised
+        places = torch.arange(start, stop, device=denoised.device)
+        parts = [
+            weight[start:stop] * self.answers[(places - j).clamp_min(0)]
+            for j, weight in enumerate(self.weights)
+        ]
+        return torch.stack(parts).sum(0)
+
+
+class _Anderson:
+    """Triangular Anderson acceleration over the last iterations (Tang et al. 2024)."""
+
+    def __init__(self, memory: int, scale: Tensor):
+        self.past: deque[tuple[int, Tensor, Tensor]] = deque(maxlen=memory)
+        self.last: tuple[int, Tensor, Tensor] | None = None
+        self.scale = scale  # residuals at all levels count in units of sqrt(1 + sigma^2)
+
+    def __call__(self, here: Tensor, new: Tensor, start: int) -> Tensor:
+        """Extrapolate the states ``here`` (W, B, *shape), which plain iteration makes ``new``."""
+        residual = new - here
+        if self.last is not None:
+            before, state, old = self.last
+            # Of levels that were not in the window before nothing is known: no change.
+            known = max(0, min(before + len(state) - start, len(here)))
+            moved, turned = torch.zeros_like(here), torch.zeros_like(here)
+            moved[:known] = here[:known] - _window(state, start - before, len(here))[:known]
+            turned[:known] = residual[:known] - _window(old, start - before, len(here))[:known]
+            self.past.appendleft((start, moved, turned))
+        self.last = (start, here.clone(), residual)
+        if not self.past:
+            return new
+        pairs = [
+            (_window(dx, start - at, len(here)), _window(dr, start - at, len(here)))
+            for at, dx, dr in self.past
+        ]
+        moves, turns = (torch.stack(part) for part in zip(*pairs))
+        wide = torch.float32 if here.device.type == "mps" else torch.float64
+        weight = self.scale[start : start + len(here)].view(-1, 1, 1)
+        flat = turns.flatten(3) * weight
+        gram = torch.einsum("iwbd,jwbd->wbij", flat, flat).to(wide).cumsum(0)
+        right = torch.einsum("iwbd,wbd->wbi", flat, residual.flatten(2) * weight).to(wide)
+        right = right.cumsum(0)
+        trace = gram.diagonal(dim1=2, dim2=3).sum(2)
+        # Where nothing is known, or not finite, the plain iteration stays.
+        good = (trace > 0) & trace.isfinite() & right.isfinite().all(2)
+        ridge = (1e-6 * trace).where(good, 1)[..., None, None]
+        eye = torch.eye(len(pairs), dtype=wide, device=here.device)
+        gram = gram.where(good[..., None, None], 0) + ridge * eye
+        share = torch.linalg.solve(gram, right.where(good[..., None], 0)).to(here)
+        step = torch.einsum("wbi,iwbd->wbd", share, (moves + turns).flatten(3))
+        return new - step.view_as(new).where(good.view(*good.shape, *[1] * (here.ndim - 2)), 0)
+
+
+def _window(values: Tensor, shift: int, width: int) -> Tensor:
+    """Values from a place on, (width, ...); zeros where there are none."""
+    part = values[shift : shift + width]
+    return torch.cat([part, values.new_zeros(width - len(part), *values.shape[1:])])
 
 
 def _ddpm_noise(x: Tensor, level: Tensor, generator: Generator) -> Tensor:

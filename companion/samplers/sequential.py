@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from companion import checks
 from companion.denoisers import Denoiser, denoise
-from companion.noise import Generator, check_sigmas, randn_like
+from companion.noise import Generator, check_sigmas, corrupt, randn_like
 
-__all__ = ["Callback", "Step", "ddim", "ddpm", "gradient_estimation", "heun", "trajectory"]
+__all__ = [
+    "Callback",
+    "Start",
+    "Step",
+    "ddim",
+    "ddpm",
+    "gradient_estimation",
+    "heun",
+    "partway",
+    "trajectory",
+]
+
+S = TypeVar("S", bound=Callable[..., Any])
 
 
 class Step(NamedTuple):
@@ -33,6 +46,18 @@ class Step(NamedTuple):
 Callback: TypeAlias = Callable[[Step], object]
 
 
+def differentiable(sampler: S) -> S:
+    """Let a sampler record gradients where its argument ``grad`` says so, and only there."""
+
+    @functools.wraps(sampler)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        grad = checks.instance("grad", kwargs.get("grad", False), bool, "True or False")
+        with torch.set_grad_enabled(grad):
+            return sampler(*args, **kwargs)
+
+    return cast(S, run)
+
+
 def numbered_steps(
     x: Tensor, sigmas: Tensor, callback: Callback | None
 ) -> Iterator[tuple[int, tuple[float, float]]]:
@@ -43,9 +68,14 @@ def numbered_steps(
     return enumerate(pairwise(check_sigmas(sigmas)))
 
 
-@torch.no_grad()
+@differentiable
 def ddim(
-    denoiser: Denoiser, x: Tensor, sigmas: Tensor, *, callback: Callback | None = None
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    *,
+    grad: bool = False,
+    callback: Callback | None = None,
 ) -> Tensor:
     """Euler steps on the probability-flow ODE (eq-ddim).
 
@@ -58,6 +88,9 @@ def ddim(
     x : (B, *shape) tensor
         State at ``sigmas[0]``.
     sigmas : (N + 1,) tensor, strictly decreasing; only the last may be 0
+    grad : bool
+        Record gradients, of the result in ``x`` and in the denoiser's parameters (default: not).
+        The memory grows with N.
     callback : called with a ``Step`` at each of the N levels (default: none)
 
     Returns
@@ -77,7 +110,7 @@ def ddim(
     return x
 
 
-@torch.no_grad()
+@differentiable
 def ddpm(
     denoiser: Denoiser,
     x: Tensor,
@@ -85,6 +118,7 @@ def ddpm(
     *,
     generator: Generator = None,
     noise_scale: float = 1.0,
+    grad: bool = False,
     callback: Callback | None = None,
 ) -> Tensor:
     """Ancestral sampling: the posterior of the next level, with ``x_0`` put at ``D`` (eq-ddpm).
@@ -94,7 +128,7 @@ def ddpm(
 
     Parameters
     ----------
-    denoiser, x, sigmas, callback : as in ``ddim``
+    denoiser, x, sigmas, grad, callback : as in ``ddim``
     generator : source of the noise (default: torch's global generator)
     noise_scale : float, at least 0
         Factor of the fresh noise: 1 is DDPM (default), 0 its mean alone (not DDIM).
@@ -116,9 +150,14 @@ def ddpm_step(x: Tensor, denoised: Tensor, sigma: float, below: float) -> tuple[
     return torch.lerp(denoised, x, share), below * math.sqrt(1 - share)
 
 
-@torch.no_grad()
+@differentiable
 def heun(
-    denoiser: Denoiser, x: Tensor, sigmas: Tensor, *, callback: Callback | None = None
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    *,
+    grad: bool = False,
+    callback: Callback | None = None,
 ) -> Tensor:
     """Heun's second-order steps on the probability-flow ODE (eq-heun).
 
@@ -138,13 +177,14 @@ def heun(
     return x
 
 
-@torch.no_grad()
+@differentiable
 def gradient_estimation(
     denoiser: Denoiser,
     x: Tensor,
     sigmas: Tensor,
     *,
     gamma: float = 2.0,
+    grad: bool = False,
     callback: Callback | None = None,
 ) -> Tensor:
     """Descend along ``gamma eps_hat + (1 - gamma) eps_hat_before`` (eq-gradient-estimation).
@@ -154,7 +194,7 @@ def gradient_estimation(
 
     Parameters
     ----------
-    denoiser, x, sigmas, callback : as in ``ddim``
+    denoiser, x, sigmas, grad, callback : as in ``ddim``
     gamma : float
         Weight of the present direction: 2 (default) is the paper's choice, 1 is DDIM.
     """
@@ -169,6 +209,59 @@ def gradient_estimation(
         x = x.add(direction, alpha=below - sigma)
         before = eps
     return x
+
+
+class Start(NamedTuple):
+    """Where sampling starts that does not start from noise alone."""
+
+    x: Tensor
+    """State at ``sigmas[0]``, (B, *shape)."""
+    sigmas: Tensor
+    """Levels from there on, (n + 1,)."""
+
+
+def partway(
+    x0: Tensor, sigmas: Tensor, strength: float = 0.6, *, generator: Generator = None
+) -> Start:
+    """Start part of the way down a schedule, from data with noise: image to image.
+
+    ``x0 + sigma eps`` at the level from which a share ``strength`` of the steps is left. What the
+    noise covers is drawn anew, what it does not cover stays (SDEdit, Meng et al. 2022).
+
+    Parameters
+    ----------
+    x0 : (B, *shape) tensor
+        Data to start from, not always of the distribution that the denoiser knows: a sketch.
+    sigmas : (N + 1,) tensor
+        The whole schedule.
+    strength : float above 0, at most 1
+        Share of the N steps to take, rounded down but at least one (default 0.6). With 1 all.
+    generator : source of the noise (default: torch's global generator)
+
+    Returns
+    -------
+    Start
+        ``(x, sigmas)`` as the samplers take them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above.
+
+    Examples
+    --------
+    >>> from companion import noise, oracles
+    >>> law = oracles.GaussianMixture([[0.0, 0.0]], 1.0)
+    >>> start = partway(torch.ones(3, 2), noise.log_linear(20), 0.5)
+    >>> len(start.sigmas), ddim(law.denoiser, *start).shape
+    (11, torch.Size([3, 2]))
+    """
+    checks.batch("x0", x0)
+    strength = checks.number("strength", strength, above=0, at_most=1)
+    levels = check_sigmas(sigmas)
+    steps = max(1, int((len(levels) - 1) * strength + 1e-9))
+    left = torch.as_tensor(sigmas)[-steps - 1 :]
+    return Start(corrupt(x0, float(left[0]), generator=generator), left)
 
 
 def trajectory(sampler: Callable[..., Tensor], denoiser: Denoiser, x: Tensor, sigmas: Tensor, **kw):
