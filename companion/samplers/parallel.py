@@ -209,7 +209,7 @@ class _Mixed:
     def __init__(self, solver: str, levels: list[float], states: Tensor):
         self.order, weights = SOLVERS[solver]
         rows = []
-        for k, (_, below) in enumerate(zip(levels, levels[1:])):
+        for k, below in enumerate(levels[1:]):
             seen = levels[max(0, k + 1 - self.order) : k + 1][::-1]
             row = [1.0] if below == 0 else list(weights(seen, below))  # type: ignore[misc]
             rows.append(row + [0.0] * (self.order - len(row)))
