@@ -12,7 +12,7 @@ from torch import Tensor
 
 from companion import checks
 
-__all__ = ["accelerated", "has_bf16", "keep_freed_memory", "on_device"]
+__all__ = ["accelerated", "has_bf16", "keep_freed_memory", "on_device", "wide"]
 
 PRECISIONS = ("no", "fp16", "bf16")
 """Of mixed precision, as accelerate names them."""
@@ -21,6 +21,11 @@ PRECISIONS = ("no", "fp16", "bf16")
 def has_bf16(device: torch.device) -> bool:
     """Whether it is a GPU that has bf16 and gains by compiling; Colab's T4 (7.5) is not."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """Widest floating-point type of a device: float64, but on Metal, which has float32 only."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 @contextmanager

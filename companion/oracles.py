@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from companion import checks
+from companion import checks, devices
 from companion.noise import Generator, expand, randn
 
 __all__ = ["Empirical", "GaussianMixture", "Posterior", "Sphere"]
@@ -96,8 +96,10 @@ class GaussianMixture:
         kinds = (torch.Generator, type(None))
         checks.instance("generator", generator, kinds, "None or a torch.Generator")
         where = device if generator is None else generator.device
-        index = torch.multinomial(self.weights.to(where), n, replacement=True, generator=generator)
-        z = randn((n, self.dim), generator=generator, device=where, dtype=torch.float64)
+        kind = devices.wide(torch.empty(0, device=where).device)
+        weights = self.weights.to(device=where, dtype=kind)
+        index = torch.multinomial(weights, n, replacement=True, generator=generator)
+        z = randn((n, self.dim), generator=generator, device=where, dtype=kind)
         x = self.means.to(z)[index] + self.stds.to(z)[index, None] * z
         return x.to(device=device, dtype=dtype or torch.get_default_dtype())
 
@@ -165,8 +167,8 @@ class Empirical:
         self.data = data
         self.block = checks.whole("block", block)
         self._flat = data.reshape(len(data), -1)
-        # Metal has no float64; there the smallest levels lose digits.
-        self._wide = torch.float32 if data.device.type == "mps" else torch.float64
+        # Where it is float32 (Metal) the smallest levels lose digits.
+        self._wide = devices.wide(data.device)
 
     def __repr__(self) -> str:
         return f"Empirical({len(self.data)} points of shape {tuple(self.data.shape[1:])})"
@@ -319,10 +321,10 @@ class Sphere:
         distribution of concentration ``radius |x| / sigma^2``.
         """
         core, norm = self._core(x)
-        s = torch.as_tensor(expand(sigma, x), dtype=torch.float64, device=x.device)
+        s = torch.as_tensor(expand(sigma, x), dtype=devices.wide(x.device), device=x.device)
         if not (s > 0).all():
             raise ValueError(f"sigma: got {s.min().item():g}; allowed are numbers above 0")
-        shrink = bessel_ratio(self.radius * norm.double() / s**2, (self.dim + 1) / 2)
+        shrink = bessel_ratio(self.radius * norm.to(s) / s**2, (self.dim + 1) / 2)
         return (self.radius * shrink).to(x) * core / norm.where(norm > 0, 1)
 
 

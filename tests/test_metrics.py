@@ -7,7 +7,7 @@ from conftest import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from companion import data, metrics
+from companion import data, metrics, oracles
 from companion.oracles import GaussianMixture
 
 
@@ -227,6 +227,63 @@ def test_nll_of_images_in_chunks_and_on_shapes():
     exact = -law.log_prob(x.flatten(1).double())
     assert found.value.shape == found.error.shape == (100,)
     assert (found.value - exact).mean().abs() < 0.3
+
+
+def test_bits_of_a_uniform_grid_are_those_of_its_size():
+    """256 levels of equal weight take 8 bits each, whatever their units."""
+    for low, high in ((-1.0, 1.0), (0.0, 1.0)):
+        step = (high - low) / 255
+        exact = metrics.LogLikelihood(torch.full((3,), 5 * math.log(256 * step)), torch.ones(3))
+        bits = metrics.bits_per_dimension(exact, 5, step)
+        assert bits.value.tolist() == pytest.approx([8.0] * 3)
+        assert bits.error.tolist() == pytest.approx([1 / (5 * math.log(2))] * 3)
+    density = metrics.bits_per_dimension(exact, 5, None)
+    assert density.value[0].item() == pytest.approx(math.log2(256 / 255))
+
+
+def test_bits_of_a_quantised_gaussian_bound_its_entropy():
+    """Two pixels, each a Gaussian rounded to a grid: at least the entropy, and near to it."""
+    law, step, width = GaussianMixture([[0.0, 0.0]], 0.5), 0.25, 0.5
+    edges = (torch.arange(-40, 42).double() - 0.5) * step
+    p = (torch.erf(edges / width / 2**0.5) / 2).diff()
+    p = p[p > 0]
+    entropy = -(p * p.log2()).sum().item()
+    x = (law.sample(4000, seeded(), dtype=torch.float64) / step).round() * step
+    noisy = metrics.dequantised(x, step, generator=seeded(1))
+    assert ((noisy - x).abs() <= step / 2).all() and torch.equal((noisy / step).round() * step, x)
+    found = metrics.nll(law.denoiser, noisy, points=32, generator=seeded(2), sigma_data=0.5)
+    bits = metrics.bits_per_dimension(found, 2, step).value
+    assert entropy - 0.01 < bits.mean().item() < entropy + 0.06
+
+
+def test_nothing_is_of_float64_where_the_device_has_none(monkeypatch):
+    """As on Metal: the same answers without a tensor in double precision."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Single(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            made = function(*args, **(kwargs or {}))
+            if isinstance(made, torch.Tensor) and made.ndim and len(made) >= 40:
+                assert made.dtype != torch.float64, function
+            return made
+
+    law, sphere = data.mixture("ring"), oracles.Sphere(2)
+    x = law.sample(50, seeded())
+    asked = {
+        "nll": lambda: metrics.nll(law.denoiser, x, points=8, generator=seeded(1)).value,
+        "ratio": lambda: (
+            metrics.log_likelihood_ratio(law.denoiser, x, 0.3, points=8, generator=seeded(1)).value
+        ),
+        "empirical": lambda: oracles.Empirical(x).denoiser(x + 0.1, 0.3),
+        "sphere": lambda: sphere.denoiser(torch.randn(50, 3, generator=seeded(2)), 0.5),
+        "sample": lambda: law.sample(50, seeded(3)).mean(),
+    }
+    double = {name: ask() for name, ask in asked.items() if name != "sample"}
+    monkeypatch.setattr("companion.devices.wide", lambda device: torch.float32)
+    with Single():
+        single = {name: ask() for name, ask in asked.items()}
+    for name, value in double.items():
+        assert torch.allclose(single[name].double(), value.double(), atol=0.2, rtol=0.02), name
 
 
 def test_nll_draws_from_its_generator_only():

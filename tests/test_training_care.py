@@ -139,13 +139,55 @@ def test_arrays_and_maps_are_data_too(tmp_path):
     assert torch.equal(fit(samples=mapped, seed=1).losses, expected)
 
 
+class Pictures(torch.utils.data.Dataset):
+    """Samples with their numbers."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, index):
+        return self.samples[index], index
+
+
+class Stream(torch.utils.data.IterableDataset):
+    """Samples without an end."""
+
+    def __iter__(self):
+        return iter(DATA)
+
+
+def test_data_sets_and_whole_numbers_are_data_too(tmp_path):
+    expected = fit(seed=1).losses
+    for samples in (torch.utils.data.TensorDataset(DATA), Pictures(list(DATA.numpy())),
+        data.FrozenNoise(DATA, 0.0)):  # fmt: skip
+        assert torch.equal(fit(samples=samples, seed=1).losses, expected)
+    bytes_ = (DATA * 60 + 128).clamp(0, 255).to(torch.uint8)
+    expected = fit(samples=bytes_.float() / 127.5 - 1, seed=1).losses
+    np.save(tmp_path / "bytes.npy", bytes_.numpy())
+    for samples in (bytes_, bytes_.numpy(), np.load(tmp_path / "bytes.npy", mmap_mode="r"),
+        Pictures(list(bytes_))):  # fmt: skip
+        assert torch.equal(fit(samples=samples, seed=1).losses, expected)
+    sets = [bytes_[:50], bytes_[50:]]
+    stack = fit([tiny_mlp(), tiny_mlp(1)], samples=sets, seed=1)
+    assert torch.allclose(stack.losses[:, 0], fit(samples=sets[0], seed=1).losses, rtol=1e-3)
+    with pytest.raises(ValueError, match="data: got samples of types"):
+        fit([tiny_mlp(), tiny_mlp(1)], samples=[bytes_, DATA])
+
+
 @pytest.mark.parametrize(
     "samples, message",
     [
         (DATA.double(), "data: got torch.float64 for a denoiser of torch.float32"),
-        ((DATA * 50).to(torch.uint8), "127.5 - 1"),
+        ((DATA * 50).to(torch.int16), "127.5 - 1"),
         ([1.0, 2.0], "data: got a sequence of 2"),
-        (torch.utils.data.TensorDataset(DATA), "of a Dataset torch.stack"),
+        (Stream(), r"data: got .* whose samples have no number"),
+        (Pictures(["one", "two"]), "data: got 'one' as sample 0 of the Dataset"),
+        (Pictures([DATA[0], DATA[0, :1]]), "allowed is one shape and type"),
+        (Pictures([]), "data: got samples of none"),
+        ((DATA * 50).to(torch.uint8)[:0], "data: got Tensor"),
         (DATA[:0], "data: got"),
     ],
 )

@@ -15,7 +15,16 @@ import torch
 from conftest import three, tiny_mlp
 from matplotlib.figure import Figure
 
-from companion import checkpoint, metrics, networks, noise, objectives, samplers, statistics
+from companion import (
+    checkpoint,
+    denoisers,
+    metrics,
+    networks,
+    noise,
+    objectives,
+    samplers,
+    statistics,
+)
 from companion.samplers.diffusers_scheduler import GradientEstimationScheduler
 
 mpl.use("Agg")
@@ -42,6 +51,11 @@ def frame() -> pd.DataFrame:
     return table.assign(value=np.arange(12.0) + 1)
 
 
+def labelled_mlp() -> torch.nn.Module:
+    """A denoiser that takes labels."""
+    return denoisers.Preconditioned(networks.MLP(2, width=8, classes=3))
+
+
 def saved_sampler() -> Path:
     """A file that ``LearnedSampler.load`` can read."""
     path = Path(tempfile.mkdtemp()) / "sampler.json"
@@ -59,6 +73,7 @@ VALID: dict[str, Callable[[], Any]] = {
     "b": lambda: X[6:],
     "batch": lambda: X[:4],
     "below": lambda: torch.full((4,), 0.1),
+    "class_labels": lambda: torch.tensor([0, 1, -1, 2]),
     "conditional": tiny_mlp,
     "conditions": lambda: [True, False],
     "config": lambda: diffusers.DDPMScheduler().config,
@@ -66,6 +81,7 @@ VALID: dict[str, Callable[[], Any]] = {
     "denoiser": lambda: tiny_mlp(output=0.3),
     "denoisers": lambda: [tiny_mlp(0), tiny_mlp(1)],
     "dim": lambda: 2,
+    "dims": lambda: 2,
     "distribution": three,
     "eps": lambda: torch.zeros(4, 2),
     "features_a": lambda: X[:6],
@@ -78,9 +94,13 @@ VALID: dict[str, Callable[[], Any]] = {
     "high": lambda: 5,
     "holds": lambda: True,
     "images": lambda: IMAGES,
+    "index": lambda: torch.tensor([0, 1]),
     "interval": lambda: statistics.Interval(0.8, 0.7, 0.9, 8),
+    "known": lambda: X[:4],
     "labels": lambda: LABELS,
+    "likelihood": lambda: metrics.LogLikelihood(torch.ones(4), torch.ones(4)),
     "make": lambda: lambda: networks.MLP(2, width=8),
+    "mask": lambda: X[:4] > 0,
     "mean": lambda: [statistics.Interval(m, m - 0.1, m + 0.1, 5) for m in NUMBERS],
     "means": lambda: [[0.0, 0.0], [1.0, 1.0]],
     "metric": lambda: lambda a, b: float((a.double().mean() - b.double().mean()).abs()),
@@ -141,6 +161,7 @@ SPECIAL: dict[str, dict[str, Callable[[], Any]]] = {
     "GaussianMixture": {"weights": lambda: [1.0, 2.0]},
     "LearnedSampler": {"sigmas": lambda: (2.0, 1.0), "weights": lambda: (0.0, 0.1)},
     "Linear": {"in_features": lambda: 2, "out_features": lambda: 3},
+    "conditional": {"denoiser": lambda: labelled_mlp()},
     "best_of_others": {"scores": lambda: [[0.5, 0.6, 0.7], [0.6, 0.2, 0.9]]},
     "density": LEVELS,
     "from_diffusers": {"unet": Unet},

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from companion import checks
+from companion import checks, devices
 from companion.noise import expand, sigmas_from_alphas_cumprod
 from companion.noise.schedules import interpolate
 
@@ -98,7 +98,7 @@ class DiffusersDenoiser(nn.Module):
             )
         self.unet = unet
         self.prediction_type = prediction_type
-        sigmas = sigmas_from_alphas_cumprod(alphas_cumprod.double())
+        sigmas = sigmas_from_alphas_cumprod(alphas_cumprod.to(devices.wide(alphas_cumprod.device)))
         # At zero terminal SNR the last level is infinite; its neighbour is the largest to be asked.
         sigmas = sigmas[sigmas.isfinite()]
         self.register_buffer("log_sigmas", sigmas.log().float(), persistent=False)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from companion import checks
+from companion import checks, devices
 
 __all__ = [
     "NoiseFloor",
@@ -23,7 +23,10 @@ __all__ = [
 
 
 def flat_samples(name: str, x: Any, at_least: int = 1) -> Tensor:
-    """Return samples (N, ...) as finite float64 vectors (N, D), or say what is wrong with them."""
+    """Return samples (N, ...) as finite float64 vectors (N, D), or say what is wrong with them.
+
+    Of a device without float64 they come to the CPU.
+    """
     if not isinstance(x, Tensor):
         raise TypeError(f"{name}: got {checks.shown(x)}; allowed is a tensor (N, ...)")
     if x.ndim < 2 or len(x) < at_least or not x.numel():
@@ -31,7 +34,8 @@ def flat_samples(name: str, x: Any, at_least: int = 1) -> Tensor:
             f"{name}: got shape {tuple(x.shape)}; allowed is (N, ...) with N at least {at_least}"
         )
     checks.finite(name, x)
-    return x.detach().flatten(1).to(torch.float64)
+    flat = x.detach().flatten(1)
+    return (flat if devices.wide(x.device) == torch.float64 else flat.cpu()).to(torch.float64)
 
 
 def flat_pair(

@@ -159,7 +159,7 @@ class FeatureClassifier:
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
         """Return the share of ``images`` (N, C, H, W) classified as ``labels`` (N,) say."""
         _check_images(images, labels)
-        return (self.predict(images) == labels.to(images.device)).double().mean().item()
+        return (self.predict(images) == labels.to(images.device)).cpu().double().mean().item()
 
     def describe(self) -> str:
         """Name the data, the seed and the held-out accuracy: to go with every number."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from companion import checks
+from companion import checks, devices
 from companion.denoisers import Denoiser, denoise
 from companion.noise import Generator, expand, rand, randn_like
 from companion.progress import track
@@ -27,9 +27,9 @@ class LogLikelihood(NamedTuple):
     """Negative log-likelihoods in nats (see ``bits_per_dimension`` for bits)."""
 
     value: Tensor
-    """(B,) float64."""
+    """(B,), float64 where the device has it."""
     error: Tensor
-    """(B,) float64, standard error of the integration, from the scatter of neighbouring levels.
+    """(B,), standard error of the integration, from the scatter of neighbouring levels.
 
     It is an estimate itself: with few points, or far from the data, up to twice too small.
     """
@@ -92,7 +92,7 @@ def nll(
     Kong, Brekelmans & Ver Steeg, Information-theoretic diffusion, 2023.
     """
     _check_integral(x, points, sigma_min, sigma_max, sigma_data, mean_data, batch)
-    dims = x[0].numel()
+    dims, wide = x[0].numel(), devices.wide(x.device)
     values, errors = [], []
     for part in x.split(batch // 2):
 
@@ -101,7 +101,7 @@ def nll(
             return _excess(estimate, (noisy - mean_data) * s / (sigma_data**2 + s**2), eps)
 
         value, error = _integral(part, excess, points, sigma_min, sigma_max, generator)
-        reference = 0.5 * ((part - mean_data) / sigma_data).double().flatten(1).square().sum(1)
+        reference = 0.5 * ((part - mean_data) / sigma_data).to(wide).flatten(1).square().sum(1)
         reference += dims * (0.5 * math.log(2 * math.pi) + math.log(sigma_data))
         values.append(reference + value)
         errors.append(error)
@@ -164,7 +164,7 @@ def log_likelihood_ratio(
     _check_integral(x, points, sigma_min, sigma_max, sigma_data, mean_data, batch, 4)
     level = expand(sigma_noise, x, name="sigma_noise", positive=True)
     t = torch.as_tensor(level, dtype=x.dtype, device=x.device).expand(len(x), *[1] * (x.ndim - 1))
-    dims = x[0].numel()
+    dims, wide = x[0].numel(), devices.wide(x.device)
     values, errors = [], []
     for part, own in zip(x.split(batch // 4), t.split(batch // 4)):
         twice = torch.cat([own, own])  # samples at eps, then at -eps
@@ -184,8 +184,8 @@ def log_likelihood_ratio(
             return noised - plain
 
         value, error = _integral(part, excess, points, sigma_min, sigma_max, generator)
-        variance = 1 + (own.double().flatten() / sigma_data) ** 2
-        square = ((part - mean_data) / sigma_data).double().flatten(1).square().sum(1)
+        variance = 1 + (own.to(wide).flatten() / sigma_data) ** 2
+        square = ((part - mean_data) / sigma_data).to(wide).flatten(1).square().sum(1)
         reference = 0.5 * (dims * variance.log() - square * (1 - 1 / variance))
         values.append(reference + value)
         errors.append(error)
@@ -277,9 +277,9 @@ def _check_integral(
 
 
 def _excess(estimate: Tensor, gaussian: Tensor, eps: Tensor) -> Tensor:
-    """``|eps - estimate|^2 - |eps - gaussian|^2`` without cancellation, (B,) float64."""
+    """``|eps - estimate|^2 - |eps - gaussian|^2`` without cancellation, (B,)."""
     difference = (gaussian - estimate) * (2 * eps - gaussian - estimate)
-    return difference.flatten(1).double().sum(1)
+    return difference.flatten(1).to(devices.wide(eps.device)).sum(1)
 
 
 def _integral(
@@ -296,10 +296,10 @@ def _integral(
     the samples at ``eps``, then those at ``-eps``.
     """
     low, width = -2 * math.log(sigma_max), 2 * math.log(sigma_max / sigma_min)
-    column = (-1, *[1] * (x.ndim - 1))
+    column, wide = (-1, *[1] * (x.ndim - 1)), devices.wide(x.device)
     means = []
     for i in track(range(points), "levels"):
-        u = rand((len(x),), generator=generator, device=x.device, dtype=torch.float64)
+        u = rand((len(x),), generator=generator, device=x.device, dtype=wide)
         sigma = (-0.5 * (low + width * (i + u) / points)).exp().to(x.dtype)
         eps = randn_like(x, generator)
         eps = torch.cat([eps, -eps])

@@ -121,7 +121,7 @@ def save(figure: Figure, path: str | Path, *, limit: int = 400_000) -> None:
     checks.instance("figure", figure, Figure, "a matplotlib figure")
     checks.instance("path", path, (str, os.PathLike), "a path")
     limit = checks.whole("limit", limit)
-    path = Path(path)
+    path = Path(path).expanduser()
     partial = path.with_name(f".{path.name}.partial")
     try:
         figure.savefig(partial, format=path.suffix[1:] or "png", bbox_inches="tight")

@@ -256,7 +256,7 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
         """
         self._require_timesteps()
         timestep = _number(timestep)
-        at = (self.timesteps.double().cpu() - timestep).abs() < 1e-3
+        at = (self.timesteps.cpu().double() - timestep).abs() < 1e-3
         if not at.any():
             raise ValueError(
                 f"timestep: got {timestep:g}; allowed are those of timesteps, "

@@ -227,7 +227,7 @@ def learn(
 
     def residuals(values: np.ndarray, data: tuple[Tensor, Tensor]) -> np.ndarray:
         sampler = _sampler(values, steps, order, sigma_max)
-        error = (sampler(counted, data[0]) - data[1]).flatten().double().cpu().numpy()
+        error = (sampler(counted, data[0]) - data[1]).flatten().cpu().double().numpy()
         return np.nan_to_num(error, nan=1e3, posinf=1e3, neginf=-1e3)
 
     def rms(values: np.ndarray, data: tuple[Tensor, Tensor]) -> float:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from companion import checks
+from companion import checks, devices
 from companion.denoisers import Denoiser, denoise
 from companion.noise import Generator, check_sigmas, randn_like
 from companion.samplers.multistep import midpoint_weights, third_order_weights
@@ -256,7 +256,7 @@ class _Anderson:
             for at, dx, dr in self.past
         ]
         moves, turns = (torch.stack(part) for part in zip(*pairs))
-        wide = torch.float32 if here.device.type == "mps" else torch.float64
+        wide = devices.wide(here.device)
         weight = self.scale[start : start + len(here)].view(-1, 1, 1)
         flat = turns.flatten(3) * weight
         gram = torch.einsum("iwbd,jwbd->wbij", flat, flat).to(wide).cumsum(0)
