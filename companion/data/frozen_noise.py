@@ -91,8 +91,10 @@ class FrozenNoise(Dataset):
         return self.noisy[index]
 
     def __repr__(self) -> str:
-        one = not isinstance(self.sigma, Tensor)
-        sigma = f"{self.sigma:g}" if one else "{:g} to {:g}".format(*self.sigma.aminmax())
+        if isinstance(self.sigma, Tensor):
+            sigma = "{:g} to {:g}".format(*self.sigma.aminmax())
+        else:
+            sigma = f"{self.sigma:g}"
         return (
             f"FrozenNoise({tuple(self.noisy.shape)}, sigma={sigma}, seed={self.seed}, "
             f"distribution={self.distribution!r})"

@@ -105,8 +105,9 @@ def conditional(denoiser: Denoiser, class_labels: int | Tensor) -> Conditional:
 def known_classes(denoiser: Any) -> int | None:
     """Return the number of classes of a module, or None where it is not known."""
     for module in denoiser.modules() if isinstance(denoiser, nn.Module) else ():
-        if isinstance(getattr(module, "classes", None), int):
-            return int(module.classes)
+        classes = getattr(module, "classes", None)
+        if isinstance(classes, int):
+            return classes
         embedded = getattr(getattr(module, "config", None), "num_class_embeds", None)
         if isinstance(embedded, int):
             return embedded

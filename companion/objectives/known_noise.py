@@ -31,7 +31,8 @@ def same_known_samples(name: str, objectives: Any) -> int | None:
     ValueError
         If they know of different numbers of samples.
     """
-    counts = {getattr(one, "known_samples", None) for one in objectives} - {None}
+    known = [getattr(one, "known_samples", None) for one in objectives]
+    counts = {int(one) for one in known if one is not None}
     if len(counts) > 1:
         raise ValueError(
             f"{name}: got objectives that know {' and '.join(map(str, sorted(counts)))} samples; "

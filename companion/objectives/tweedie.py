@@ -82,7 +82,7 @@ class AmbientTweedie(KnownNoise):
         error = expand(t, x) * e + share * (denoise(denoiser, x, sigma) - x)
         noise = self._noise_of(batch)
         if isinstance(noise, Tensor):
-            width = (noise**2 + self.sigma_data**2).sqrt()
+            width: Tensor | float = (noise**2 + self.sigma_data**2).sqrt()
         else:
             width = math.hypot(self.sigma_data, noise)
         return WEIGHTS[self.weight](t, width) * error.square().flatten(1).mean(1)
