@@ -42,7 +42,7 @@ EVERY = 6
 class DirectOutput(denoisers.Preconditioned):
     """Another parametrisation: D is the output of the network, without skip."""
 
-    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:  # type: ignore[override]
         """Estimate the clean data behind x."""
         level = torch.as_tensor(sigma).to(x).expand(len(x))
         scale = (level**2 + self.sigma_data**2) ** -0.5
