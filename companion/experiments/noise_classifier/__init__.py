@@ -26,7 +26,6 @@ from companion.experiments.noise_classifier.digits import (
     DigitScan,
     DigitTest,
 )
-from companion.experiments.noise_classifier.evidence import steps_in_words
 from companion.experiments.noise_classifier.images import ImageContrast
 from companion.experiments.noise_classifier.loss import (
     OFFICIAL_SCAN,
@@ -84,7 +83,6 @@ __all__ = [
     "figures",
     "in_short",
     "official_loss",
-    "steps_in_words",
     "tables",
     "verdicts",
     "with_controls",

@@ -13,7 +13,7 @@ from companion.experiments.noise_classifier.continuations import (
     SAME_COST,
     SAME_STEPS,
 )
-from companion.experiments.noise_classifier.digits import DigitSamples, DigitTest
+from companion.experiments.noise_classifier.digits import DigitNetworks, DigitSamples, DigitTest
 from companion.experiments.noise_classifier.evidence import (
     claim,
     images_in_words,
@@ -26,10 +26,12 @@ from companion.experiments.noise_classifier.evidence import (
     off_cases,
     off_ratios,
     short,
+    steps_in_words,
     trajectories_off,
 )
 from companion.experiments.noise_classifier.images import ImageContrast
 from companion.experiments.noise_classifier.picard import FORMS, ExactPicard
+from companion.experiments.noise_classifier.points import PointNetworks
 from companion.experiments.noise_classifier.ratio import Accuracy, SecretClassifier
 from companion.experiments.noise_classifier.regions import LaterErrors, RegionErrors, Visits
 from companion.experiments.noise_classifier.samples import (
@@ -86,7 +88,8 @@ def verdicts(session: Session) -> Claims:
         predicts_level(session.run(LevelReading)),
         consistently(sequential, parallel, digits),
     ]
-    return Claims(claims)
+    steps = steps_in_words(session.run(PointNetworks), session.run(DigitNetworks))
+    return Claims(claims).noted(steps)
 
 
 # --- the abstract --------------------------------------------------------------------------------
