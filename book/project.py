@@ -78,6 +78,24 @@ def executed(profile: str, chapter: str) -> Path:
     return BUILD / "executed" / profile / f"{chapter}.ipynb"
 
 
+def read_notebook(path: Path) -> Any:
+    """Read an executed notebook.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged; the message names it.
+    """
+    import nbformat
+
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        notebook.metadata["build"]
+    except (ValueError, KeyError, AttributeError, nbformat.ValidationError) as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it and build again") from error
+    return notebook
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that nobody sees half of it; leave it alone if it holds the text already.
 

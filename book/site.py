@@ -20,7 +20,7 @@ import nbformat
 import yaml
 
 from book import api, guide, landing, ledger, notebooks, pages, playground, times
-from book.project import BUILD, ROOT, executed, pinned, repository_url, sources, swap
+from book.project import BUILD, ROOT, executed, pinned, read_notebook, repository_url, sources, swap
 from companion.experiments import Session, in_short
 from companion.experiments.claims import sources as sources_of_claims
 
@@ -172,7 +172,7 @@ def stage(profile: str, folder: Path) -> dict[str, dict[str, Any]]:
     (folder / "notebooks").mkdir()
     facts = {}
     for source in sources():
-        notebook = nbformat.read(executed(profile, source.stem), as_version=4)
+        notebook = read_notebook(executed(profile, source.stem))
         facts[source.stem] = dict(notebook.metadata["build"])
         notebooks.fill_in_repository(notebook, pinned(url))
         hide_default_parameters(notebook)

@@ -6,17 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
-from book.project import PROFILES, ROOT, executed, plain
+from book.project import PROFILES, ROOT, executed, plain, read_notebook
 
 
 def measured(path: Path) -> dict[str, Any]:
     """What a run left in its notebook, and the sizes of that and of its figures."""
-    try:
-        notebook = nbformat.read(path, as_version=4)
-    except (ValueError, nbformat.ValidationError) as error:
-        raise ValueError(f"{path} is damaged ({error}): delete it and build again") from error
+    notebook = read_notebook(path)
     outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
     figures = [o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})]
     return {

@@ -435,6 +435,13 @@ def test_a_damaged_record_is_named(text, tmp_path):
         times.records(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"cells": [], "metadata": {}}'])
+def test_a_damaged_notebook_is_named(text, tmp_path):
+    (tmp_path / "cut.ipynb").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"cut\.ipynb is damaged"):
+        project.read_notebook(tmp_path / "cut.ipynb")
+
+
 # ---------------------------------------------------------------- publishing
 def test_the_workflow_runs_the_two_commands_and_publishes_the_site():
     text = (ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8")
