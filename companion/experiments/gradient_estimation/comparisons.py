@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -62,11 +63,16 @@ def against(race: Results, method: str, peer: str, problem: str, budget: int) ->
     All comparisons of both forms of gradient estimation with all peers hold together.
     """
     number = comparisons_of(race)
-    ours, theirs = (
-        race.values(measure="error", problem=problem, method=m, budget=budget)
-        for m in (method, peer)
-    )
+    ours, theirs = (_errors(race)[problem, m, budget] for m in (method, peer))
     return compared(ours, theirs, number)
+
+
+@lru_cache(maxsize=4)
+def _errors(race: Results) -> dict[tuple[str, str, int], np.ndarray]:
+    """Errors of all seeds, in their order, by problem, method and budget."""
+    rows = race.where(measure="error").sort_values("seed", kind="stable")
+    groups = rows.groupby(["problem", "method", "budget"], sort=False)["value"]
+    return {(str(p), str(m), int(n)): v.to_numpy() for (p, m, n), v in groups}
 
 
 def comparisons_of(race: Results) -> int:

@@ -136,6 +136,7 @@ def orthogonal(shares: Results) -> Figure:
                 ax.annotate(text, place, (7, 3), textcoords="offset points")
     ax.set(xscale="log", yscale="log", ylabel="share along the data")
     ax.set_xlabel("codimension / dimension, (n − d) / d")
+    ax.minorticks_off()
     ax.legend(loc="lower left")
     return figure
 
@@ -159,6 +160,7 @@ def _two_panels(height: float, limits: tuple[float, float]) -> tuple[Figure, Any
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, height))
     for ax, name in zip(panels, ("relative error", "dist / (√n σ)")):
         ax.set(xscale="log", xlabel="noise level σ", title=name)
+        ax.minorticks_off()
         ax.invert_xaxis()
     panels[1].set_ylim(limits)
     return figure, panels
@@ -212,6 +214,7 @@ def admissible(descents: Results) -> Figure:
         rows = descents.where(measure="median ratio", schedule=name)
         ax.plot(rows["level"], rows["value"], markersize=3.5, label=name, **style)
     ax.set(xscale="log", yscale="log", xlabel="noise level σ", ylabel="dist / (√n σ)")
+    ax.minorticks_off()
     ax.invert_xaxis()
     figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -205,11 +205,12 @@ def images(name: str, record: Results, measure: str, most: int = 100) -> Styler:
     """
     budgets = [n for n in whole(record, "budget") if n <= most]
     methods = list(map(str, record.labels("method")))
+    values = {(m, n): image_values(record, measure, m, n) for m in methods for n in budgets}
+    ratios = {(m, n): _ratio(v, values["ddim", n]) for (m, n), v in values.items()}
     lines = {
-        SHORT[method]: {f"N = {n}": _cell(record, measure, method, n) for n in budgets}
-        for method in methods
+        SHORT[m]: {f"N = {n}": _cell(values[m, n], ratios[m, n]) for n in budgets} for m in methods
     }
-    bold = [[_wins(record, measure, method, n) for n in budgets] for method in methods]
+    bold = [[_is_decided(ratios[m, n]) for n in budgets] for m in methods]
     if measure == "Frechet distance" and "floor" in record.facts:
         floor = f"{record.facts['floor']:.3g}"
         lines["as many training images"] = {f"N = {n}": floor for n in budgets}
@@ -219,20 +220,18 @@ def images(name: str, record: Results, measure: str, most: int = 100) -> Styler:
     return plotting.table(pd.DataFrame(lines).T, caption=caption, bold=bold)
 
 
-def _ratio(record: Results, measure: str, method: str, budget: int) -> Interval | None:
-    values, plain = (image_values(record, measure, m, budget) for m in (method, "ddim"))
+def _ratio(values: np.ndarray, plain: np.ndarray) -> Interval | None:
+    """Ratio to DDIM's over networks; None for DDIM itself, and where a network failed."""
     both = np.concatenate([values, plain])
-    if method == "ddim" or len(values) < 2 or not (np.isfinite(both) & (both > 0)).all():
+    if values is plain or len(values) < 2 or not (np.isfinite(both) & (both > 0)).all():
         return None
     return paired_ratio(values, plain)
 
 
-def _cell(record: Results, measure: str, method: str, budget: int) -> str:
-    text = f"{image_values(record, measure, method, budget).mean():.3g}"
-    ratio = _ratio(record, measure, method, budget)
+def _cell(values: np.ndarray, ratio: Interval | None) -> str:
+    text = f"{values.mean():.3g}"
     return text if ratio is None else f"{text} · {as_factor(ratio)}"
 
 
-def _wins(record: Results, measure: str, method: str, budget: int) -> bool:
-    ratio = _ratio(record, measure, method, budget)
+def _is_decided(ratio: Interval | None) -> bool:
     return ratio is not None and ratio.excludes(1.0)
