@@ -20,8 +20,6 @@ from book import pages as book_pages
 from book import site as book_site
 from book.project import chapter_of
 
-BARE_TABLES = {"00-one-denoiser", "01-extra-noise"}
-"""Chapters of which a table has no caption yet."""
 REPOSITORY = "https://github.com/someone/noise"
 
 pytestmark = pytest.mark.site
@@ -223,7 +221,7 @@ def test_every_table_of_a_chapter_has_a_number_and_a_caption(site):
         text = (site / "notebooks" / f"{chapter}.html").read_text(encoding="utf-8")
         tables = len(re.findall(r'<table [^>]*class="[^"]*\bnop-table\b', text))
         numbered = len(re.findall(r"<caption>Table \d+\.D?\d+\. \w", text))
-        assert numbered == tables or chapter in BARE_TABLES, f"{chapter}: {numbered} of {tables}"
+        assert numbered == tables, f"{chapter}: {numbered} of {tables}"
 
 
 def test_landing_page_has_a_card_for_every_chapter(site, pages):

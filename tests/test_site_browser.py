@@ -107,8 +107,6 @@ return [...document.querySelectorAll('.bd-article .nop-table')]
   .filter(table => table.offsetParent && table.scrollWidth > table.parentElement.clientWidth + 1)
   .map(table => `${table.innerText.slice(0, 60)}: ${table.scrollWidth} pixels`);
 """
-WIDE_TABLES: set[str] = set()
-"""Pages that still have such tables."""
 WIDE = """
 return document.documentElement.scrollWidth - document.documentElement.clientWidth;
 """
@@ -145,7 +143,7 @@ def test_every_page_works_in_a_browser(browser, address, looked_at):
             browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
             wide = browser.execute_script(WIDE)
             assert wide <= 0, f"{name} is {wide} pixels too wide for {width}"
-            if width == 1280 and name not in WIDE_TABLES:
+            if width == 1280:
                 assert not (tables := browser.execute_script(TABLES)), f"{name}: {tables}"
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         if checker:
