@@ -114,6 +114,14 @@ def test_what_relabelling_does_for_free_is_no_gain_of_training():
     assert first(rules.beyond_relabelling(both, {})) == DEPENDS
 
 
+def test_evidence_says_where_it_helps_and_where_not_without_double_negation():
+    told = {"ring": samples(), "digits": samples(distance=WIN)}
+    evidence = rules.perturbation(told, {}).evidence
+    assert "Better on digits, 20, 100 and 1000 steps; surely not on ring, 20, 100" in evidence
+    nothing = rules.perturbation({"digits": samples(distance=0.9, scatter=NOISY)}, {}).evidence
+    assert "Better on no chain. Target" in nothing
+
+
 def test_perturbation_with_a_failed_seed():
     other = {"digits": samples(distance=WIN, failed=Arm("B eps", 0.1))}
     assert rules.perturbation(other, {}).verdict == SUPPORTED  # by the other strength

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from companion.experiments.claims import LONGEST_ANSWER, Claim
 from companion.experiments.extra_noise.arms import FREE, TRAINED
 from companion.experiments.extra_noise.chains import (
+    EPS_ARMS,
     PAPER,
     PLAIN,
     Condition,
@@ -91,12 +92,14 @@ def perturbation(problems: Mapping[str, Results], images: Told) -> Claim:
         "inconclusive": _only("Samples surely improve only on", plain, OPEN),
     }
     (name, steps), effect = _deciding(plain, verdict)
+    worse = f"; surely not {_where(plain, FAILS)}" if _places(plain, FAILS) else ""
     return Claim(
         "extra-perturbation",
         verdict,
         f"Distance of samples to the data against the plain network, {name}, {steps} steps: "
-        f"{effect}. Better {_where(plain)}. No better {_where(plain, FAILS)}. Strengths "
-        f"γ = 0.1 and 0.3, target ε. {on_images(images, image_quality)}" + doubt(effect, verdict),
+        f"{effect}. Better {_where(plain)}{worse}. Target ε, "
+        f"{' and '.join(arm.size for arm in EPS_ARMS)}. {on_images(images, image_quality)}"
+        + doubt(effect, verdict),
         answer=answers[verdict],
         data=f"distance in %, {name}, {steps} steps",
         figure="fig-xn-quality",
@@ -225,7 +228,7 @@ def _listed(places: Mapping[str, list[int]]) -> str:
 def _where(conditions: Conditions, verdict: str = HOLDS) -> str:
     """Say on which problems and chains a claim has a verdict."""
     places = _places(conditions, verdict)
-    return f"on {_listed(places)}" if places else "on none of the chains"
+    return f"on {_listed(places)}" if places else "on no chain"
 
 
 def _only(beginning: str, conditions: Conditions, otherwise: str) -> str:
