@@ -46,6 +46,9 @@ COLOR = plotting.PALETTE
 WIDTH = 5.4
 """Inches of every figure, so that its text can be read on a phone."""
 
+FOLDED = 5.0
+"""The same for figures in folded cells, which are narrower."""
+
 EDGE: Any = {"color": COLOR["grey"], "linestyle": ":"}
 """How the noise of the data is marked."""
 
@@ -274,7 +277,7 @@ def mismatch(found: Results) -> Figure:
     kinds = [str(kind) for kind in found.labels("kind")]
     rows = math.ceil(len(kinds) / 2)
     figure, axes = plt.subplots(
-        rows, 2, figsize=(WIDTH, 0.8 + 2.2 * rows), sharex=True, sharey=True, squeeze=False
+        rows, 2, figsize=(FOLDED, 0.8 + 2.2 * rows), sharex=True, sharey=True, squeeze=False
     )
     reference = errors_of(found, kind=ASSUMED, method=CONSISTENCY)
     for ax, kind in zip(axes.flat, kinds):
@@ -313,13 +316,13 @@ def memory(found: Results) -> Figure:
         "trained on clean": found.tensor(CLEAN), "trained on noisy": found.tensor(CONSISTENCY),
         IDEAL_CLEAN: found.tensor(IDEAL_CLEAN),
     }  # fmt: skip
-    return _grid(pictures)
+    return _grid(pictures, FOLDED)
 
 
-def _grid(rows: Mapping[str, torch.Tensor]) -> Figure:
+def _grid(rows: Mapping[str, torch.Tensor], width: float = WIDTH) -> Figure:
     shown = min(8, *map(len, rows.values()))
     stack = torch.stack([x[:shown].clamp(-1, 1) for x in rows.values()])
-    figure, ax = plt.subplots(figsize=(WIDTH, 0.3 + (WIDTH - 1.7) / shown * len(rows)))
+    figure, ax = plt.subplots(figsize=(width, 0.3 + (width - 1.7) / shown * len(rows)))
     plotting.image_grid(stack, row_labels=[name.replace(" + ", "\n+ ") for name in rows], ax=ax)
     return figure
 
