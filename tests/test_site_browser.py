@@ -225,6 +225,7 @@ def test_search_finds_chapters_and_the_reference(browser, address):
     "term, number",
     [
         ("denoiser", 0),
+        ("Frechet", 0),
         ("input perturbation", 1),
         ("consistency", 2),
         ("Tweedie", 2),

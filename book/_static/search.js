@@ -15,7 +15,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   Search.htmlToText = (page, anchor) => {
     const parsed = new DOMParser().parseFromString(page, "text/html");
-    const main = parsed.querySelector('[role="main"]') ?? parsed.body;
+    const main = parsed.querySelector("article.bd-article") ?? parsed.querySelector('[role="main"]') ?? parsed.body;
     const place = (anchor && main.querySelector(anchor)) || main;
     const unread = ".headerlink, script, style, .cell_input, .chapter-links, div.math, .nop-player, summary, #cite-this";
     place.querySelectorAll(unread).forEach((node) => node.remove());
