@@ -22,7 +22,7 @@ from kills import Fit, fork, succeeded
 from book import project
 from companion.experiments import Results, records, tidy
 
-WRITES = 15
+WRITES = 8
 
 
 class Pair:
@@ -112,7 +112,7 @@ def broken(kind: type[Pair]) -> bool:
             one.write(0, 1)  # type: ignore[call-arg]
 
         def reader() -> None:
-            for _ in range(20 * WRITES):
+            for _ in range(4 * WRITES):
                 one.read()
 
         jobs = [fork(lambda: one.write(0)), fork(lambda: one.write(1))]

@@ -273,6 +273,29 @@ def test_pages_are_repaired_and_a_repair_that_no_page_needs_is_named(tmp_path, m
     assert theme.read_text(encoding="utf-8") == "".join(book_pages.REPAIRS[old] for old in needed)
 
 
+def test_a_finished_site_takes_the_place_of_the_old_one_whole(tmp_path, monkeypatch):
+    html, folder = tmp_path / "sphinx" / "smoke" / "_build" / "html", tmp_path / "site"
+
+    def build(*arguments, **options):
+        html.mkdir(parents=True, exist_ok=True)
+        (html / "index.html").write_text("", encoding="utf-8")
+        page = f"<html><head></head>{''.join(book_pages.REPAIRS)}</html>"
+        (html / "page.html").write_text(page, encoding="utf-8")
+        return subprocess.CompletedProcess(arguments, 0, "")
+
+    folder.mkdir()
+    (folder / "old.html").touch()
+    monkeypatch.setattr(book_site, "BUILD", tmp_path)
+    monkeypatch.setattr(book_site, "lay_out", lambda *arguments: {})
+    monkeypatch.setattr(book_site, "jupyter_book", build)
+    monkeypatch.setattr(book_pages, "sources", lambda: [])
+    monkeypatch.setattr(book_pages.search, "improve", lambda *arguments: None)
+    assert book_site.site("smoke", folder) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["index.html", "page.html"]
+    assert "Content-Security-Policy" in (folder / "page.html").read_text(encoding="utf-8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["site", "sphinx"]
+
+
 def test_a_repair_that_no_page_needs_stops_the_build(tmp_path, monkeypatch, capsys):
     html = tmp_path / "sphinx" / "smoke" / "_build" / "html"
 
