@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -158,8 +158,7 @@ def mean_interval(a: Any, *, confidence: float = 0.95, comparisons: int = 1) -> 
     return Interval(mean, mean - half, mean + half, n)
 
 
-@contextmanager
-def intervals_by(method: str) -> Iterator[None]:
+def intervals_by(method: str) -> AbstractContextManager[None]:
     """Make all intervals of this module by another method, to see whether a verdict rests on it.
 
     Parameters
@@ -174,7 +173,12 @@ def intervals_by(method: str) -> Iterator[None]:
     ...     print(f"{mean_interval([1.0, 2.0, 4.0, 9.0]):.2f}")
     4.00 [1.50, 7.25]
     """
-    token = _METHOD.set(checks.choice("method", method, METHODS))
+    return _made_by(checks.choice("method", method, METHODS))
+
+
+@contextmanager
+def _made_by(method: str) -> Iterator[None]:
+    token = _METHOD.set(method)
     try:
         yield
     finally:

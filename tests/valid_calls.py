@@ -170,6 +170,7 @@ SPECIAL: dict[str, dict[str, Callable[[], Any]]] = {
     "images": {"name": lambda: "digits"},
     "index_for_timestep": {"timestep": lambda: TIMESTEPS[1]},
     "interaction": dict.fromkeys(("neither", "first", "second", "both"), lambda: NUMBERS),
+    "intervals_by": {"method": lambda: "bootstrap"},
     "load": {"path": saved_sampler},
     "mean_interval": {"a": lambda: NUMBERS},
     "method": {"name": lambda: "ddim"},
