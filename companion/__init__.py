@@ -30,6 +30,7 @@ __all__ = [
     "oracles",
     "plotting",
     "progress",
+    "restoration",
     "samplers",
     "stack",
     "statistics",

@@ -1,4 +1,4 @@
-"""The command line: ``companion list``, ``run``, ``verdicts``; also ``python -m companion``.
+"""The command line: ``companion list``, ``run``, ``denoise`` ...; also ``python -m companion``.
 
 ``accelerate launch -m companion run NAME`` runs an experiment on several devices or machines.
 """
@@ -17,6 +17,8 @@ from functools import partial
 from companion import checks
 from companion.experiments.experiment import PROFILES, Experiment, chapters, find, registry, size
 from companion.experiments.session import Session
+from companion.restoration.command import add_denoise, denoise_job
+from companion.restoration.sample import add_sample, sample_job
 
 __all__ = ["main"]
 
@@ -46,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="companion", description="The experiments of Noise on Purpose, without the book."
+        prog="companion",
+        description="The experiments and tools of Noise on Purpose, without the book.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("list", help="list every experiment, with the size of each profile")
@@ -75,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SEED",
         help="run these master seeds, judge them together, and keep the verdicts as published",
     )
+    add_denoise(commands)
+    add_sample(commands)
     run.add_argument("--again", action="store_true", help="run even what is remembered")
     run.add_argument("--settings", action="store_true", help="list the settings and stop")
     return parser
@@ -198,5 +203,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], Job]] = {
     "list": _list,
     "run": _run,
     "verdicts": _verdicts,
+    "denoise": denoise_job,
+    "sample": sample_job,
 }
 """Each checks its arguments and returns what is to be done."""

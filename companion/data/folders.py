@@ -1,0 +1,311 @@
+"""Folders of images as arrays: read with what is needed to write them back as they were.
+
+Needs scikit-image, imageio and tifffile: ``pip install "noise-on-purpose[images]"``.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from companion import checks
+from companion.data.image_sets import DataError
+
+__all__ = ["SMALLEST", "SUFFIXES", "Folder", "Picture", "folder"]
+
+SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".npy")
+"""Endings of the files that ``folder`` reads, in small or capital letters."""
+
+SMALLEST = 16
+"""Smallest height and width that is read, in pixels."""
+
+LARGEST = 200_000_000
+"""Most values in one file: more do not fit into the memory of a small machine."""
+
+
+class Unreadable(ValueError):
+    """Why one file is not read."""
+
+
+@dataclass
+class Picture:
+    """One file of a folder.
+
+    Attributes
+    ----------
+    path : Path
+    values : (N, C, H, W) float32 array
+        In the file's own grey values: N pages of a stack (1 otherwise), C is 1 or 3.
+    dtype : numpy dtype, of the file
+    shape : tuple of int, of the array in the file
+    alpha : array or None
+        The transparency, which stays as it is.
+    notes : list of str
+        What is unusual about the file, in plain sentences.
+    """
+
+    path: Path
+    values: np.ndarray
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    alpha: np.ndarray | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return self.path.name
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """Smallest and largest grey value that the file's type holds; None for floats."""
+        if self.dtype.kind not in "ui":
+            return None
+        limits = np.iinfo(self.dtype)
+        return float(limits.min), float(limits.max)
+
+    def array(self, values: np.ndarray) -> np.ndarray:
+        """Give (N, C, H, W) values the shape and the type of the file: rounded and clipped."""
+        checks.instance("values", values, np.ndarray, "an array (N, C, H, W)")
+        if values.shape != self.values.shape:
+            raise ValueError(f"values: got {values.shape}; allowed is {self.values.shape}")
+        if self.range is not None:
+            values = np.rint(values).clip(*self.range)
+        array = np.moveaxis(values, 1, -1).astype(self.dtype)
+        if self.alpha is not None:
+            array = np.concatenate([array, self.alpha], -1)
+        return array.reshape(self.shape)
+
+
+@dataclass
+class Folder:
+    """What ``folder`` found: pictures that can be restored, and files that were skipped."""
+
+    path: Path
+    pictures: list[Picture]
+    skipped: dict[str, str]
+    """File name -> why it was skipped, in a plain sentence."""
+
+    @property
+    def channels(self) -> int:
+        """3 if all pictures have colours, else 1: a mixture is treated channel by channel."""
+        return 3 if all(p.values.shape[1] == 3 for p in self.pictures) else 1
+
+    def pages(self) -> list[np.ndarray]:
+        """All pages of all pictures, each (channels, H, W), in the order of ``pictures``."""
+        c = self.channels
+        return [
+            page for p in self.pictures for page in p.values.reshape(-1, c, *p.values.shape[2:])
+        ]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+
+def folder(path: str | os.PathLike) -> Folder:
+    """Read all images of a folder (not of those in it), each with how to write it back.
+
+    PNG (8 and 16 bit grey, 8 bit colour), TIFF (8, 16, 32 bit and floats, stacks), JPEG, and
+    ``.npy`` arrays: (H, W) grey, (H, W, 3) or (H, W, 4) colour, (N, H, W) a stack of grey images.
+
+    Parameters
+    ----------
+    path : path of a folder
+
+    Returns
+    -------
+    Folder
+        A file that cannot be read is named in ``skipped`` with the reason.
+
+    Raises
+    ------
+    DataError
+        If the folder is not there, or holds nothing that can be read. Says what was looked for.
+    """
+    checks.instance("path", path, (str, os.PathLike), "the path of a folder")
+    where = Path(path).expanduser()
+    if not where.exists():
+        raise DataError(f"folder: {where} does not exist")
+    if not where.is_dir():
+        raise DataError(f"folder: {where} is a file; allowed is a folder with images in it")
+    try:
+        files = sorted(p for p in where.iterdir() if p.is_file() and not p.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"folder: {where} cannot be read ({error.strerror})") from error
+    pictures, skipped = [], {}
+    for file in files:
+        if file.suffix.lower() not in SUFFIXES:
+            continue
+        try:
+            pictures.append(_read(file))
+        except Unreadable as error:
+            skipped[file.name] = str(error)
+        except MemoryError:
+            skipped[file.name] = "it does not fit into memory"
+        except Exception as error:  # readers raise whatever they like
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            skipped[file.name] = f"it is damaged, or not what its name says ({reason})"
+    if not pictures:
+        looked = f"files that end in {', '.join(SUFFIXES)}"
+        reasons = "".join(f"\n  {name}: {why}" for name, why in skipped.items())
+        found = f"none of the {len(skipped)} there can be read:{reasons}" if skipped else (
+            f"there are none among its {len(files)} files"
+        )  # fmt: skip
+        deeper = [p.name for p in where.iterdir() if p.is_dir()] if not skipped else []
+        hint = f"; it has the folders {', '.join(sorted(deeper)[:5])}" if deeper else ""
+        raise DataError(f"folder: {where}: looked for {looked}, and {found}{hint}")
+    return Folder(where, pictures, skipped)
+
+
+# --- one file -----------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> Picture:
+    if path.stat().st_size == 0:
+        raise Unreadable("it is empty (0 bytes)")
+    kind = path.suffix.lower()
+    notes: list[str] = []
+    if kind == ".npy":
+        array = np.load(path, allow_pickle=False)
+        axes = {2: "YX", 3: "YXS" if array.shape[-1:] in ((3,), (4,)) else "NYX", 4: "NYXS"}
+        layout = axes.get(array.ndim, "")
+    elif kind in (".tif", ".tiff"):
+        array, layout, notes = _read_tiff(path)
+    else:
+        array, layout, notes = _read_flat(path, kind)
+    return _picture(path, array, layout, notes)
+
+
+def _read_tiff(path: Path) -> tuple[np.ndarray, str, list[str]]:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        series = file.series
+        if not series:
+            raise Unreadable("the TIFF has no image")
+        shapes = [s.shape for s in series]
+        if len(series) > 1 and len({s[-2:] for s in shapes}) > 1:
+            raise Unreadable(f"the TIFF holds images of different shapes, {shapes[:4]}: save each")
+        page = file.pages.first
+        if page.photometric.name in ("SEPARATED", "PALETTE"):
+            what = "CMYK colours" if page.photometric.name == "SEPARATED" else "a palette"
+            raise Unreadable(f"the TIFF has {what}; save it in grey or RGB first")
+        array = np.stack([s.asarray() for s in series]) if len(series) > 1 else series[0].asarray()
+        axes = ("N" if len(series) > 1 else "") + series[0].axes
+    plain = "".join(a if a in "YXS" else "N" for a in axes)
+    notes = [f"a stack of {array.size // _area(array, plain)} pages"] if "N" in plain else []
+    return array, plain, notes
+
+
+def _area(array: np.ndarray, layout: str) -> int:
+    return int(np.prod([n for n, a in zip(array.shape, layout) if a != "N"]))
+
+
+def _read_flat(path: Path, kind: str) -> tuple[np.ndarray, str, list[str]]:
+    """PNG or JPEG."""
+    import imageio.v3 as iio
+
+    start = path.read_bytes()[:32]
+    notes = []
+    if kind == ".png" and start[:8] == b"\x89PNG\r\n\x1a\n":
+        depth, colour = struct.unpack(">BB", start[24:26])
+        if depth == 16 and colour != 0:
+            raise Unreadable(
+                "a PNG of 16 bit with colours or transparency, of which the reader keeps 8 bit; "
+                "save it as TIFF"
+            )
+        if depth == 1:
+            raise Unreadable("a PNG of two values has no noise level")
+        if colour == 3:
+            notes.append("its palette became RGB, as a restored image has more colours than it")
+    with iio.imopen(path, "r", plugin="pillow") as file:
+        mode = file.metadata(index=0).get("mode")
+        if mode in ("CMYK", "YCCK", "LAB"):
+            raise Unreadable(f"its colours are {mode}; save it in grey or RGB first")
+        array = file.read(index=0)
+    if kind in (".jpg", ".jpeg"):
+        notes.append("JPEG compression changed its noise; the diagnosis says what is left")
+    return array, "YX" if array.ndim == 2 else "YXS", notes
+
+
+def _picture(path: Path, array: np.ndarray, layout: str, notes: list[str]) -> Picture:
+    if array.dtype == bool:
+        raise Unreadable("an image of two values has no noise level")
+    if array.dtype.kind not in "uif":
+        raise Unreadable(f"its values are {array.dtype}; allowed are whole numbers and floats")
+    if len(layout) != array.ndim or not (
+        layout in ("YX", "YXS") or layout.endswith(("NYX", "NYXS", "SYX"))
+    ):
+        raise Unreadable(
+            f"its shape is {array.shape}; allowed are (H, W), (H, W, 3), (H, W, 4) and stacks of "
+            "such"
+        )
+    if array.size > LARGEST:
+        raise Unreadable(f"it has {array.size:,} values; allowed are {LARGEST:,}: cut it up")
+    samples = array.shape[-1] if layout.endswith("S") else 1
+    if samples > 4:
+        raise Unreadable(f"it has {samples} channels; allowed are 1 to 4")
+    height, width = array.shape[-3:-1] if layout.endswith("S") else array.shape[-2:]
+    if min(height, width) < SMALLEST:
+        raise Unreadable(
+            f"it has {height} x {width} pixels; allowed are {SMALLEST} or more each way"
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).sum())
+        raise Unreadable(f"{bad:,} of its values are not finite (NaN or infinite); fill them first")
+    pages = array.reshape(-1, height, width, samples)
+    alpha = None
+    if samples in (2, 4):
+        alpha, pages = pages[..., -1:], pages[..., :-1]
+        notes = [*notes, "its transparency stays as it is"]
+    with np.errstate(over="ignore"):
+        values = np.moveaxis(pages, -1, 1).astype(np.float32, order="C")
+    if not np.isfinite(values).all():
+        raise Unreadable("some of its values are too large for single precision")
+    return Picture(path, values, array.dtype, array.shape, alpha, notes)
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def write(path: Path, array: np.ndarray, like: Any = None) -> None:
+    """Write an array in the format that the file's ending says; whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in one of ``SUFFIXES``.
+    array : array as ``Picture.array`` returns it
+    like : Picture, optional
+        Whose TIFF is told apart as grey or colour.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, such as on a full disk. No half file is left.
+    """
+    kind = path.suffix.lower()
+    partial = path.with_name(f".{path.name}.partial{kind}")
+    try:
+        if kind == ".npy":
+            with open(partial, "wb") as file:
+                np.save(file, array)
+        elif kind in (".tif", ".tiff"):
+            import tifffile
+
+            colour = like is not None and array.shape[-1] in (3, 4) and like.values.shape[1] == 3
+            tifffile.imwrite(partial, array, photometric="rgb" if colour else "minisblack")
+        else:
+            import imageio.v3 as iio
+
+            options = {"quality": 95, "subsampling": 0} if kind in (".jpg", ".jpeg") else {}
+            iio.imwrite(partial, array, plugin="pillow", **options)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,277 @@
+"""``companion denoise FOLDER --out OUT``: from a folder of noisy images to clean ones."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from companion import checks
+
+__all__ = ["DenoiseSettings", "add_denoise", "denoise_folder", "denoise_job", "read_levels"]
+
+WORK = ".work"
+"""Folder in OUT with the settings and the training, so that a stopped run can go on."""
+
+WRITTEN = (
+    *("denoised", "uncertainty", "samples", "restorer", "model"),
+    *("noise.csv", "comparison.csv", "truth.csv", "report.html", WORK),
+)
+"""What a run writes into OUT, and all that ``--overwrite`` removes."""
+
+TRAINING = 0.75
+"""Share of the minutes for training; the rest is for restoring, comparing and writing."""
+
+PACKAGES = {"skimage": "scikit-image", "imageio": "imageio", "tifffile": "tifffile"}
+
+
+@dataclass(frozen=True)
+class DenoiseSettings:
+    """Options of ``companion denoise``; see its ``--help``."""
+
+    folder: str
+    out: str
+    sigma: str = "auto"
+    minutes: float = 10.0
+    steps: int | None = None
+    truth: str | None = None
+    clean: str | None = None
+    model: bool = False
+    overwrite: bool = False
+    seed: int = 0
+
+
+class Stopped(RuntimeError):
+    """Why a run ended early; what to do about it."""
+
+
+def add_denoise(commands: Any) -> None:
+    """Add the command to a parser's commands."""
+    parser = commands.add_parser(
+        "denoise",
+        help="restore a folder of noisy images, without clean ones",
+        description="Restore a folder of noisy images. It learns from them alone. FOLDER is never "
+        "changed; everything goes to OUT, and report.html there shows it.",
+    )
+    parser.add_argument("folder", help="with PNG, TIFF, JPEG or .npy files")
+    parser.add_argument("--out", required=True, help="folder for the results")
+    parser.add_argument(
+        "--sigma",
+        default="auto",
+        help="noise level in grey values (25 of 255, say), or a CSV table of file,sigma "
+        "(default auto: estimated)",
+    )
+    parser.add_argument("--minutes", type=float, default=10.0, help="time in all (default 10)")
+    parser.add_argument("--steps", type=int, help="training steps, instead of what fits the time")
+    parser.add_argument("--truth", help="folder of clean images of the same names: PSNR and SSIM")
+    parser.add_argument("--clean", help="folder of a few clean images of the same kind to train on")
+    parser.add_argument(
+        "--model",
+        action="store_true",
+        help="train a generator too, in a third of the time: OUT/model, a diffusers pipeline",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier results in OUT")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default 0)")
+
+
+def denoise_job(options: argparse.Namespace, rest: list[str]) -> Callable[[], int]:
+    """Check the options, and return what is to be done."""
+    if rest:
+        raise ValueError(f"unknown arguments: {' '.join(rest)}")
+    names = DenoiseSettings.__dataclass_fields__
+    settings = DenoiseSettings(**{name: getattr(options, name) for name in names})
+    checks.number("minutes", settings.minutes, above=0)
+    checks.seed("seed", settings.seed)
+    if settings.steps is not None:
+        checks.whole("steps", settings.steps)
+
+    def job() -> int:
+        from companion.data import DataError
+
+        again = "the same command goes on from there"
+        try:
+            denoise_folder(settings)
+        except KeyboardInterrupt:
+            print(f"\ncompanion: stopped; {settings.out}/{WORK} is kept, {again}", file=sys.stderr)
+            return 130
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            print(
+                f"companion: {error.strerror or error}{where}; what was done is kept, and {again}",
+                file=sys.stderr,
+            )
+            return 1
+        except (DataError, Stopped, TypeError, ValueError) as error:
+            print(f"companion: {error}", file=sys.stderr)
+            return 2
+        return 0
+
+    return job
+
+
+def read_levels(text: str) -> str | float | dict[str, float]:
+    """Read the option ``--sigma``: "auto", a number, or a CSV table with file and sigma.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these. Says which line of a table is wrong.
+    """
+    if text == "auto":
+        return text
+    try:
+        return checks.number("sigma", float(text), above=0)
+    except ValueError:
+        path = Path(text).expanduser()
+        if not path.is_file():
+            raise ValueError(
+                f"sigma: got {text!r}; allowed are auto, a number above 0, and the path of a CSV "
+                "table with the columns file,sigma"
+            ) from None
+    levels = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if not line.strip():
+            continue
+        name, _, value = line.rpartition(",")
+        try:
+            levels[name.strip().strip('"')] = checks.number("sigma", float(value), above=0)
+        except ValueError:
+            if number == 1:  # the names of the columns
+                continue
+            raise ValueError(
+                f"sigma: line {number} of {path} is {line!r}; allowed is a file and a number above "
+                "0, such as scan1.png,12.5"
+            ) from None
+    if not levels:
+        raise ValueError(f"sigma: {path} has no line such as scan1.png,12.5")
+    return levels
+
+
+def prepare(settings: DenoiseSettings, identity: dict[str, Any]) -> Path:
+    """Make OUT ready: new, or one that goes on; never one with other results.
+
+    Returns
+    -------
+    Path of the folder of the work in progress
+
+    Raises
+    ------
+    Stopped
+        If OUT holds something else.
+    OSError
+        If it cannot be written.
+    """
+    out = Path(settings.out).expanduser()
+    inside = Path(settings.folder).expanduser().resolve()
+    if out.resolve() == inside or out.resolve() in inside.parents:
+        raise Stopped(f"out: {out} is the folder of the inputs or holds it; name another folder")
+    if out.exists() and not out.is_dir():
+        raise Stopped(f"out: {out} is a file; allowed is a folder, which is made")
+    work = out / WORK
+    kept = work / "settings.json"
+    if settings.overwrite and out.is_dir():
+        for name in WRITTEN:
+            path = out / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    elif out.is_dir() and any(out.iterdir()):
+        if not kept.exists():
+            raise Stopped(
+                f"out: {out} is not empty; name another folder, or allow with --overwrite that "
+                f"{', '.join(WRITTEN[:-1])} in it are replaced"
+            )
+        before = json.loads(kept.read_text(encoding="utf-8"))
+        changed = [k for k in identity if before.get(k) != identity[k]]
+        if changed:
+            raise Stopped(
+                f"out: {out} holds a run that was stopped, of other {' and '.join(changed)}; give "
+                "the same options to go on, or --overwrite to start anew"
+            )
+        print(f"Going on with the run that was stopped in {out}.")
+    work.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(identity), encoding="utf-8")
+    return work
+
+
+def _identity(settings: DenoiseSettings, noisy: Any) -> dict[str, Any]:
+    """What must be the same for a run to go on: options and the content of the files."""
+    content = hashlib.sha256()
+    for picture in noisy.pictures:
+        content.update(picture.name.encode())
+        content.update(picture.values.tobytes())
+    names = ("sigma", "minutes", "steps", "clean", "model", "seed")
+    return {k: asdict(settings)[k] for k in names} | {"pictures": content.hexdigest()}
+
+
+def _make_model(out: Path, noisy: Any, noise: Any, settings: DenoiseSettings, work: Path) -> None:
+    """Train the generator, as many steps as fit a third of the training's time."""
+    from companion.restoration.generator import planned_steps, save_generator, train_generator
+
+    seconds = 60 * TRAINING * settings.minutes / 3
+    steps = settings.steps or planned_steps(noisy, noise, seconds, work / "generator")
+    save_generator(
+        *train_generator(
+            noisy, noise, steps=steps, seed=settings.seed, checkpoint=work / "generator"
+        ),
+        out / "model",
+    )
+
+
+def denoise_folder(settings: DenoiseSettings) -> Path:
+    """Do all of it: read, diagnose, train, restore, compare, report.
+
+    Parameters
+    ----------
+    settings : DenoiseSettings
+
+    Returns
+    -------
+    Path of the report
+    """
+    missing = [p for module, p in PACKAGES.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise Stopped(
+            f"companion denoise needs {', '.join(missing)}: pip install 'noise-on-purpose[images]'"
+        )
+    from companion.data.folders import folder
+    from companion.restoration import outputs, pipeline
+    from companion.restoration.diagnosis import estimate
+    from companion.restoration.restore import save
+
+    started = time.perf_counter()
+    noisy = folder(settings.folder)
+    for name, why in noisy.skipped.items():
+        print(f"Skipped {name}: {why}.", file=sys.stderr)
+    truth = None if settings.truth is None else folder(settings.truth)
+    clean = None if settings.clean is None else folder(settings.clean)
+    levels = read_levels(settings.sigma)
+    identity = _identity(settings, noisy)
+    noise = estimate(noisy, levels)
+    work = prepare(settings, identity)
+    print(f"{len(noisy)} pictures, {len(noisy.pages())} pages.\n{noise}", flush=True)
+    minutes = TRAINING * settings.minutes * (2 / 3 if settings.model else 1)
+    restorer = pipeline.fit(
+        noisy, noise, minutes=minutes, steps=settings.steps, clean=clean,
+        seed=settings.seed, checkpoint=work / "training",
+    )  # fmt: skip
+    out = Path(settings.out).expanduser()
+    save(restorer.denoiser, out / "restorer")
+    if settings.model:
+        _make_model(out, noisy, noise, settings, work)
+    restored = pipeline.denoise(restorer, noisy, noise)
+    outputs.write_pictures(out, restored, restorer, noise)
+    until = started + 60 * settings.minutes
+    findings = outputs.measure(noisy, noise, restorer, restored, truth, until)
+    noise.table.to_csv(out / "noise.csv", index=False)
+    findings.save(out / "comparison.csv")
+    report = outputs.write_report(out, noisy, noise, restorer, restored, findings, started)
+    shutil.rmtree(work)
+    print(f"{findings.summary}\nThe report is {report}.")
+    return report

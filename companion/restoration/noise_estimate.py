@@ -1,0 +1,187 @@
+"""What the noise of an image is like: its level, its colour, and whether it depends on the signal.
+
+All functions take one page (C, H, W) or several, and never need clean images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from companion import checks
+
+__all__ = [
+    "eigenvalue_sigma",
+    "neighbour_correlation",
+    "variance_against_mean",
+    "wavelet_sigma",
+]
+
+
+def _page(name: str, page: np.ndarray) -> np.ndarray:
+    checks.instance(name, page, np.ndarray, "an array (C, H, W)")
+    if page.ndim != 3 or min(page.shape[1:]) < 8:
+        raise ValueError(
+            f"{name}: got shape {page.shape}; allowed is (C, H, W) of 8 pixels or more"
+        )
+    return page
+
+
+def wavelet_sigma(page: np.ndarray) -> float:
+    """Noise level by the median absolute wavelet coefficient of the finest diagonal band.
+
+    scikit-image's ``estimate_sigma``, the mean over channels. Source: Donoho & Johnstone 1994. It
+    reads fine texture as noise.
+
+    Parameters
+    ----------
+    page : (C, H, W) array
+    """
+    from skimage.restoration import estimate_sigma
+
+    return float(np.mean([estimate_sigma(channel) for channel in _page("page", page)]))
+
+
+def eigenvalue_sigma(page: np.ndarray, size: int = 7, most: int = 40_000) -> float:
+    """Noise level by the smallest eigenvalues of the covariance of patches.
+
+    Structure takes few directions of the space of patches, white noise takes all. From the largest
+    on, eigenvalues are dropped until the mean of those left is their median; that is the variance.
+    Source: Chen, Zhu & Heng 2015, algorithm 1. Less misled by texture than ``wavelet_sigma``.
+
+    Parameters
+    ----------
+    page : (C, H, W) array
+    size : int
+        Side of a patch in pixels (default 7).
+    most : int
+        Patches used at most, evenly spread (default 40,000).
+
+    Returns
+    -------
+    float, the mean over channels
+    """
+    levels = []
+    for channel in _page("page", page):
+        patches = np.lib.stride_tricks.sliding_window_view(channel, (size, size))
+        patches = patches.reshape(-1, size * size)
+        patches = patches[:: max(1, len(patches) // most)].astype(np.float64)
+        values = np.linalg.eigvalsh(np.cov(patches, rowvar=False))[::-1].clip(0)
+        for first in range(len(values)):
+            left = values[first:]
+            if left.mean() <= np.median(left) * (1 + 1e-9):
+                break
+        levels.append(math.sqrt(left.mean()))
+    return float(np.mean(levels))
+
+
+def _flat_patches(pages: Sequence[np.ndarray], size: int, share: float) -> np.ndarray:
+    """The flattest patches of each page, (n, size, size), their planes taken away."""
+    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
+    plane = np.stack([np.ones(size * size), rows.ravel(), columns.ravel()])
+    plane /= np.linalg.norm(plane, axis=1, keepdims=True)
+    found = []
+    for page in pages:
+        for channel in page:
+            view = np.lib.stride_tricks.sliding_window_view(channel, (size, size))
+            view = view[::size, ::size].reshape(-1, size * size).astype(np.float64)
+            view = view - (view @ plane.T) @ plane
+            spread = view.var(1)
+            positive = spread > 0
+            view, spread = view[positive], spread[positive]
+            keep = max(1, int(share * len(view)))
+            found.append(view[np.argsort(spread)[:keep]] if len(view) else view)
+    return np.concatenate(found).reshape(-1, size, size) if found else np.empty((0, size, size))
+
+
+def _lag_one(patches: np.ndarray) -> tuple[float, float]:
+    """Correlation with the neighbour on the right and the one below."""
+    variance = (patches**2).mean()
+    right = (patches[:, :, 1:] * patches[:, :, :-1]).mean() / variance
+    below = (patches[:, 1:] * patches[:, :-1]).mean() / variance
+    return float(right), float(below)
+
+
+def neighbour_correlation(
+    pages: Sequence[np.ndarray], size: int = 8, share: float = 0.1
+) -> tuple[float, float]:
+    """Correlation of the noise of neighbouring pixels: right and below; 0 for white noise.
+
+    Of the flattest patches, with a plane fitted to each taken away. What this does to white noise
+    (a small negative correlation) is measured on white noise and subtracted.
+
+    Parameters
+    ----------
+    pages : sequence of (C, H, W) arrays
+    size : int
+        Side of a patch in pixels (default 8).
+    share : float
+        Of the patches of a page that is used, the flattest (default 0.1).
+
+    Returns
+    -------
+    right, below : float
+        Values above about 0.1 mean noise that is not white (or texture that is as fine as noise).
+    """
+    pages = [_page("pages", page) for page in checks.listed("pages", pages, "arrays (C, H, W)")]
+    share = checks.number("share", share, above=0, at_most=1)
+    patches = _flat_patches(pages, size, share)
+    if not len(patches):
+        return 0.0, 0.0
+    white = np.random.default_rng(0).standard_normal((1, 512, 512))
+    expected = _lag_one(_flat_patches([white], size, share))
+    right, below = (a - b for a, b in zip(_lag_one(patches), expected))
+    return right, below
+
+
+def variance_against_mean(
+    pages: Sequence[np.ndarray], bins: int = 12, limits: tuple[float, float] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Variance of the noise at grey levels: where it grows with them, noise is photon-like.
+
+    The diagonal difference of 2 x 2 pixels has the variance of the noise, their mean is the grey
+    level. Only the half of the places that is smoothest counts. In each bin of grey levels the
+    variance is estimated by the median absolute difference.
+
+    Parameters
+    ----------
+    pages : sequence of (C, H, W) arrays, of the same grey scale
+    bins : int
+        Of equally many places (default 12).
+    limits : (low, high), optional
+        Black and white of the scale: bins that noise carries across them are left out.
+
+    Returns
+    -------
+    means, variances, counts : (n,) arrays, n of at most ``bins``
+    """
+    pages = [_page("pages", page) for page in checks.listed("pages", pages, "arrays (C, H, W)")]
+    bins = checks.whole("bins", bins, 2)
+    levels, differences = [], []
+    for channel in (c for page in pages for c in page):
+        x = channel[: channel.shape[0] // 2 * 2, : channel.shape[1] // 2 * 2].astype(np.float64)
+        a, b, c, d = x[::2, ::2], x[::2, 1::2], x[1::2, ::2], x[1::2, 1::2]
+        mean, difference = (a + b + c + d) / 4, (a - b - c + d) / 2
+        smooth = ndimage.gaussian_filter(mean, 1.5)
+        slope = np.hypot(ndimage.sobel(smooth, 0), ndimage.sobel(smooth, 1))
+        chosen = slope <= np.median(slope)
+        levels.append(smooth[chosen])
+        differences.append(difference[chosen])
+    level, difference = np.concatenate(levels), np.concatenate(differences)
+    edges = np.unique(np.quantile(level, np.linspace(0, 1, bins + 1)))
+    place = np.clip(np.searchsorted(edges, level, "right") - 1, 0, max(0, len(edges) - 2))
+    found = []
+    for i in range(max(1, len(edges) - 1)):
+        inside = place == i
+        if inside.sum() < 50:
+            continue
+        mean, spread = level[inside].mean(), (np.median(np.abs(difference[inside])) / 0.6745) ** 2
+        reach = 2.5 * math.sqrt(spread)
+        if limits and (mean - reach < limits[0] or mean + reach > limits[1]):
+            continue
+        found.append((mean, spread, inside.sum()))
+    means, variances, counts = np.array(found).reshape(-1, 3).T
+    return means, variances, counts

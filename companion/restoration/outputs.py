@@ -1,0 +1,207 @@
+"""What a run leaves in its folder: pictures, maps of uncertainty, samples, tables, the report."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from companion.data.folders import Folder, write
+from companion.progress import track
+from companion.restoration.comparison import calibrated, classic_methods, compare, quality
+from companion.restoration.diagnosis import Noise
+from companion.restoration.pipeline import Restored, Restorer, pages_of
+from companion.restoration.restore import posterior_samples
+
+__all__ = ["Findings", "measure", "write_pictures", "write_report"]
+
+OURS = "this tool"
+"""Name of our method in tables."""
+
+SAMPLED = 3
+"""Pictures of which posterior samples are drawn."""
+
+CROPS = 4
+"""Crops on which methods are compared without clean images."""
+
+
+@dataclass
+class Findings:
+    """Comparison with the classic methods.
+
+    Attributes
+    ----------
+    without_truth : pandas table
+        A row a method: decibels of noise removed, by masked pixels and by SURE.
+    with_truth : pandas table or None
+        A row a picture and method: PSNR and SSIM.
+    notes : list of str
+    """
+
+    without_truth: Any
+    with_truth: Any = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        """Which method is best, in a sentence or two."""
+        said = []
+        table = self.without_truth.dropna(subset=["masked"])
+        if OURS in table.index and len(table) > 1:
+            ours = table.loc[OURS, "masked"]
+            rival = table.drop(OURS)["masked"].idxmax()
+            gap = ours - table.loc[rival, "masked"]
+            word = "more" if gap >= 0 else "less"
+            said.append(
+                f"Without clean images (held-out crops, hidden pixels): this tool removes "
+                f"{ours:.1f} dB of the noise, {abs(gap):.2f} dB {word} than {rival}, the best of "
+                "the others."
+            )
+            if gap < 0:
+                said.append(f"Here {rival} is the better choice, or more minutes.")
+        if self.with_truth is not None:
+            mean = self.with_truth.groupby("method")["psnr"].mean()
+            rival = mean.drop([OURS, "noisy"], errors="ignore").idxmax()
+            said.append(
+                f"Against the truth: PSNR {mean[OURS]:.2f} dB, {rival} {mean[rival]:.2f} dB."
+            )
+        return " ".join(said) or "Too few pixels to compare methods without clean images."
+
+    def save(self, path: Path) -> None:
+        """Write the tables as CSV: one row a method, and with truth a row a picture and method."""
+        self.without_truth.to_csv(path)
+        if self.with_truth is not None:
+            self.with_truth.to_csv(path.with_name("truth.csv"), index=False)
+
+
+def write_pictures(out: Path, restored: list[Restored], restorer: Restorer, noise: Noise) -> None:
+    """Write restored pictures as the files were, their uncertainty, and some samples."""
+    for name in ("denoised", "uncertainty", "samples"):
+        (out / name).mkdir(exist_ok=True)
+    for i, one in enumerate(restored):
+        q = one.picture
+        write(out / "denoised" / q.name, one.array, q)
+        spread = np.moveaxis(one.deviation, 1, -1).astype(np.float32)
+        write(out / "uncertainty" / f"{q.path.stem}{q.path.suffix}.tif", spread.squeeze(), None)
+        height, width = q.values.shape[2:]
+        if i < SAMPLED and height * width <= 1024**2:
+            units = noise.units(i)
+            pages = units.forward(q.values).reshape(-1, restorer.channels, height, width)
+            channels = q.values.shape[1] // restorer.channels
+            drawn = [
+                posterior_samples(restorer.denoiser, torch.from_numpy(page), 2, seed=k)
+                for k, page in enumerate(pages[:channels])
+            ]
+            for number in range(2):
+                sample = np.concatenate([d[number].numpy() for d in drawn])[None]
+                values = np.concatenate([units.inverse(sample), one.values[1:]])
+                one.samples.append(units.inverse(sample)[0])
+                name = f"{q.path.stem}-{number + 1}{q.path.suffix}"
+                write(out / "samples" / name, q.array(values), q)
+
+
+def measure(
+    noisy: Folder,
+    noise: Noise,
+    restorer: Restorer,
+    restored: list[Restored],
+    truth: Folder | None,
+    until: float,
+) -> Findings:
+    """Compare with the classic methods, on held-out crops and, with truth, on whole pictures.
+
+    Parameters
+    ----------
+    until : float
+        Of ``time.perf_counter``: with truth, pictures are left out when it is over.
+    """
+    pages = pages_of(noisy, noise)
+    crops = [np.ascontiguousarray(crop.of(pages)) for crop in restorer.crops[:CROPS]]
+    notes = []
+    if not crops:
+        crops = [page[:, :96, :96] for page in pages[:CROPS]]
+        notes.append("There is too little to hold crops out, so the training saw these places.")
+    functions: dict[str, Any] = {OURS: restorer}
+    for method in track(classic_methods(), "calibrating"):
+        functions[method.name] = calibrated(method, crops)[0]
+    if "BM3D" not in functions:
+        notes.append("BM3D is not installed (pip install bm3d; free for non-commercial use).")
+    findings = Findings(compare(functions, crops), None, notes)
+    if truth is not None:
+        _with_truth(findings, functions, noise, restorer, restored, truth, until)
+    return findings
+
+
+def _with_truth(
+    findings: Findings,
+    functions: dict[str, Any],
+    noise: Noise,
+    restorer: Restorer,
+    restored: list[Restored],
+    truth: Folder,
+    until: float,
+) -> None:
+    """Add PSNR and SSIM of every picture that has a true one of its name."""
+    import pandas as pd
+
+    true = {q.path.stem: q for q in truth.pictures}
+    rows, late = [], 0
+    for i, one in enumerate(track(restored, "comparing")):
+        q = one.picture
+        other = true.get(q.path.stem)
+        if other is None or other.values.shape != q.values.shape:
+            findings.notes.append(
+                f"{q.name} has no true picture of its name and shape in {truth.path}."
+            )
+            continue
+        reach = 255.0 if q.dtype == np.uint8 else float(np.ptp(other.values))
+        if q.range is not None and q.dtype != np.uint8:
+            reach = q.range[1] - q.range[0]
+        units = noise.units(i)
+        low, high = q.range or (-np.inf, np.inf)
+        answers = {"noisy": q.values, OURS: one.values.clip(low, high)}
+        for name, function in functions.items():
+            if name == OURS:
+                continue
+            if time.perf_counter() > until:
+                late += 1
+                continue
+            z = units.forward(q.values)
+            pages = z.reshape(-1, restorer.channels, *z.shape[2:])
+            done = np.stack([function(page) for page in pages]).reshape(z.shape)
+            answers[name] = units.inverse(done).clip(low, high)
+        for name, answer in answers.items():
+            psnr, ssim = quality(other.values, np.asarray(answer, dtype=np.float32), reach)
+            rows.append((q.name, name, psnr, ssim))
+    if late:
+        findings.notes.append("Time was over before all others had restored every picture.")
+    if rows:
+        findings.with_truth = pd.DataFrame(rows, columns=["picture", "method", "psnr", "ssim"])
+
+
+def write_report(
+    out: Path,
+    noisy: Folder,
+    noise: Noise,
+    restorer: Restorer,
+    restored: list[Restored],
+    findings: Findings,
+    started: float,
+) -> Path:
+    """Write ``report.html``: one file, with its pictures in it."""
+    from companion.restoration.report import page
+
+    text = page(noisy, noise, restorer, restored, findings, time.perf_counter() - started)
+    path = out / "report.html"
+    partial = out / ".report.partial"
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return path

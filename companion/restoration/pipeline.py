@@ -1,0 +1,201 @@
+"""The steps of the command as functions: ``fit`` a denoiser to a folder, ``denoise`` the folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from companion import checks
+from companion.data.folders import Folder, Picture
+from companion.denoisers import Preconditioned
+from companion.progress import track
+from companion.restoration.diagnosis import Noise, estimate
+from companion.restoration.patches import Crop, held_out_crops, patches
+from companion.restoration.restore import Plan, deviation, make_plan, restore, train
+
+__all__ = ["Restored", "Restorer", "denoise", "fit", "pages_of"]
+
+
+@dataclass
+class Restorer:
+    """What ``fit`` returns.
+
+    Attributes
+    ----------
+    denoiser : Preconditioned
+        Of images (B, channels, H, W) in units of their noise.
+    channels : int
+    crops : list of Crop
+        Of ``pages_of(noisy, noise)``: places that the training has not seen.
+    plan : Plan
+    """
+
+    denoiser: Preconditioned
+    channels: int
+    crops: list[Crop]
+    plan: Plan
+
+    def __call__(self, page: np.ndarray) -> np.ndarray:
+        """Restore a page (channels, H, W) in units of its noise."""
+        return restore(self.denoiser, torch.from_numpy(page)).numpy()
+
+
+@dataclass
+class Restored:
+    """A restored picture.
+
+    Attributes
+    ----------
+    picture : Picture
+    values : (N, C, H, W) array, in grey values, not rounded
+    deviation : (N, C, H, W) array
+        Posterior standard deviation, in grey values.
+    """
+
+    picture: Picture
+    values: np.ndarray
+    deviation: np.ndarray
+    samples: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def array(self) -> np.ndarray:
+        """The picture as the file had it: shape, type, transparency."""
+        return self.picture.array(self.values)
+
+
+def pages_of(noisy: Folder, noise: Noise) -> list[np.ndarray]:
+    """All pages (channels, H, W) of a folder, in units of their noise."""
+    c = noisy.channels
+    return [
+        page
+        for i, q in enumerate(noisy.pictures)
+        for page in noise.units(i).forward(q.values).reshape(-1, c, *q.values.shape[2:])
+    ]
+
+
+def fit(
+    noisy: Folder,
+    noise: Noise | None = None,
+    *,
+    minutes: float = 8.0,
+    steps: int | None = None,
+    clean: Folder | None = None,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    progress: bool | None = None,
+) -> Restorer:
+    """Train a denoiser on noisy pictures alone, by the ambient loss (eq-tw-ambient).
+
+    Parameters
+    ----------
+    noisy : Folder
+    noise : Noise, optional
+        As ``estimate`` returns it (default: ``estimate(noisy)``).
+    minutes : float
+        Time for training (default 8). So many steps are planned as fit into it.
+    steps : int, optional
+        Training steps instead, of 8 patches of 64 x 64 pixels.
+    clean : Folder, optional
+        A few clean pictures of the same kind and grey scale: they are trained on too.
+    seed : int
+        Of everything that is random (default 0).
+    checkpoint : folder, optional
+        Where the training is kept; it goes on from there if it was stopped.
+    progress : bool, optional
+        A progress bar (default: where somebody is watching).
+
+    Returns
+    -------
+    Restorer
+
+    Raises
+    ------
+    ValueError
+        If the clean pictures have other channels or grey values than the noisy ones.
+    """
+    checks.instance("noisy", noisy, Folder, "what companion.data.folders.folder returns")
+    noise = estimate(noisy) if noise is None else noise
+    seconds = 60 * checks.number("minutes", minutes, above=0)
+    if steps is not None:
+        steps = checks.whole("steps", steps)
+    started = time.perf_counter()
+    rng = np.random.default_rng(checks.seed("seed", seed))
+    pages = pages_of(noisy, noise)
+    crops = held_out_crops(pages, rng)
+    data = patches(pages, rng, without=crops)
+    other = None if clean is None else _clean_patches(clean, noisy, noise, rng, data)
+    plan = None
+    if checkpoint is not None:
+        checkpoint = Path(checkpoint)
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        plan = Plan.kept(checkpoint / "plan.json")
+    if plan is None:
+        left = max(1.0, seconds - (time.perf_counter() - started))
+        plan = make_plan(data, left, seed, steps)
+        if checkpoint is not None:
+            plan.keep(checkpoint / "plan.json")
+    return Restorer(train(data, plan, checkpoint, progress, other), noisy.channels, crops, plan)
+
+
+def _clean_patches(
+    clean: Folder, noisy: Folder, noise: Noise, rng: np.random.Generator, data: torch.Tensor
+) -> torch.Tensor:
+    kinds = {q.dtype for q in noisy.pictures}, {q.dtype for q in clean.pictures}
+    if clean.channels != noisy.channels or kinds[0] != kinds[1]:
+        raise ValueError(
+            f"clean: got {clean.channels} channels of {', '.join(map(str, kinds[1]))}; allowed is "
+            f"what the noisy pictures have, {noisy.channels} of {', '.join(map(str, kinds[0]))}"
+        )
+    units = noise.units(int(np.argsort(noise.sigmas)[len(noise.sigmas) // 2]))
+    pages = [units.forward(page) for page in clean.pages()]
+    return patches(pages, rng, data.shape[-1])
+
+
+def denoise(
+    restorer: Restorer, noisy: Folder, noise: Noise | None = None, *, deviations: bool = True
+) -> list[Restored]:
+    """Restore all pictures of a folder.
+
+    Parameters
+    ----------
+    restorer : Restorer
+    noisy : Folder
+        That of ``fit``, or another of the same kind.
+    noise : Noise, optional
+        Default: ``estimate(noisy)``.
+    deviations : bool
+        Whether to find the posterior standard deviation too (default); else it is 0.
+
+    Returns
+    -------
+    list of Restored, in the order of ``noisy.pictures``
+    """
+    checks.instance("restorer", restorer, Restorer, "what fit returns")
+    noise = estimate(noisy) if noise is None else noise
+    done = []
+    for i, picture in enumerate(track(noisy.pictures, "restoring")):
+        units = noise.units(i)
+        z = units.forward(picture.values)
+        pages = z.reshape(-1, restorer.channels, *z.shape[2:])
+        clean = np.stack([restorer(page) for page in pages]).reshape(z.shape)
+        spread = np.zeros_like(clean)
+        if deviations:
+            each = [deviation(restorer.denoiser, torch.from_numpy(page)).numpy() for page in pages]
+            spread = np.stack(each).reshape(z.shape)
+        done.append(Restored(picture, units.inverse(clean), units.spread(clean, spread)))
+    return done
+
+
+def describe(restorer: Restorer) -> str:
+    """How it was trained, in one sentence."""
+    count = sum(p.numel() for p in restorer.denoiser.parameters())
+    plan = restorer.plan
+    return (
+        f"A residual U-Net of {count:,} parameters, {plan.steps:,} steps of {plan.batch_size} "
+        f"patches by the ambient loss, {json.dumps(plan.precision)} mixed precision."
+    )

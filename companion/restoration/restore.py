@@ -1,0 +1,347 @@
+"""Learn a denoiser from noisy images alone, and restore them with it.
+
+Everything happens in units of the noise: a page is divided by its own noise level (after the
+variance-stabilising transform, if its noise is photon-like), so that the level of the data is 1.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from companion import checks, devices, training
+from companion.denoisers import Denoiser, Preconditioned
+from companion.networks import seeded
+from companion.noise import LogUniform
+from companion.objectives import AmbientTweedie
+from companion.restoration.mixed import MixedAmbient, mixed
+from companion.restoration.network import RestorationUNet
+from companion.restoration.patches import RandomSymmetries, symmetry
+
+__all__ = [
+    "LEVELS",
+    "Plan",
+    "deviation",
+    "load",
+    "make_plan",
+    "posterior_samples",
+    "restore",
+    "save",
+    "train",
+]
+
+LEVELS = (1 / 3, 2.0)
+"""Range of the added noise ``t`` in training, in units of the noise of the data."""
+
+TILE, MARGIN = 512, 64
+"""Pages are restored in tiles of this side, of which a margin is thrown away."""
+
+
+# --- training -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a training run goes; kept beside its checkpoint, so that it can go on.
+
+    Attributes
+    ----------
+    steps, batch_size : int
+    precision : {"no", "bf16", "fp16"}
+        Of the arithmetic in training.
+    lr : float
+    seed : int
+    """
+
+    steps: int
+    precision: str = "no"
+    batch_size: int = 8
+    lr: float = 2e-3
+    seed: int = 0
+
+    def keep(self, path: Path) -> None:
+        """Write it."""
+        path.write_text(json.dumps(self.__dict__), encoding="utf-8")
+
+    @classmethod
+    def kept(cls, path: Path) -> Plan | None:
+        """Read it, if it is there."""
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+
+def network(data: Tensor, seed: int = 0) -> Preconditioned:
+    """Make an untrained denoiser for patches (N, C, H, W) in units of their noise."""
+    spread = math.sqrt(max(float(data.var()) - 1, 0.01))
+    net = seeded(lambda: RestorationUNet(data.shape[1]), seed)
+    return Preconditioned(net.to(memory_format=torch.channels_last), spread)
+
+
+def objective() -> RandomSymmetries:
+    """Ambient loss of data in units of their noise (eq-tw-ambient), turned at random.
+
+    The weight "epsilon" makes all levels of the range count about equally.
+    """
+    return RandomSymmetries(AmbientTweedie(1.0, LogUniform(*LEVELS), "epsilon"))
+
+
+def make_plan(data: Tensor, seconds: float, seed: int = 0, steps: int | None = None) -> Plan:
+    """Measure a few steps, and plan as many as fit into the time; in the faster precision.
+
+    Parameters
+    ----------
+    data : (N, C, H, W) tensor of patches
+    seconds : float
+        For training; the trials are part of it.
+    seed : int
+    steps : int, optional
+        Steps instead of what fits.
+    """
+    gpu = torch.cuda.is_available()
+    options: Sequence[Any] = (None,) if gpu else ("no", "bf16")
+    if steps is not None:
+        return Plan(steps, _precision(gpu), seed=seed)
+    speeds = {}
+    trials = 3 if seconds < 30 else 12
+    started = time.perf_counter()
+    for precision in options:
+        for count in (1, trials):  # the first warms up
+            done = training.fit(
+                network(data), objective(), data, steps=count, batch_size=Plan.batch_size,
+                mixed_precision=precision, compile=False, progress=False,
+            )  # fmt: skip
+        speeds[done.config["mixed_precision"]] = done.steps_per_second
+    fastest = max(speeds, key=speeds.__getitem__)
+    left = seconds - (time.perf_counter() - started)
+    return Plan(max(10, int(left * speeds[fastest])), fastest, seed=seed)
+
+
+def _precision(gpu: bool) -> str:
+    """Precision without a trial: bf16 where the processor multiplies matrices of it."""
+    if gpu:
+        return "bf16" if devices.has_bf16(torch.device("cuda")) else "fp16"
+    return "bf16" if getattr(torch.cpu, "_is_amx_tile_supported", bool)() else "no"
+
+
+def train(
+    data: Tensor,
+    plan: Plan,
+    checkpoint: Path | None = None,
+    progress: bool | None = None,
+    clean: Tensor | None = None,
+) -> Preconditioned:
+    """Train a denoiser by the ambient loss; it goes on from a checkpoint if there is one.
+
+    With patches of ``clean`` pictures, in the same units, each batch is drawn from both.
+    """
+    goal = objective()
+    untrained = network(data, plan.seed)
+    if clean is not None:
+        data, goal = mixed(data, clean), RandomSymmetries(MixedAmbient(LogUniform(*LEVELS)))
+    done = training.fit(
+        untrained, goal, data, steps=plan.steps, batch_size=plan.batch_size,
+        lr=plan.lr, ema=0.995, seed=plan.seed, mixed_precision=plan.precision, compile=False,
+        checkpoint=checkpoint, checkpoint_every=max(20, plan.steps // 20), progress=progress,
+    )  # fmt: skip
+    return done.denoiser
+
+
+def posterior_samples(
+    denoiser: Denoiser,
+    page: Tensor,
+    count: int = 2,
+    sigma: float = 1.0,
+    steps: int = 12,
+    seed: int = 0,
+) -> list[Tensor]:
+    """Draw clean pages that are as likely as the restored one, up to second order.
+
+    A Gaussian with the mean ``D`` and the covariance ``sigma^2 dD/dx`` of Tweedie's formulas:
+    ``D + sigma (dD/dx)^(1/2) w`` with white ``w``, the root by ``steps`` steps of Lanczos' method
+    on the derivative (forward-mode). Source: Efron 2011; Hutchinson's and Lanczos' probing as in
+    Chow & Saad 2014.
+
+    Parameters
+    ----------
+    denoiser, page, sigma : as for ``restore``
+    count : int
+        Samples (default 2).
+    steps : int
+        Of Lanczos' method, one derivative each (default 12).
+    seed : int
+
+    Returns
+    -------
+    list of (C, H, W) tensors
+    """
+    checks.tensor("page", page, "(C, H, W)", at_least=3)
+    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
+    where = _device(denoiser)
+    x = page[None].to(where)
+
+    def derivative(v: Tensor) -> Tensor:
+        return torch.func.jvp(lambda y: denoiser(y, sigma), (x,), (v,))[1]
+
+    drawn = []
+    with torch.no_grad():
+        mean = denoiser(x, sigma)
+        for _ in range(checks.whole("count", count)):
+            w = torch.randn(x.shape, generator=generator).to(x)
+            basis, alpha, beta = [w / w.norm()], [], []
+            for k in range(checks.whole("steps", steps)):
+                v = derivative(basis[-1])
+                alpha.append(float((v * basis[-1]).sum()))
+                for other in basis:  # also those that symmetry alone would make orthogonal
+                    v = v - (v * other).sum() * other
+                beta.append(float(v.norm()))
+                if k + 1 < steps:
+                    basis.append(v / max(beta[-1], 1e-12))
+            off = torch.tensor(beta[:-1])
+            values, vectors = torch.linalg.eigh(
+                torch.diag(torch.tensor(alpha)) + torch.diag(off, 1) + torch.diag(off, -1)
+            )
+            root = vectors @ (values.clamp(0, 1).sqrt() * vectors[0])
+            noise = sum(float(r) * b for r, b in zip(root, basis)) * w.norm()
+            drawn.append((mean + sigma * noise)[0].to(page))
+    return drawn
+
+
+def save(denoiser: Preconditioned, folder: Path) -> None:
+    """Write a trained denoiser: ``weights.safetensors`` and ``config.json``."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    net = checks.instance("denoiser.network", denoiser.network, RestorationUNet, "ours")
+    config = {
+        "channels": net.channels, "widths": net.widths, "sigma_data": denoiser.sigma_data
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    tensors = {k: v.cpu().contiguous() for k, v in denoiser.state_dict().items()}
+    partial = folder / "weights.partial"
+    save_file(tensors, partial)
+    os.replace(partial, folder / "weights.safetensors")
+
+
+def load(folder: str | os.PathLike) -> Preconditioned:
+    """Read what ``save`` wrote."""
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    net = RestorationUNet(config["channels"], config["widths"])
+    denoiser = Preconditioned(net, config["sigma_data"])
+    denoiser.load_state_dict(load_file(folder / "weights.safetensors"))
+    return denoiser.eval().requires_grad_(False)
+
+
+# --- restoring ----------------------------------------------------------------------------------
+
+
+def _tiles(length: int) -> list[tuple[int, int, int, int]]:
+    """Bounds of overlapping tiles and of the part that each is used for."""
+    if length <= TILE:
+        return [(0, length, 0, length)]
+    starts = [*range(0, length - TILE, TILE - 2 * MARGIN), length - TILE]
+    cuts = [0, *(s + MARGIN for s in starts[1:]), length]
+    return [(s, s + TILE, a, b) for s, a, b in zip(starts, cuts, cuts[1:])]
+
+
+def _by_tiles(function, page: Tensor) -> Tensor:
+    """Apply a function of (C, h, w) to a page (C, H, W) tile by tile."""
+    out = torch.empty_like(page)
+    for top, bottom, a, b in _tiles(page.shape[1]):
+        for left, right, c, d in _tiles(page.shape[2]):
+            done = function(page[:, top:bottom, left:right])
+            out[:, a:b, c:d] = done[:, a - top : b - top, c - left : d - left]
+    return out
+
+
+def _device(denoiser: Any) -> torch.device:
+    first = next(denoiser.parameters(), None) if isinstance(denoiser, nn.Module) else None
+    return torch.device("cpu") if first is None else first.device
+
+
+@torch.no_grad()
+def restore(denoiser: Denoiser, page: Tensor, sigma: float = 1.0, turns: int = 8) -> Tensor:
+    """Estimate the clean page: the mean over the symmetries of the square.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+        Of images (B, C, H, W) of any size.
+    page : (C, H, W) tensor, in the units of the denoiser
+    sigma : float
+        Its noise level (default 1, the units of the noise).
+    turns : int from 1 to 8
+        Symmetries to average over (default 8).
+    """
+    checks.tensor("page", page, "(C, H, W)", at_least=3)
+    turns = checks.whole("turns", turns, 1, 8)
+    where = _device(denoiser)
+
+    def one(tile: Tensor) -> Tensor:
+        x = tile.to(where)
+        each = (
+            symmetry(denoiser(symmetry(x, k)[None], sigma)[0], k, inverse=True)
+            for k in range(turns)
+        )
+        return (sum(each) / turns).to(tile)
+
+    return _by_tiles(one, page)
+
+
+def deviation(
+    denoiser: Denoiser, page: Tensor, sigma: float = 1.0, grid: int = 4, seed: int = 0
+) -> Tensor:
+    """Posterior standard deviation at each pixel, by Tweedie's formula of second order.
+
+    ``Cov[x_0 | x] = sigma^2 dD/dx``; the diagonal of the Jacobian is found by probing: random
+    signs on a grid of every ``grid``-th pixel, pushed through the denoiser's derivative
+    (forward-mode), shifted over the grid. What is left of the error, from pixels a grid step away,
+    is smoothed with a Gaussian of one pixel. Source: Efron 2011 (the formula); Bekas, Kokiopoulou
+    & Saad 2007 (probing).
+
+    Parameters
+    ----------
+    denoiser, page, sigma : as for ``restore``
+    grid : int
+        Step of the grid in pixels: ``grid^2`` derivatives are taken (default 4).
+    seed : int
+        Of the random signs.
+
+    Returns
+    -------
+    (C, H, W) tensor, in the units of the page
+    """
+    from scipy import ndimage
+
+    checks.tensor("page", page, "(C, H, W)", at_least=3)
+    grid = checks.whole("grid", grid)
+    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
+    where = _device(denoiser)
+
+    def one(tile: Tensor) -> Tensor:
+        signs = torch.randint(0, 2, tile.shape, generator=generator).to(tile) * 2 - 1
+        diagonal = torch.zeros_like(tile)
+        for row in range(grid):
+            for column in range(grid):
+                probe = torch.zeros_like(tile)
+                probe[:, row::grid, column::grid] = signs[:, row::grid, column::grid]
+                pushed = torch.func.jvp(
+                    lambda x: denoiser(x, sigma), (tile[None].to(where),), (probe[None].to(where),)
+                )[1][0]
+                diagonal += probe * pushed.to(tile)
+        return diagonal
+
+    with torch.no_grad():
+        diagonal = _by_tiles(one, page)
+    smooth = ndimage.gaussian_filter(diagonal.numpy(), (0, 1, 1))
+    return sigma * torch.from_numpy(smooth).clamp_min(0).sqrt()
