@@ -123,7 +123,7 @@ constraints: $(READY) ## pin every dependency again for Python 3.10 to 3.13, wit
 	rm -f constraints.new requirements.new
 	$(VENV)/bin/uv pip compile pyproject.toml -q --universal --python-version 3.10 --all-extras --upgrade \
 	  --no-header --no-annotate --no-emit-index-url -o constraints.new
-	$(VENV)/bin/uv pip compile pyproject.toml -q --universal --python-version 3.10 --extra book --extra test --extra build \
+	$(VENV)/bin/uv pip compile pyproject.toml -q --universal --python-version 3.10 --extra book --extra test --extra build --extra images \
 	  -c constraints.new --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.new
 	mv constraints.new constraints.txt
 	mv requirements.new requirements.txt

@@ -31,11 +31,13 @@ SKIPPED = {
     "companion.__main__": "the command line",
     "companion.checks": "the checks themselves, with tests of their own",
     "companion.cli": "the command line",
+    "companion.data.folders": "reads and writes files, with tests of their own",
     "companion.devices": "gets what fit has checked",
     "companion.experiments": "files and sessions, with tests of their own",
     "companion.objectives.known_noise": "part of the objectives, called through them",
     "companion.progress": "prints",
     "companion.training_data": "what fit checks, called through fit",
+    "companion.restoration": "folders of images, with tests of their own",
     "companion.training_run": "gets what fit has checked",
 }
 """Modules that are left out, and why."""

@@ -17,8 +17,15 @@ pytest.importorskip("skimage")
 from companion import cli, restoration  # noqa: E402
 from companion.data import DataError, folders  # noqa: E402
 from companion.data.folders import folder, write  # noqa: E402
-from companion.restoration import command, diagnosis, mixed, patches, restore  # noqa: E402
-from companion.restoration.comparison import masked_error, sure  # noqa: E402
+from companion.restoration import (  # noqa: E402
+    command,
+    diagnosis,
+    mixed,
+    outputs,
+    patches,
+    restore,
+)
+from companion.restoration.comparison import classic_methods, masked_error, sure  # noqa: E402
 from companion.restoration.network import RestorationUNet  # noqa: E402
 from companion.restoration.variance_stabilization import Anscombe  # noqa: E402
 
@@ -350,6 +357,8 @@ def tiny(monkeypatch, tmp_path):
     small = lambda channels: RestorationUNet(channels, (8, 8), blocks=1)  # noqa: E731
     monkeypatch.setattr(restore, "RestorationUNet", small)
     monkeypatch.setattr(restore, "save", lambda denoiser, folder: None)
+    few = classic_methods()[:2]  # the others take seconds
+    monkeypatch.setattr(outputs, "classic_methods", lambda: few)
     where = tmp_path / "in"
     where.mkdir()
     for name in ("a.png", "b.tif"):

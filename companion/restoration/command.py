@@ -16,8 +16,6 @@ from typing import Any
 
 from companion import checks
 
-__all__ = ["DenoiseSettings", "add_denoise", "denoise_folder", "denoise_job", "read_levels"]
-
 WORK = ".work"
 """Folder in OUT with the settings and the training, so that a stopped run can go on."""
 

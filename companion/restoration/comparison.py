@@ -16,8 +16,6 @@ import numpy as np
 
 from companion import checks
 
-__all__ = ["Method", "calibrated", "classic_methods", "masked_error", "quality", "sure"]
-
 Function = Callable[[np.ndarray], np.ndarray]
 """From a noisy page (C, H, W) to a clean one."""
 
@@ -120,10 +118,11 @@ def calibrated(method: Method, crops: Sequence[np.ndarray]) -> tuple[Function, f
     if len(method.parameters) > 1 and crops:
         total = np.zeros(len(method.parameters))
         for crop in crops:
+            image = np.moveaxis(crop, 0, -1) if len(crop) > 1 else crop[0]
             _, (_, losses) = calibrate_denoiser(
-                np.moveaxis(crop, 0, -1) if len(crop) > 1 else crop[0],
+                image,
                 _first(method.function),
-                {"parameter": list(method.parameters)},
+                {"parameter": list(method.parameters), "channel_axis": [_axis(image)]},
                 extra_output=True,
             )
             total += np.asarray(losses)
@@ -134,7 +133,7 @@ def calibrated(method: Method, crops: Sequence[np.ndarray]) -> tuple[Function, f
 def _first(function: Callable) -> Callable:
     """Adapt a function of (C, H, W) to images as scikit-image has them."""
 
-    def adapted(image: np.ndarray, **options: Any) -> np.ndarray:
+    def adapted(image: np.ndarray, channel_axis: int | None = None, **options: Any) -> np.ndarray:
         page = image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0)
         done = function(np.ascontiguousarray(page, dtype=np.float32), **options)
         return done[0] if image.ndim == 2 else np.moveaxis(done, 0, -1)
@@ -161,7 +160,10 @@ def masked_error(function: Function, page: np.ndarray, stride: int = 3) -> float
 
     checks.function("function", function)
     image = np.moveaxis(page, 0, -1) if len(page) > 1 else page[0]
-    answer = denoise_invariant(image, _first(lambda p: function(p)), stride=stride)
+    options = {"channel_axis": _axis(image)}
+    answer = denoise_invariant(
+        image, _first(lambda p: function(p)), stride=stride, denoiser_kwargs=options
+    )
     return float(((answer - image) ** 2).mean()) - 1.0
 
 

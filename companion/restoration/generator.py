@@ -23,8 +23,6 @@ from companion.restoration.diagnosis import Noise
 from companion.restoration.patches import RandomSymmetries, patches
 from companion.restoration.sample import SAMPLERS
 
-__all__ = ["draw", "load_generator", "planned_steps", "save_generator", "train_generator"]
-
 LARGEST_SIGMA = 40.0
 """Level that sampling starts at, for images from -1 to 1."""
 

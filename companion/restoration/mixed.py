@@ -16,8 +16,6 @@ from companion.noise import Generator, SigmaDistribution, expand, randn_like
 from companion.noise.distributions import check_distribution
 from companion.objectives.denoising import check_batch
 
-__all__ = ["MixedAmbient", "mixed"]
-
 CLEAN_SHARE = 0.5
 """Of the clean images in batches, at least: their loss is less noisy."""
 

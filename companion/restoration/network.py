@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from companion import checks
 
-__all__ = ["RestorationUNet"]
-
 
 class Block(nn.Module):
     """Two convolutions around a ReLU, added to their input."""

@@ -13,13 +13,6 @@ from scipy import ndimage
 
 from companion import checks
 
-__all__ = [
-    "eigenvalue_sigma",
-    "neighbour_correlation",
-    "variance_against_mean",
-    "wavelet_sigma",
-]
-
 
 def _page(name: str, page: np.ndarray) -> np.ndarray:
     checks.instance(name, page, np.ndarray, "an array (C, H, W)")

@@ -17,8 +17,6 @@ from companion.restoration.diagnosis import Noise
 from companion.restoration.pipeline import Restored, Restorer, pages_of
 from companion.restoration.restore import posterior_samples
 
-__all__ = ["Findings", "measure", "write_pictures", "write_report"]
-
 OURS = "this tool"
 """Name of our method in tables."""
 
@@ -86,7 +84,7 @@ def write_pictures(out: Path, restored: list[Restored], restorer: Restorer, nois
         q = one.picture
         write(out / "denoised" / q.name, one.array, q)
         spread = np.moveaxis(one.deviation, 1, -1).astype(np.float32)
-        write(out / "uncertainty" / f"{q.path.stem}{q.path.suffix}.tif", spread.squeeze(), None)
+        write(out / "uncertainty" / f"{q.path.stem}{q.path.suffix}.tif", spread.squeeze(), q)
         height, width = q.values.shape[2:]
         if i < SAMPLED and height * width <= 1024**2:
             units = noise.units(i)

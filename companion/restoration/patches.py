@@ -16,8 +16,6 @@ from companion.noise import Generator
 from companion.noise.corruption import randint
 from companion.objectives import Objective
 
-__all__ = ["Crop", "RandomSymmetries", "held_out_crops", "patches", "symmetry"]
-
 MEMORY = 300_000_000
 """Bytes that all patches take at most."""
 

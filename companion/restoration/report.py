@@ -12,8 +12,6 @@ from companion.data.folders import Folder
 from companion.restoration.diagnosis import Noise
 from companion.restoration.pipeline import Restored, Restorer, describe
 
-__all__ = ["page"]
-
 SHOWN = 8
 """Pictures that the report shows; the files hold all."""
 

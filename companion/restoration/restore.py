@@ -27,18 +27,6 @@ from companion.restoration.mixed import MixedAmbient, mixed
 from companion.restoration.network import RestorationUNet
 from companion.restoration.patches import RandomSymmetries, symmetry
 
-__all__ = [
-    "LEVELS",
-    "Plan",
-    "deviation",
-    "load",
-    "make_plan",
-    "posterior_samples",
-    "restore",
-    "save",
-    "train",
-]
-
 LEVELS = (1 / 3, 2.0)
 """Range of the added noise ``t`` in training, in units of the noise of the data."""
 
@@ -226,7 +214,10 @@ def save(denoiser: Preconditioned, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     tensors = {k: v.cpu().contiguous() for k, v in denoiser.state_dict().items()}
     partial = folder / "weights.partial"
-    save_file(tensors, partial)
+    try:
+        save_file(tensors, partial)
+    except Exception as error:  # safetensors has its own for a full disk
+        raise OSError(f"{partial} could not be written ({error})") from error
     os.replace(partial, folder / "weights.safetensors")
 
 

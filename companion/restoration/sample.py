@@ -11,8 +11,6 @@ from typing import Any
 
 from companion import checks
 
-__all__ = ["SAMPLERS", "add_sample", "sample_job"]
-
 SAMPLERS = ("gradient_estimation", "ddim", "ddpm", "heun", "dpmpp_2m", "unipc")
 """Samplers that the command knows by name."""
 

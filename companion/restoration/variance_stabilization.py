@@ -15,8 +15,6 @@ from scipy import stats
 
 from companion import checks
 
-__all__ = ["Anscombe"]
-
 EXACT_UP_TO = 200.0
 """Photons up to which the inverse is tabulated; above, its asymptotic form is as good."""
 
