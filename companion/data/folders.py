@@ -191,9 +191,9 @@ def _read_tiff(path: Path) -> tuple[np.ndarray, str, list[str]]:
         shapes = [s.shape for s in series]
         if len(series) > 1 and len({s[-2:] for s in shapes}) > 1:
             raise Unreadable(f"the TIFF holds images of different shapes, {shapes[:4]}: save each")
-        page = file.pages.first
-        if page.photometric.name in ("SEPARATED", "PALETTE"):
-            what = "CMYK colours" if page.photometric.name == "SEPARATED" else "a palette"
+        colours = getattr(file.pages.first.photometric, "name", "")
+        if colours in ("SEPARATED", "PALETTE"):
+            what = "CMYK colours" if colours == "SEPARATED" else "a palette"
             raise Unreadable(f"the TIFF has {what}; save it in grey or RGB first")
         array = np.stack([s.asarray() for s in series]) if len(series) > 1 else series[0].asarray()
         axes = ("N" if len(series) > 1 else "") + series[0].axes
@@ -211,7 +211,7 @@ def _read_flat(path: Path, kind: str) -> tuple[np.ndarray, str, list[str]]:
     import imageio.v3 as iio
 
     start = path.read_bytes()[:32]
-    notes = []
+    notes: list[str] = []
     if kind == ".png" and start[:8] == b"\x89PNG\r\n\x1a\n":
         depth, colour = struct.unpack(">BB", start[24:26])
         if depth == 16 and colour != 0:

@@ -210,7 +210,9 @@ def compare(functions: dict[str, Function], crops: Sequence[np.ndarray]):
         stein = [sure(function, crop) for crop in crops]
         seconds = (time.perf_counter() - started) / 3 / max(1, sum(c.size for c in crops)) * 1e6
         hidden = [masked_error(function, crop) for crop in crops]
-        rows.append((name, decibels(np.mean(hidden)), decibels(np.mean(stein)), seconds))
+        rows.append(
+            (name, decibels(float(np.mean(hidden))), decibels(float(np.mean(stein))), seconds)
+        )
     return pd.DataFrame(rows, columns=["method", "masked", "sure", "seconds"]).set_index("method")
 
 

@@ -153,7 +153,8 @@ def variance_against_mean(
     """
     pages = [_page("pages", page) for page in checks.listed("pages", pages, "arrays (C, H, W)")]
     bins = checks.whole("bins", bins, 2)
-    levels, differences = [], []
+    levels: list[np.ndarray] = []
+    differences: list[np.ndarray] = []
     for channel in (c for page in pages for c in page):
         x = channel[: channel.shape[0] // 2 * 2, : channel.shape[1] // 2 * 2].astype(np.float64)
         a, b, c, d = x[::2, ::2], x[::2, 1::2], x[1::2, ::2], x[1::2, 1::2]

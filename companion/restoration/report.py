@@ -94,8 +94,8 @@ def _image(values: np.ndarray, low: float, high: float, what: str, name: str) ->
     import imageio.v3 as iio
 
     scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-    data = iio.imwrite("<bytes>", np.rint(255 * scaled).astype(np.uint8), extension=".png")
-    code = base64.b64encode(data).decode()
+    pixels = np.rint(255 * scaled).astype(np.uint8)
+    code = base64.b64encode(iio.imwrite("<bytes>", pixels, extension=".png") or b"").decode()
     return (
         f'<figure><img alt="{escape(name)}, {what}" src="data:image/png;base64,{code}">'
         f"<figcaption>{what}</figcaption></figure>"
@@ -108,7 +108,9 @@ def _pictures(one: Restored) -> str:
 
     q = one.picture
     clean = _cut(one.values[0])
-    low, high = (0.0, 255.0) if q.dtype == np.uint8 else np.quantile(clean, (0.002, 0.998))
+    low, high = 0.0, 255.0
+    if q.dtype != np.uint8:
+        low, high = (float(np.quantile(clean, share)) for share in (0.002, 0.998))
     spread = _cut(one.deviation[0])
     spread = spread.mean(-1) if spread.ndim == 3 else spread
     top = max(float(np.quantile(spread, 0.995)), 1e-12)

@@ -70,7 +70,12 @@ def network(data: Tensor, seed: int = 0) -> Preconditioned:
     """Make an untrained denoiser for patches (N, C, H, W) in units of their noise."""
     spread = math.sqrt(max(float(data.var()) - 1, 0.01))
     net = seeded(lambda: RestorationUNet(data.shape[1]), seed)
-    return Preconditioned(net.to(memory_format=torch.channels_last), spread)
+    return Preconditioned(_by_channels(net), spread)
+
+
+def _by_channels(net: nn.Module) -> nn.Module:
+    """Lay weights out as the processor likes them best for convolutions."""
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def objective() -> RandomSymmetries:
@@ -183,7 +188,9 @@ def posterior_samples(
         mean = denoiser(x, sigma)
         for _ in range(checks.whole("count", count)):
             w = torch.randn(x.shape, generator=generator).to(x)
-            basis, alpha, beta = [w / w.norm()], [], []
+            basis = [w / w.norm()]
+            alpha: list[float] = []
+            beta: list[float] = []
             for k in range(checks.whole("steps", steps)):
                 v = derivative(basis[-1])
                 alpha.append(float((v * basis[-1]).sum()))
@@ -197,7 +204,7 @@ def posterior_samples(
                 torch.diag(torch.tensor(alpha)) + torch.diag(off, 1) + torch.diag(off, -1)
             )
             root = vectors @ (values.clamp(0, 1).sqrt() * vectors[0])
-            noise = sum(float(r) * b for r, b in zip(root, basis)) * w.norm()
+            noise = torch.stack([r * b for r, b in zip(root, basis)]).sum(0) * w.norm()
             drawn.append((mean + sigma * noise)[0].to(page))
     return drawn
 
@@ -280,11 +287,11 @@ def restore(denoiser: Denoiser, page: Tensor, sigma: float = 1.0, turns: int = 8
 
     def one(tile: Tensor) -> Tensor:
         x = tile.to(where)
-        each = (
+        each = [
             symmetry(denoiser(symmetry(x, k)[None], sigma)[0], k, inverse=True)
             for k in range(turns)
-        )
-        return (sum(each) / turns).to(tile)
+        ]
+        return torch.stack(each).mean(0).to(tile)
 
     return _by_tiles(one, page)
 
