@@ -17,8 +17,6 @@ from functools import partial
 from companion import checks
 from companion.experiments.experiment import PROFILES, Experiment, chapters, find, registry, size
 from companion.experiments.session import Session
-from companion.restoration.command import add_denoise, denoise_job
-from companion.restoration.sample import add_sample, sample_job
 
 __all__ = ["main"]
 
@@ -78,8 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SEED",
         help="run these master seeds, judge them together, and keep the verdicts as published",
     )
-    add_denoise(commands)
-    add_sample(commands)
+    _add_denoise(commands)
+    _add_sample(commands)
     run.add_argument("--again", action="store_true", help="run even what is remembered")
     run.add_argument("--settings", action="store_true", help="list the settings and stop")
     return parser
@@ -199,11 +197,69 @@ def _publish(names: list[str], options: argparse.Namespace) -> Job:
     return job
 
 
+def _add_denoise(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "denoise",
+        help="restore a folder of noisy images, without clean ones",
+        description="Restore a folder of noisy images. It learns from them alone. FOLDER is never "
+        "changed; everything goes to OUT, and report.html there shows it.",
+    )
+    parser.add_argument("folder", help="with PNG, TIFF, JPEG or .npy files")
+    parser.add_argument("--out", required=True, help="folder for the results")
+    parser.add_argument(
+        "--sigma",
+        default="auto",
+        help="noise level in grey values (25 of 255, say), or a CSV table of file,sigma "
+        "(default auto: estimated)",
+    )
+    parser.add_argument("--minutes", type=float, default=10.0, help="time in all (default 10)")
+    parser.add_argument("--steps", type=int, help="training steps, instead of what fits the time")
+    parser.add_argument("--truth", help="folder of clean images of the same names: PSNR and SSIM")
+    parser.add_argument("--clean", help="folder of a few clean images of the same kind to train on")
+    parser.add_argument(
+        "--model",
+        action="store_true",
+        help="train a generator too, in a third of the time: OUT/model, a diffusers pipeline",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier results in OUT")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default 0)")
+
+
+def _add_sample(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "sample",
+        help="draw images from a diffusers pipeline folder",
+        description="Draw images from a diffusers pipeline folder with a UNet2DModel, such as the "
+        "one that 'companion denoise --model' writes to OUT/model.",
+    )
+    parser.add_argument("model", help="the pipeline folder")
+    parser.add_argument("-n", type=int, default=16, help="images (default 16)")
+    parser.add_argument(
+        "--sampler", default="gradient_estimation", help="default: gradient_estimation"
+    )
+    parser.add_argument("--steps", type=int, default=10, help="steps (default 10)")
+    parser.add_argument("--seed", type=int, default=0, help="default 0")
+    parser.add_argument("--out", help="a PNG that is written (default MODEL/samples.png)")
+    parser.add_argument("--overwrite", action="store_true", help="replace it")
+
+
+def _denoise(options: argparse.Namespace, rest: list[str]) -> Job:
+    from companion.restoration.command import denoise_job
+
+    return denoise_job(options, rest)
+
+
+def _sample(options: argparse.Namespace, rest: list[str]) -> Job:
+    from companion.restoration.sample import sample_job
+
+    return sample_job(options, rest)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], Job]] = {
     "list": _list,
     "run": _run,
     "verdicts": _verdicts,
-    "denoise": denoise_job,
-    "sample": sample_job,
+    "denoise": _denoise,
+    "sample": _sample,
 }
 """Each checks its arguments and returns what is to be done."""

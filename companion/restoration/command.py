@@ -51,35 +51,6 @@ class Stopped(RuntimeError):
     """Why a run ended early; what to do about it."""
 
 
-def add_denoise(commands: Any) -> None:
-    """Add the command to a parser's commands."""
-    parser = commands.add_parser(
-        "denoise",
-        help="restore a folder of noisy images, without clean ones",
-        description="Restore a folder of noisy images. It learns from them alone. FOLDER is never "
-        "changed; everything goes to OUT, and report.html there shows it.",
-    )
-    parser.add_argument("folder", help="with PNG, TIFF, JPEG or .npy files")
-    parser.add_argument("--out", required=True, help="folder for the results")
-    parser.add_argument(
-        "--sigma",
-        default="auto",
-        help="noise level in grey values (25 of 255, say), or a CSV table of file,sigma "
-        "(default auto: estimated)",
-    )
-    parser.add_argument("--minutes", type=float, default=10.0, help="time in all (default 10)")
-    parser.add_argument("--steps", type=int, help="training steps, instead of what fits the time")
-    parser.add_argument("--truth", help="folder of clean images of the same names: PSNR and SSIM")
-    parser.add_argument("--clean", help="folder of a few clean images of the same kind to train on")
-    parser.add_argument(
-        "--model",
-        action="store_true",
-        help="train a generator too, in a third of the time: OUT/model, a diffusers pipeline",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace earlier results in OUT")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default 0)")
-
-
 def denoise_job(options: argparse.Namespace, rest: list[str]) -> Callable[[], int]:
     """Check the options, and return what is to be done."""
     if rest:

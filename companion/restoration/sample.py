@@ -7,7 +7,6 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from companion import checks
 
@@ -15,30 +14,12 @@ SAMPLERS = ("gradient_estimation", "ddim", "ddpm", "heun", "dpmpp_2m", "unipc")
 """Samplers that the command knows by name."""
 
 
-def add_sample(commands: Any) -> None:
-    """Add the command to a parser's commands."""
-    parser = commands.add_parser(
-        "sample",
-        help="draw images from a diffusers pipeline folder",
-        description="Draw images from a diffusers pipeline folder with a UNet2DModel, such as the "
-        "one that 'companion denoise --model' writes to OUT/model.",
-    )
-    parser.add_argument("model", help="the pipeline folder")
-    parser.add_argument("-n", type=int, default=16, help="images (default 16)")
-    parser.add_argument(
-        "--sampler", choices=SAMPLERS, default=SAMPLERS[0], help="default: %(default)s"
-    )
-    parser.add_argument("--steps", type=int, default=10, help="steps (default 10)")
-    parser.add_argument("--seed", type=int, default=0, help="default 0")
-    parser.add_argument("--out", help="a PNG that is written (default MODEL/samples.png)")
-    parser.add_argument("--overwrite", action="store_true", help="replace it")
-
-
 def sample_job(options: argparse.Namespace, rest: list[str]) -> Callable[[], int]:
     """Check the options, and return what is to be done."""
     if rest:
         raise ValueError(f"unknown arguments: {' '.join(rest)}")
     checks.whole("n", options.n)
+    checks.choice("sampler", options.sampler, SAMPLERS)
     checks.whole("steps", options.steps)
     checks.seed("seed", options.seed)
     path = Path(options.out or Path(options.model) / "samples.png").expanduser()
