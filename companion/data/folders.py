@@ -303,7 +303,9 @@ def write(path: Path, array: np.ndarray, like: Any = None) -> None:
         else:
             import imageio.v3 as iio
 
-            options = {"quality": 95, "subsampling": 0} if kind in (".jpg", ".jpeg") else {}
+            options: dict[str, Any] = (
+                {"quality": 95, "subsampling": 0} if kind in (".jpg", ".jpeg") else {}
+            )
             iio.imwrite(partial, array, plugin="pillow", **options)
         os.replace(partial, path)
     except BaseException:

@@ -74,7 +74,7 @@ def train_generator(
     every = np.concatenate([v.ravel()[:: max(1, v.size // 100_000)] for v in values])
     low, high = whole or (float(np.quantile(every, q)) for q in (0.001, 0.999))
     factor = 2 / max(high - low, 1e-12)
-    data = patches([np.float32((v - low) * factor - 1) for v in values], rng, size)
+    data = patches([((v - low) * factor - 1).astype(np.float32) for v in values], rng, size)
     level = loudest * factor
     unet = seeded(
         lambda: UNet2DModel(

@@ -61,8 +61,8 @@ class RestorationUNet(nn.Module):
         self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in steps)
         self.grow = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in steps)
         self.output = nn.Conv2d(w[0], 4 * channels, 3, padding=1)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        for parameter in self.output.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
         """Return the network's output for ``x`` (B, C, H, W) at ``c_noise`` (0-d or (B,))."""
