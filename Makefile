@@ -5,7 +5,7 @@
 
 PROFILE ?= cpu
 SEED    ?= 0
-SEEDS   ?= 3 4 5
+SEEDS   ?= 6 7 8
 PORT    ?= 8000
 REMOTE  ?= origin
 PYTHON  ?= python3
