@@ -200,6 +200,10 @@ class TestNotebook:
                 assert options["figure"].get("caption"), cell.source
                 assert options.get("image", {}).get("alt"), cell.source
 
+    def test_other_pages_are_named_by_role(self, source):
+        text = source.read_text(encoding="utf-8")
+        assert not re.findall(r"\]\([0-9][^)]*\.(?:md|ipynb)\)", text), "write {doc}`text <page>`"
+
     def test_paired_notebook_is_up_to_date(self, source):
         pair = source.with_suffix(".ipynb")
         assert pair.exists(), "run 'make notebooks'"
