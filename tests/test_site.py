@@ -151,7 +151,7 @@ def test_a_chapter_can_be_taken_away_and_cited(site, pages):
         assert any(cell.get("outputs") for cell in notebook["cells"]), "not the executed one"
         text = (site / "notebooks" / f"{chapter}.html").read_text(encoding="utf-8")
         assert (f"noiseonpurpose{int(chapter[:2])}" in text) == own
-        assert "Show the code that made this figure" in text
+        assert "Show the code that made this figure" in text or not own
 
 
 def test_without_an_address_no_button_is_dead(site, pages):
@@ -213,7 +213,8 @@ def test_every_figure_of_a_chapter_has_a_caption(pages):
         bare = [src for src in page.bare if src and "_images/" in src]
         assert not bare, f"{chapter}: pictures without a caption: {bare}"
         drawn = [image for image in page.images if "_images/" in (image["src"] or "")]
-        assert page.captions >= len(drawn) > 0, chapter
+        assert page.captions >= len(drawn), chapter
+        assert drawn or chapter_of(chapter) != chapter, f"{chapter}: no picture"
 
 
 def test_every_table_of_a_chapter_has_a_number_and_a_caption(site):
@@ -231,7 +232,8 @@ def test_landing_page_has_a_card_for_every_chapter(site, pages):
         assert chapter["title"] in text
         link = f"../notebooks/{chapter['file']}.html"
         assert (link in pages["book/index.html"].links) == (chapter["file"] in CHAPTERS)
-    assert text.count("In preparation.") == len(chapters) - len(CHAPTERS)
+    written = {chapter_of(page) for page in CHAPTERS}
+    assert text.count("In preparation.") == len(chapters) - len(written)
 
 
 def test_measured_times_are_those_of_this_build(site):

@@ -34,6 +34,7 @@ WIDTH = 5.0
 """Inches. The text of a wider figure would be too small on a phone."""
 
 GREY = plotting.PALETTE["grey"]
+"""Colour of what is only there to compare with."""
 
 
 def look(color: str, marker: str, **more: Any) -> dict[str, Any]:
