@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,4 +72,6 @@ def digits_of_the_record(session: Session) -> Results | None:
     if not records or "weights" not in records[-1].arrays:
         return None
     weights = hashlib.sha256(records[-1].arrays["weights"].tobytes()).hexdigest()[:12]
-    return session.run(DrawnDigits(weights=weights))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")  # of tqdm, in a notebook
+        return session.run(DrawnDigits(weights=weights))
