@@ -382,5 +382,6 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
 
 def _number(timestep: Any) -> float:
     """Return a timestep as a number; pipelines hand over tensors of one."""
-    one = isinstance(timestep, Tensor) and timestep.numel() == 1
-    return checks.number("timestep", timestep.reshape(()) if one else timestep)
+    if isinstance(timestep, Tensor) and timestep.numel() == 1:
+        timestep = timestep.item()  # a check of a tensor would write it out, at each step
+    return checks.number("timestep", timestep)
