@@ -332,7 +332,8 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
             x = clean + below * eps
         else:
             direction = torch.lerp(self._before, eps, self.config.gamma)
-            x = clean + sigma * eps + (below - sigma) * direction
+            state = z * math.sqrt(1 + sigma**2)  # clean + sigma * eps
+            x = torch.add(state, direction, alpha=below - sigma)
         self._index, self._before = index + 1, eps
         previous = (x / math.sqrt(1 + below**2)).to(sample.dtype)
         clean = clean.to(sample.dtype)
@@ -384,4 +385,6 @@ def _number(timestep: Any) -> float:
     """Return a timestep as a number; pipelines hand over tensors of one."""
     if isinstance(timestep, Tensor) and timestep.numel() == 1:
         timestep = timestep.item()  # a check of a tensor would write it out, at each step
+    if type(timestep) in (int, float) and math.isfinite(timestep):
+        return float(timestep)
     return checks.number("timestep", timestep)
