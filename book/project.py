@@ -9,12 +9,13 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from companion.experiments import records
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
@@ -108,23 +109,7 @@ def write_atomically(path: Path, text: str) -> None:
     if path.exists() and path.read_bytes() == content:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        half.write_bytes(content)
-        os.replace(half, path)
-    except OSError as error:
-        free = shutil.disk_usage(path.parent).free
-        raise OSError(
-            error.errno,
-            f"{path} could not be written ({error.strerror}): it takes "
-            f"{len(content) / 1e6:.2f} MB, and {free / 1e6:.2f} MB are free",
-        ) from error
-    finally:
-        half.unlink(missing_ok=True)
-        for left in path.parent.glob(f".{path.name}.[0-9]*"):  # by a process that was killed
-            with contextlib.suppress(FileNotFoundError):
-                if time.time() - left.stat().st_mtime > 3600:
-                    left.unlink()
+    records.write(path, content)
 
 
 @contextlib.contextmanager
