@@ -107,6 +107,7 @@ VALID: dict[str, Callable[[], Any]] = {
     "mixture": three,
     "model_output": lambda: X[:4],
     "module": tiny_mlp,
+    "model": lambda: lambda state, time: state,
     "modules": tiny_mlp,
     "n": lambda: 5,
     "name": lambda: "ring",

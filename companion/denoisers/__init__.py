@@ -1,6 +1,11 @@
 """What a denoiser is, how it is read as noise or as score, and how networks become denoisers."""
 
 from companion.denoisers.asking import Denoiser, denoise, epsilon, score
+from companion.denoisers.conventions import (
+    from_flow_matching,
+    from_log_snr,
+    from_variance_preserving,
+)
 from companion.denoisers.networks import DiffusersDenoiser, Preconditioned, from_diffusers
 from companion.denoisers.wrappers import (
     Clipped,
@@ -24,5 +29,8 @@ __all__ = [
     "denoise",
     "epsilon",
     "from_diffusers",
+    "from_flow_matching",
+    "from_log_snr",
+    "from_variance_preserving",
     "score",
 ]
