@@ -1,10 +1,11 @@
-"""The first page: three doors, a card with a finding for each chapter, the tally of verdicts."""
+"""The first page: three doors, the chapters in groups with their findings, the tally."""
 
 from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from book.project import ROOT, chapters
 from companion.experiments.claims import MARKS, VERDICTS, Claim
@@ -12,8 +13,17 @@ from companion.experiments.in_short import InShort
 
 PLAYGROUND = "book/playground"
 NOISY = "02-tweedie-consistency"
-ADAPTATION = "09-"
-"""Beginning of the name of the chapter that adapts a pretrained network to noisy images."""
+FOLDER = "09-"
+"""Beginning of the name of the chapter on the reader's own noisy images."""
+
+GROUPS = {
+    "The ground": (0,),
+    "The four papers": (1, 2, 3, 4),
+    "Together": (5,),
+    "Named beside them": (6, 7, 8),
+    "Your own images": (9,),
+}
+"""Headings of the cards, each with the numbers of its chapters."""
 
 
 def doors(written: Iterable[str], others: Iterable[str]) -> str:
@@ -30,15 +40,15 @@ def doors(written: Iterable[str], others: Iterable[str]) -> str:
         new.append(("Play with it", PLAYGROUND))
     mine = [("Train on them as they are", f"notebooks/{NOISY}")]
     for name in known:
-        if name.startswith(ADAPTATION) and not name.endswith("-details"):
-            mine.append(("Denoise them with a network that you have", f"notebooks/{name}"))
+        if name.startswith(FOLDER) and not name.endswith("-details"):
+            mine.insert(0, ("Denoise a folder of yours", f"notebooks/{name}"))
     cards = {
         "New here?": ("What a denoiser is, and how noise becomes a picture.", new),
         "Deciding?": (
             "When to use which method, when not, and by how much it helps.",
             [("What to do", "book/guide")],
         ),
-        "Are your images noisy?": ("How to learn clean images from noisy ones only.", mine),
+        "Are your images noisy?": ("Clean images, learned from noisy ones only.", mine),
     }
     lines = ["::::{grid} 1 1 3 3", ":gutter: 2", ":class-container: doors", ""]
     for title, (says, links) in cards.items():
@@ -48,14 +58,38 @@ def doors(written: Iterable[str], others: Iterable[str]) -> str:
 
 
 def cards(boxes: Mapping[str, InShort]) -> str:
-    """A card for each chapter: what this run found, or what it is about.
+    """Cards of all chapters in their groups: what this run found, or what a chapter is about.
 
     Parameters
     ----------
     boxes : name of a chapter -> what it says in short
+
+    Raises
+    ------
+    ValueError
+        If a chapter is in no group, or in several.
     """
-    lines = ["::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: chapters", ""]
-    for chapter in chapters():
+    listed = {chapter["number"]: chapter for chapter in chapters()}
+    grouped = [number for numbers in GROUPS.values() for number in numbers]
+    if sorted(set(listed) & set(grouped)) != sorted(listed) or len(set(grouped)) < len(grouped):
+        raise ValueError(
+            f"GROUPS: got {grouped}; allowed is each number of book/chapters.yml once, "
+            f"{sorted(listed)}"
+        )
+    lines = []
+    for heading, numbers in GROUPS.items():
+        there = [listed[number] for number in numbers if number in listed]
+        if there:
+            lines += [f"### {heading}", "", *_grid(there, boxes)]
+    return "\n".join(lines)
+
+
+def _grid(listed: Sequence[Mapping[str, Any]], boxes: Mapping[str, InShort]) -> list[str]:
+    """Cards side by side, as many as there are where the page is wide."""
+    number = len(listed)
+    columns = f"1 {min(number, 2)} {min(number, 2)} {number}"
+    lines = [f"::::{{grid}} {columns}", ":gutter: 2", ":class-container: chapters", ""]
+    for chapter in listed:
         lines.append(f":::{{grid-item-card}} {chapter['number']} · {chapter['title']}")
         if chapter["written"]:
             lines += [f":link: /notebooks/{chapter['file']}", ":link-type: doc"]
@@ -66,7 +100,7 @@ def cards(boxes: Mapping[str, InShort]) -> str:
         if box := boxes.get(chapter["file"]):
             lines += ["{.finding}", escape(box.works), ""]
         lines += ["{.paper}", paper, ":::", ""]
-    return "\n".join([*lines, "::::", ""])
+    return [*lines, "::::", ""]
 
 
 def escape(text: str) -> str:

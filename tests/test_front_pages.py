@@ -34,15 +34,26 @@ def test_doors_lead_only_to_pages_that_are_there():
     two = landing.doors(["00-a", "02-b"], ["book/index", "book/guide"])
     assert "/notebooks/00-a>" in two and "/book/guide>" in two
     assert "playground" not in two and "notebooks/09" not in two
-    more = landing.doors(["00-a", "09-adaptation", "09-adaptation-details"], ["book/playground"])
-    assert "/book/playground>" in more and "/notebooks/09-adaptation>" in more
-    assert "details" not in more
+    more = landing.doors(["00-a", "09-images", "09-images-details"], ["book/playground"])
+    assert "/book/playground>" in more and "details" not in more
+    assert "`Denoise a folder of yours </notebooks/09-images>`" in more
 
 
 def test_a_card_shows_what_the_chapter_found():
     text = landing.cards({CHAPTER: BOX})
     assert text.count("{.finding}") == 1 and r"it is \<slow\> here" in text
     assert "{.finding}" not in landing.cards({})
+
+
+def test_the_chapters_stand_in_groups(monkeypatch):
+    text = landing.cards({})
+    headings = [line[4:] for line in text.splitlines() if line.startswith("### ")]
+    assert headings == list(landing.GROUPS)
+    papers = text.split("### ")[2]
+    assert papers.count("grid-item-card") == 4 and "1 · Extra noise" in papers
+    monkeypatch.setitem(landing.GROUPS, "Together", ())
+    with pytest.raises(ValueError, match=r"GROUPS: got .* allowed is each number"):
+        landing.cards({})
 
 
 def test_the_tally_counts_every_verdict():
