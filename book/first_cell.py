@@ -4,8 +4,13 @@ import os
 import subprocess
 import sys
 
+repository = ""  # @param {type:"string"}
+
 if importlib.util.find_spec("companion") is None:
-    source = os.environ.get("COMPANION_SOURCE", "git+{{ repository }}")
-    assert os.path.exists(source) or "://" in source, "Set COMPANION_SOURCE to the book's address."
+    source = os.environ.get("COMPANION_SOURCE") or (repository and f"git+{repository.strip()}")
+    assert source, (
+        "Write the address of the book's repository, such as https://github.com/OWNER/NAME, "
+        "into the field 'repository' of this cell, and run it again."
+    )
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", source], check=True)
     importlib.invalidate_caches()

@@ -9,32 +9,38 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from book.project import BUILD, ROOT, repository_url, sources, write_atomically
+from book.project import BUILD, ROOT, sources, write_atomically
 
-PLACEHOLDER = "{{ repository }}"
+EMPTY = 'repository = ""'
+"""The line of the first cell that an address is filled into."""
+BRANCH = "colab"
+"""The branch of the notebooks that Colab opens, each with the address and the commit filled in."""
 HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 """Tags of cells whose code the page folds or leaves out."""
 
 
-def fill_in_repository(notebook: nbformat.NotebookNode, url: str) -> None:
-    """Put the repository's address where the first cell asks for it."""
+def fill_in_repository(notebook: nbformat.NotebookNode, source: str) -> None:
+    """Put the address that pip installs the module from where the first cell asks for it."""
     for cell in notebook.cells:
-        if cell.cell_type == "code" and PLACEHOLDER in cell.source:
-            cell.source = cell.source.replace(PLACEHOLDER, url)
+        if cell.cell_type == "code" and EMPTY in cell.source:
+            cell.source = cell.source.replace(EMPTY, f'repository = "{source}"')
 
 
 # --- for Colab
 
 
-def paired(source: Path, url: str) -> str:
-    """The text of the .ipynb beside a chapter: its cells, no outputs, the address filled in."""
+def paired(source: Path, address: str = "") -> str:
+    """The text of the .ipynb of a chapter: its cells, no outputs, the address filled in.
+
+    The one that is committed beside the chapter has none: whoever forks the project has another.
+    """
     notebook = jupytext.read(source)
     notebook.metadata = nbformat.NotebookNode(kernelspec=notebook.metadata["kernelspec"])
     for index, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{index}"  # jupytext draws these at random
         if cell.cell_type == "code" and HIDDEN & set(cell.metadata.get("tags", [])):
             fold(cell)
-    fill_in_repository(notebook, url)
+    fill_in_repository(notebook, address)
     return nbformat.writes(notebook, version=4) + "\n"
 
 
@@ -58,11 +64,23 @@ def title(cell: nbformat.NotebookNode) -> str:
     return "Imports" if first.startswith(("import ", "from ")) else "Code"
 
 
+def publish(folder: Path, address: str) -> None:
+    """Write what the branch ``BRANCH`` holds: the notebooks, with the address filled in."""
+    for source in sources():
+        text = paired(source, address)
+        write_atomically(folder / "notebooks" / f"{source.stem}.ipynb", text)
+    note = (
+        f"The notebooks that the book's Colab buttons open, made from {address}.\n\n"
+        "Each push to the main branch writes them anew: change the chapters there.\n"
+    )
+    write_atomically(folder / "README.md", note)
+
+
 def write(check: bool = False) -> int:
     """Write, or with `check` compare, the .ipynb paired with each chapter."""
     stale = []
     for source in sources():
-        target, text = source.with_suffix(".ipynb"), paired(source, repository_url())
+        target, text = source.with_suffix(".ipynb"), paired(source)
         if not check:
             write_atomically(target, text)
         elif not target.exists() or target.read_text(encoding="utf-8") != text:

@@ -24,7 +24,8 @@ from pygments.lexers import get_lexer_by_name
 from sphinx.ext import viewcode
 
 from book import api, notebooks, playground, policy, search
-from book.project import ROOT, chapter_of, chapters, repository_url, sources
+from book.address import repository_url
+from book.project import ROOT, chapter_of, chapters, sources
 
 # The theme's own marks that an accessibility checker objects to, and what stands there instead.
 REPAIRS = {
@@ -75,7 +76,7 @@ def citation(chapter: dict[str, Any], number: int, url: str) -> str:
 def links(stem: str, top: str, url: str, facts: dict[str, Any]) -> str:
     """The line under a chapter's title."""
     files = f"{top}_sources/notebooks/{stem}"
-    source = f"{url}/blob/main/notebooks/{stem}.md" if url else f"{files}.md"
+    source = f"{url}/blob/HEAD/notebooks/{stem}.md" if url else f"{files}.md"
     scene = playground.scene(int(stem[:2]))
     entries = {"See it move": f"{top}book/playground.html?show={scene}"} if scene else {}
     entries |= {
@@ -86,7 +87,7 @@ def links(stem: str, top: str, url: str, facts: dict[str, Any]) -> str:
     if "github.com" in url:
         place = url.split("github.com", 1)[1]
         colab = "https://colab.research.google.com/github"
-        entries["Run in Colab"] = f"{colab}{place}/blob/main/notebooks/{stem}.ipynb"
+        entries["Run in Colab"] = f"{colab}{place}/blob/{notebooks.BRANCH}/notebooks/{stem}.ipynb"
     chapter = chapter_of(stem)  # the details are cited with it
     entries["Cite this"] = "#cite-this" if stem == chapter else f"{chapter}.html#cite-this"
     anchors = [f'<a href="{html.escape(to)}">{name}</a>' for name, to in entries.items()]

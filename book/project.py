@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,33 +21,8 @@ BUILD = ROOT / "_build"
 PROFILES = ("smoke", "cpu", "long", "gpu")
 
 
-def repository_url() -> str:
-    """The address of the repository: REPOSITORY_URL, else the one in _config.yml, else empty."""
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    url = os.environ.get("REPOSITORY_URL") or config["repository"]["url"] or ""
-    return url.rstrip("/").removesuffix(".git")
-
-
 DETAILS = "-details"
 """Ending of a chapter's second page, which has what only a specialist asks."""
-
-
-def pinned(url: str) -> str:
-    """The address that pip installs the module from: with the commit, if it is known and public.
-
-    That is the one checked out, if a remote has it and the files of the module are unchanged.
-    """
-
-    def git(*arguments: str) -> str:
-        command = ["git", *arguments]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    commit = git("rev-parse", "HEAD")
-    files = ("companion", "results", "book/sources.yml", "pyproject.toml")
-    if not url or not git("branch", "-r", "--contains", "HEAD"):
-        return url
-    return url if git("status", "--porcelain", "--", *files) else f"{url}@{commit}"
 
 
 def sources() -> list[Path]:

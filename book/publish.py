@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from book import notebooks
-from book.project import BUILD, ROOT, repository_url
+from book.address import repository_url
+from book.project import BUILD, ROOT
 
 BRANCH = "gh-pages"
 

@@ -20,7 +20,8 @@ import nbformat
 import yaml
 
 from book import api, guide, landing, ledger, notebooks, pages, playground, times
-from book.project import BUILD, ROOT, executed, pinned, read_notebook, repository_url, sources, swap
+from book.address import pinned, repository_url
+from book.project import BUILD, ROOT, executed, read_notebook, sources, swap
 from companion.experiments import Session, in_short
 from companion.experiments.claims import sources as sources_of_claims
 
@@ -203,7 +204,7 @@ def stage(profile: str, folder: Path) -> dict[str, dict[str, Any]]:
 def settings(url: str) -> dict[str, Any]:
     """The settings in _config.yml, with buttons only where they lead somewhere."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    config["repository"]["url"] = url
+    config["repository"] = {"url": url, "path_to_book": "", "branch": notebooks.BRANCH}
     if url:
         config["html"].update(use_repository_button=True, use_issues_button=True)
     else:

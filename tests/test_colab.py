@@ -162,7 +162,7 @@ def test_without_a_source_the_first_cell_says_what_to_do(colab, tmp_path):
     )
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
-    assert "Set COMPANION_SOURCE to the book's address" in last
+    assert "Write the address of the book's repository" in last and "'repository'" in last
 
 
 @pytest.mark.parametrize("chapter", REHEARSED)

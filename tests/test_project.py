@@ -207,14 +207,14 @@ class TestNotebook:
     def test_paired_notebook_is_up_to_date(self, source):
         pair = source.with_suffix(".ipynb")
         assert pair.exists(), "run 'make notebooks'"
-        expected = notebooks.paired(source, project.repository_url())
+        expected = notebooks.paired(source)
         assert pair.read_text(encoding="utf-8") == expected, "run 'make notebooks'"
 
-    def test_paired_notebook_names_the_repository(self, source):
-        url = "https://example.org/owner/name"
-        text = notebooks.paired(source, url)
-        assert f'\\"git+{url}\\"' in text
-        assert "{{" not in text.split("subprocess.run")[0]
+    def test_the_published_notebook_names_the_repository_and_the_commit(self, source):
+        address = "https://example.org/owner/name@abc"
+        text = notebooks.paired(source, address)
+        assert text.count(f'repository = \\"{address}\\"  # @param') == 1
+        assert text.replace(address, "") == notebooks.paired(source)
 
 
 def test_no_notebook_is_without_its_source():
@@ -268,32 +268,6 @@ def test_no_value_is_run(name, tmp_path):
         make("help", **{name: value})
     make("help")
     assert not list(tmp_path.iterdir())
-
-
-def test_the_address_comes_from_one_place(monkeypatch):
-    monkeypatch.setenv("REPOSITORY_URL", "https://github.com/owner/name.git/")
-    assert project.repository_url() == "https://github.com/owner/name"
-    monkeypatch.delenv("REPOSITORY_URL")
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    assert project.repository_url() == config["repository"]["url"]
-
-
-def test_the_first_cell_installs_the_commit_that_is_public(tmp_path, monkeypatch):
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-C", tmp_path]
-    monkeypatch.setattr(project, "ROOT", tmp_path)
-    url = "https://example.org/owner/name"
-    assert project.pinned(url) == url  # no repository
-    subprocess.run([*git, "init", "-q"], check=True)
-    (tmp_path / "companion").mkdir()
-    (tmp_path / "companion" / "a.py").write_text("a = 1")
-    subprocess.run([*git, "add", "."], check=True)
-    subprocess.run([*git, "commit", "-q", "-m", "one"], check=True)
-    assert project.pinned(url) == url  # no remote has it
-    subprocess.run([*git, "update-ref", "refs/remotes/origin/main", "HEAD"], check=True)
-    assert re.fullmatch(re.escape(url) + "@[0-9a-f]{40}", project.pinned(url))
-    assert project.pinned("") == ""
-    (tmp_path / "companion" / "a.py").write_text("a = 2")
-    assert project.pinned(url) == url  # it is not what is built
 
 
 FAILURES = {
@@ -471,11 +445,7 @@ def test_publish_says_at_once_what_is_missing():
         assert done.returncode == 1
         return done.stderr
 
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    url = config["repository"]["url"]
-    if not url:
-        assert "address is not known" in check("origin", "")
-    assert "run 'make notebooks'" in check("origin", "https://github.com/other/name")
+    assert "no remote 'nowhere'" in check("nowhere", "https://github.com/other/name")
     assert "book publish check" in make("-n", "publish").stdout
 
 

@@ -18,6 +18,7 @@ from conftest import CHAPTERS, ROOT, SITES, Page, clean_environment, is_fresh, m
 from book import api, policy
 from book import pages as book_pages
 from book import site as book_site
+from book.address import repository_url
 from book.project import chapter_of
 
 REPOSITORY = "https://github.com/someone/noise"
@@ -155,32 +156,30 @@ def test_a_chapter_can_be_taken_away_and_cited(site, pages):
 
 
 def test_without_an_address_no_button_is_dead(site, pages):
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    url = config["repository"]["url"]
+    url = repository_url()
     for chapter in CHAPTERS:
         links = pages[f"notebooks/{chapter}.html"].links
         if not url:
             assert not [link for link in links if "colab" in link and "://" in link]
             assert not [link for link in links if "github.com" in link and "/issues/new" in link]
         text = (site / "_sources" / "notebooks" / f"{chapter}.ipynb").read_text(encoding="utf-8")
-        assert "{{ repository }}" not in text
-        assert re.search(rf'\\"git\+{re.escape(url)}(@[0-9a-f]{{40}})?\\"', text)
+        assert re.search(rf'repository = \\"({re.escape(url)}(@[0-9a-f]{{40}})?)?\\"', text)
 
 
 def test_with_an_address_every_button_leads_to_the_repository(with_address):
     chapter = CHAPTERS[0]
     links = read_pages(with_address)[f"notebooks/{chapter}.html"].links
     owner = REPOSITORY.removeprefix("https://github.com/")
-    colab = f"https://colab.research.google.com/github/{owner}/blob/main/notebooks/{chapter}.ipynb"
+    colab = f"https://colab.research.google.com/github/{owner}/blob/colab/notebooks/{chapter}.ipynb"
     assert links.count(colab) == 2  # the theme's button and the line under the title
     assert REPOSITORY in links
     assert [link for link in links if link.startswith(f"{REPOSITORY}/issues/new")]
     files = [link for link in links if link.startswith((f"{REPOSITORY}/blob", f"{REPOSITORY}/raw"))]
-    assert f"{REPOSITORY}/blob/main/notebooks/{chapter}.md" in files
+    assert f"{REPOSITORY}/blob/HEAD/notebooks/{chapter}.md" in files
     for link in [*files, colab]:
-        assert (ROOT / link.split("/main/", 1)[1]).exists(), link
+        assert (ROOT / re.split("/(?:HEAD|colab)/", link, maxsplit=1)[1]).exists(), link
     source = with_address / "_sources" / "notebooks" / f"{chapter}.ipynb"
-    pinned = rf'\\"git\+{REPOSITORY}(@[0-9a-f]{{40}})?\\"'
+    pinned = rf'repository = \\"{REPOSITORY}(@[0-9a-f]{{40}})?\\"'
     assert re.search(pinned, source.read_text(encoding="utf-8"))
 
 

@@ -1,0 +1,87 @@
+"""The address of the repository: found, not typed, so that a fork publishes as it is."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULE = ("companion", "results", "book/sources.yml", "pyproject.toml", "README.md", "LICENSE")
+"""What pip makes the module from."""
+
+
+def repository_url() -> str:
+    """The address of the repository, such as ``https://github.com/OWNER/NAME``; empty if unknown.
+
+    That is the first there is of: REPOSITORY_URL in the environment; the one in _config.yml; that
+    of the repository in which GitHub Actions runs; that of the remote ``origin``.
+    """
+    said = os.environ.get("REPOSITORY_URL") or _configured()
+    if said:
+        return web_address(said) or said.rstrip("/")
+    server, name = (os.environ.get(f"GITHUB_{key}") for key in ("SERVER_URL", "REPOSITORY"))
+    if server and name:
+        return f"{server.rstrip('/')}/{name}"
+    return web_address(git("remote", "get-url", "origin"))
+
+
+def web_address(remote: str) -> str:
+    """The address that a browser opens for a remote of git; empty for a folder.
+
+    A name or a password in it is left out: the address is published.
+
+    Examples
+    --------
+    >>> web_address("git@github.com:owner/name.git")
+    'https://github.com/owner/name'
+    """
+    remote = remote.strip().rstrip("/").removesuffix(".git")
+    short = re.fullmatch(r"(?:[^@/:\s]+@)?([\w-]+(?:\.[\w-]+)+):(?!//)/?(\S+)", remote)
+    if short:  # of SSH
+        return f"https://{short[1]}/{short[2]}"
+    parts = urlsplit(remote)
+    if parts.scheme not in ("http", "https", "ssh", "git", "git+ssh") or not parts.hostname:
+        return ""
+    web = parts.scheme in ("http", "https")
+    port = f":{parts.port}" if web and parts.port else ""
+    return f"{parts.scheme if web else 'https'}://{parts.hostname}{port}{parts.path}"
+
+
+def pinned(url: str) -> str:
+    """The address that pip installs the module from: with the commit, if it is known and public."""
+    return url if unpublished() or not url else f"{url}@{commit()}"
+
+
+def commit() -> str:
+    """The commit that is checked out; empty outside of a repository."""
+    return git("rev-parse", "HEAD")
+
+
+def unpublished() -> str:
+    """Why nobody else can install the module that is here; empty if a remote has it."""
+    if not commit():
+        return "this folder is no git repository with a commit"
+    if not git("branch", "-r", "--contains", "HEAD"):
+        return "no remote has the commit that is checked out: push it first"
+    if changed := git("status", "--porcelain", "--", *MODULE):
+        return f"the module differs from what is committed: {' '.join(changed.split()[1::2])}"
+    return ""
+
+
+def git(*arguments: str) -> str:
+    """What git answers in the repository; empty if it fails, or if there is no git."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _configured() -> str:
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    return (config.get("repository") or {}).get("url") or ""
