@@ -90,7 +90,8 @@ def as_scheduler(denoiser: Any, x: Tensor, sigmas: Tensor) -> Tensor:
     z = x / (1 + levels[0] ** 2) ** 0.5
     with torch.no_grad():
         for t, sigma in zip(scheduler.timesteps, levels):
-            z = scheduler.step(denoiser(z * (1 + sigma**2) ** 0.5, sigma), t, z)[0]
+            denoised = denoiser(z * (1 + sigma**2) ** 0.5, sigma)
+            z = scheduler.step(denoised, t, z, return_dict=False)[0]
     return z
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import ConfigMixin, DDPMScheduler, SchedulerMixin
+from diffusers import ConfigMixin, SchedulerMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
@@ -21,7 +21,7 @@ from companion import checks
 from companion.noise import check_sigmas, log_linear
 from companion.noise.schedules import interpolate
 from companion.samplers.diffusers_peers import from_scheduler
-from companion.samplers.diffusers_settings import HONOURED, NEUTRAL, check_settings
+from companion.samplers.diffusers_settings import HONOURED, NEUTRAL, check_settings, trained
 
 __all__ = ["GradientEstimationScheduler", "from_scheduler"]
 
@@ -92,20 +92,16 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
         sample_max_value: float = 1.0,
     ):
         check_settings(self.config)
-        train: Any = DDPMScheduler(
-            num_train_timesteps=num_train_timesteps,
-            beta_start=beta_start,
-            beta_end=beta_end,
-            beta_schedule=beta_schedule,
-            trained_betas=trained_betas,
+        betas = trained_betas if trained_betas is None else tuple(map(float, trained_betas))
+        schedule = (num_train_timesteps, beta_start, beta_end, beta_schedule, betas)
+        self._train, alphas_cumprod, self._levels = trained(
+            *schedule,
             rescale_betas_zero_snr=rescale_betas_zero_snr,
             thresholding=thresholding,
             dynamic_thresholding_ratio=dynamic_thresholding_ratio,
             sample_max_value=sample_max_value,
         )
-        self.alphas_cumprod = (1 - train.betas.double()).cumprod(0)
-        self._train = train
-        self._levels = ((1 - self.alphas_cumprod) / self.alphas_cumprod).sqrt()
+        self.alphas_cumprod = alphas_cumprod.clone()
         self.timesteps = torch.arange(len(self._levels) - 1, -1, -1)
         self.num_inference_steps: int | None = None
         self.sigmas: list[float] = []
@@ -206,6 +202,7 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
                 raise ValueError(f"sigmas: got {self.sigmas[0]:g}; trained are up to {grid[-1]:g}")
             self.timesteps = interpolate(levels.log(), grid.log()).float().to(device)
         self.num_inference_steps = len(self.timesteps)
+        self._times: list[float] = self.timesteps.tolist()
         self._begin = self._index = None
         self._before: Tensor | None = None
 
@@ -274,11 +271,11 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
         index = self._begin if self._index is None else self._index
         if index is None:
             return self.index_for_timestep(timestep)
-        if index >= len(self.timesteps):
+        if index >= len(self._times):
             raise ValueError(
                 f"timestep: got {timestep:g} after the last step; set_timesteps starts anew"
             )
-        expected = float(self.timesteps[index])
+        expected = self._times[index]
         if abs(expected - timestep) > 1e-3:
             raise ValueError(
                 f"timestep: got {timestep:g}; allowed is the next one, {expected:g} "
@@ -299,7 +296,7 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
         sample: Tensor,
         generator: torch.Generator | None = None,
         return_dict: bool = True,
-    ) -> DDIMSchedulerOutput | tuple[Tensor, Tensor]:
+    ) -> DDIMSchedulerOutput | tuple[Tensor]:
         """One step down from the variance-preserving state ``sample``.
 
         Parameters
@@ -313,7 +310,8 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
 
         Returns
         -------
-        DDIMSchedulerOutput with ``prev_sample`` and ``pred_original_sample``, or both as a tuple
+        DDIMSchedulerOutput with ``prev_sample`` and ``pred_original_sample``; without
+        ``return_dict`` the tuple of ``prev_sample`` alone, as diffusers' multistep schedulers do
 
         Raises
         ------
@@ -325,40 +323,50 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
         checks.generator("generator", generator)
         index = self._position(_number(timestep))
         sigma, below = self.sigmas[index], self.sigmas[index + 1]
-        precise = torch.promote_types(sample.dtype, torch.float32)
-        z, output = sample.to(precise), model_output.to(precise)
-        clean, eps = self._predictions(output, z, sigma)
-        if self._before is None:
-            x = clean + below * eps
-        else:
-            direction = torch.lerp(self._before, eps, self.config.gamma)
-            state = z * math.sqrt(1 + sigma**2)  # clean + sigma * eps
-            x = torch.add(state, direction, alpha=below - sigma)
+        dtype = sample.dtype
+        half = dtype not in (torch.float32, torch.float64)
+        z = sample.float() if half else sample
+        output = model_output if model_output.dtype == z.dtype else model_output.to(z.dtype)
+        clean, eps = self._predictions(output, z, sigma, return_dict)
+        scale, before = math.sqrt(1 + below**2), self._before
+        if sigma == math.inf:
+            previous = torch.add(clean, eps, alpha=below).mul_(1 / scale)
+        else:  # a step along direction from the state clean + sigma * eps = sqrt(1 + sigma^2) z
+            direction = eps if before is None else torch.lerp(before, eps, self.config.gamma)
+            previous = torch.mul(z, math.sqrt(1 + sigma**2) / scale)
+            previous.add_(direction, alpha=(below - sigma) / scale)
         self._index, self._before = index + 1, eps
-        previous = (x / math.sqrt(1 + below**2)).to(sample.dtype)
-        clean = clean.to(sample.dtype)
+        if half:
+            previous = previous.to(dtype)
         if not return_dict:
-            return previous, clean
-        return DDIMSchedulerOutput(prev_sample=previous, pred_original_sample=clean)
+            return (previous,)
+        return DDIMSchedulerOutput(prev_sample=previous, pred_original_sample=clean.to(dtype))
 
-    def _predictions(self, output: Tensor, z: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
-        """Clean sample and noise that the network sees in the state ``z``."""
+    def _predictions(
+        self, output: Tensor, z: Tensor, sigma: float, with_clean: bool
+    ) -> tuple[Any, Tensor]:
+        """Clean sample, if it is needed, and noise that the network sees in the state ``z``."""
+        kind, clip, threshold = (
+            self.config.prediction_type, self.config.clip_sample, self.config.thresholding
+        )  # fmt: skip
+        if kind == "epsilon" and not (with_clean or clip or threshold):
+            return None, output
         signal = 1 / math.sqrt(1 + sigma**2)
         share = 1.0 if sigma == math.inf else sigma * signal
-        kind = self.config.prediction_type
         if kind == "epsilon":
-            clean, eps = (z - share * output) / signal, output
+            clean, eps = torch.sub(z, output, alpha=share).mul_(1 / signal), output
         elif kind == "v_prediction":
-            clean, eps = signal * z - share * output, signal * output + share * z
+            clean = torch.mul(z, signal).sub_(output, alpha=share)
+            eps = torch.mul(output, signal).add_(z, alpha=share)
         else:
-            clean, eps = output, (z - signal * output) / share
-        if self.config.thresholding:
-            clean = self._train._threshold_sample(clean)
-        elif self.config.clip_sample:
-            clean = clean.clamp(-self.config.clip_sample_range, self.config.clip_sample_range)
-        else:
+            clean, eps = output, torch.sub(z, output, alpha=signal).mul_(1 / share)
+        if not (clip or threshold):
             return clean, eps
-        return clean, (z - signal * clean) / share
+        if threshold:
+            clean = self._train._threshold_sample(clean)
+        else:
+            clean = clean.clamp(-self.config.clip_sample_range, self.config.clip_sample_range)
+        return clean, torch.sub(z, clean, alpha=signal).mul_(1 / share)
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """Return the variance-preserving state of clean samples at training timesteps (B,)."""

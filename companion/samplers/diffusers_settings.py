@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
+
+from diffusers import DDPMScheduler
+from torch import Tensor
 
 from companion import checks
 
@@ -62,3 +66,11 @@ def check_settings(config: Mapping[str, Any]) -> None:
             f"timestep_spacing: got {config['timestep_spacing']!r} with sigma_max or sigma_min; "
             "allowed with them is 'log_linear'"
         )
+
+
+@lru_cache(maxsize=8)
+def trained(*schedule: Any, **settings: Any) -> tuple[Any, Tensor, Tensor]:
+    """Diffusers' scheduler of a training schedule, its products of alphas, and its levels."""
+    train: Any = DDPMScheduler(*schedule, **settings)
+    alphas_cumprod = (1 - train.betas.double()).cumprod(0)
+    return train, alphas_cumprod, ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
