@@ -90,10 +90,10 @@ serve: ## show the built site on http://127.0.0.1:8000
 	@echo "http://127.0.0.1:$(PORT)  (stop with Ctrl-C)"
 	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/site/$(PROFILE) $(PORT)
 
-publish: $(READY) ## build the site and push it to the branch gh-pages of the remote
-	@$(BUILD) publish check $(REMOTE)
+publish: $(READY) ## build the site, and push it and the notebooks for Colab to branches of the remote
+	@$(BUILD) publish check --remote $(REMOTE)
 	@$(MAKE) --no-print-directory book
-	@$(BUILD) publish push $(REMOTE) _build/site/$(PROFILE)
+	@$(BUILD) publish push _build/site/$(PROFILE) --remote $(REMOTE)
 
 linkcheck: $(READY) run ## ask every address that the site links to (needs a network)
 	@$(BUILD) linkcheck $(PROFILE)
@@ -118,12 +118,12 @@ notebooks: $(READY) ## write the .ipynb that Colab opens beside each chapter's .
 picture: $(READY) ## remake the moving picture of the README and the first page
 	@$(BUILD) picture
 
-constraints: $(READY) ## pin every dependency again for Python 3.10 to 3.13, with hashes
+constraints: $(READY) ## pin every dependency again for Python 3.11 to 3.14, with hashes
 	$(RUN) -m pip install -q uv
 	rm -f constraints.new requirements.new
-	$(VENV)/bin/uv pip compile pyproject.toml -q --universal --python-version 3.10 --all-extras --upgrade \
+	$(VENV)/bin/uv pip compile pyproject.toml -q --universal --python-version 3.11 --all-extras --upgrade \
 	  --no-header --no-annotate --no-emit-index-url -o constraints.new
-	$(VENV)/bin/uv pip compile pyproject.toml -q --universal --python-version 3.10 --extra book --extra test --extra build --extra images \
+	$(VENV)/bin/uv pip compile pyproject.toml -q --universal --python-version 3.11 --extra book --extra test --extra build --extra images \
 	  -c constraints.new --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.new
 	mv constraints.new constraints.txt
 	mv requirements.new requirements.txt

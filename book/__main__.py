@@ -32,7 +32,7 @@ def main() -> int:
     if given.job == "publish":
         from book import publish
 
-        return publish.publish(given.step, given.remote, given.folder)
+        return publish.publish(given.step, given.folder, given.remote)
     if given.job == "reading":
         from book import reading
 
@@ -80,10 +80,11 @@ def parser() -> argparse.ArgumentParser:
     job("reading", "count words, figures, tables and lines of code of each chapter")
     job("readme", "write the findings in the README from the published verdicts")
     job("picture", "remake the moving picture of the README and the first page")
-    one = job("publish", "push the site to the branch gh-pages")
-    one.add_argument("step", choices=("check", "push"), help="say what is missing, or push")
-    one.add_argument("remote")
-    one.add_argument("folder", type=Path, nargs="?")
+    one = job("publish", "write the notebooks for Colab; push them, and the site, to branches")
+    steps = ("check", "notebooks", "push")
+    one.add_argument("step", choices=steps, help="say what is missing, write notebooks, or push")
+    one.add_argument("folder", type=Path, nargs="?", help="of the notebooks, or of the site")
+    one.add_argument("--remote", default="origin")
     return top
 
 

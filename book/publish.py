@@ -1,69 +1,63 @@
-"""Publish a built site on the branch `gh-pages` of a remote, which GitHub Pages then serves."""
+"""Publish by hand: the built site on the branch ``gh-pages``, the notebooks on ``colab``.
+
+The workflow in .github does so by itself, with ``book/push.py`` alone where it may write.
+"""
 
 from __future__ import annotations
 
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 
 from book import notebooks
-from book.address import repository_url
-from book.project import BUILD, ROOT
+from book.address import git, pinned, repository_url, unpublished
+from book.project import BUILD
+from book.push import push
 
 BRANCH = "gh-pages"
+COLAB = BUILD / notebooks.BRANCH
 
 
-def git(*arguments: str) -> subprocess.CompletedProcess:
-    """Run git in the repository."""
-    command = ["git", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-
-
-def missing(remote: str) -> str:
-    """What publishing still needs; empty if nothing."""
+def missing() -> str:
+    """What the notebooks that Colab opens still need; empty if nothing."""
     if not repository_url():
         return (
-            "The repository's address is not known, so the site would have no Colab and no "
-            "source buttons. Write it into _config.yml (repository: url) and run 'make notebooks'."
+            "The repository's address is not known, so the site would have no Colab and no source "
+            "buttons. Give git the remote 'origin', or set REPOSITORY_URL."
         )
     if notebooks.write(check=True):
-        return "Colab would open old notebooks: run 'make notebooks' and commit the result."
-    there = git("remote", "get-url", remote)
-    if there.returncode:
-        return f"git has no remote {remote!r}: git remote add {remote} ADDRESS, or give REMOTE=name"
+        return "The notebooks are older than their chapters: run 'make notebooks' and commit."
+    if why := unpublished():
+        return f"Colab could not install what is published: {why}."
     return ""
 
 
-def push(remote: str, folder: Path) -> str:
-    """Put the folder on the branch and push it; return what went wrong, empty if nothing."""
-    from ghp_import import GhpError, ghp_import
-
-    if not (folder / "index.html").exists():
-        return f"There is no site in {folder}."
-    git("fetch", remote, f"+refs/heads/{BRANCH}:refs/remotes/{remote}/{BRANCH}")  # if it is there
-    commit = git("rev-parse", "--short", "HEAD").stdout.strip()
-    try:
-        ghp_import(
-            str(folder.resolve()),
-            remote=remote,
-            branch=BRANCH,
-            mesg=f"The site of {commit}",
-            push=True,
-            nojekyll=True,
-            stderr=True,
-        )
-    except (GhpError, subprocess.CalledProcessError) as error:
-        return f"The push to {remote} failed: {error}"
-    return ""
+def write_notebooks(folder: Path) -> None:
+    """Write the notebooks of the branch ``colab``, with the address and the commit filled in."""
+    shutil.rmtree(folder, ignore_errors=True)
+    notebooks.publish(folder, pinned(repository_url()))
 
 
-def publish(step: str, remote: str, folder: Path | None) -> int:
-    """Say what publishing still needs, or push the site in a folder."""
-    wrong = missing(remote)
+def push_all(remote: str, site: Path) -> str:
+    """Push the site and the notebooks; return what went wrong, empty if nothing."""
+    if not (site / "index.html").exists():
+        return f"There is no site in {site}."
+    (site / ".nojekyll").touch()  # GitHub leaves out folders such as _static without it
+    write_notebooks(COLAB)
+    return push(BRANCH, site, remote) or push(notebooks.BRANCH, COLAB, remote)
+
+
+def publish(step: str, folder: Path | None, remote: str) -> int:
+    """Say what publishing still needs (check), write the notebooks, or push them with the site."""
+    wrong = missing()
+    if not wrong and step != "notebooks" and not git("remote", "get-url", remote):
+        wrong = f"git has no remote {remote!r}: add it, or give REMOTE=name"
+    if not wrong and step == "notebooks":
+        write_notebooks(folder or COLAB)
     if not wrong and step == "push":
-        wrong = push(remote, folder or BUILD / "site" / "cpu")
+        wrong = push_all(remote, folder or BUILD / "site" / "cpu")
         if not wrong:
-            print(f"Pushed to the branch {BRANCH} of {remote}.")
+            print(f"Pushed to the branches {BRANCH} and {notebooks.BRANCH} of {remote}.")
     if wrong:
         print(wrong, file=sys.stderr)
     return bool(wrong)

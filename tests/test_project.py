@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from book import notebooks, project, publish, times
+from book import notebooks, project, times
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 
@@ -431,45 +431,3 @@ def test_the_workflow_runs_the_two_commands_and_publishes_the_site():
     folders = [step.get("with", {}).get("path") for step in jobs["build"]["steps"]]
     assert set(folders) == {None, "_build/site/cpu"}
     assert jobs["publish"]["needs"] == "build" and "main" in jobs["publish"]["if"]
-
-
-def test_publish_says_at_once_what_is_missing():
-    def check(remote: str, url: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "book", "publish", "check", remote],
-            cwd=ROOT,
-            env={**os.environ, "REPOSITORY_URL": url},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 1
-        return done.stderr
-
-    assert "no remote 'nowhere'" in check("nowhere", "https://github.com/other/name")
-    assert "book publish check" in make("-n", "publish").stdout
-
-
-def test_publish_pushes_the_site_and_then_its_changes(tmp_path, monkeypatch):
-    pytest.importorskip("ghp_import")
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "gc.auto=0"]
-    work, remote, site = (tmp_path / name for name in ("work", "remote.git", "site"))
-    subprocess.run([*git, "init", "-q", "--bare", remote], check=True)
-    subprocess.run([*git, "init", "-q", work], check=True)
-    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "one"], cwd=work, check=True)
-    subprocess.run([*git, "remote", "add", "pages", remote], cwd=work, check=True)
-    monkeypatch.setattr(publish, "ROOT", work)
-    monkeypatch.chdir(work)
-    for key in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{key}_NAME", "a")
-        monkeypatch.setenv(f"GIT_{key}_EMAIL", "a@example.org")
-    assert "no site" in publish.push("pages", site)
-    site.mkdir()
-    for text in ("first", "second"):
-        (site / "index.html").write_text(text)
-        assert publish.push("pages", site) == ""
-        show = [*git, "-C", remote, "show", "gh-pages:index.html"]
-        assert subprocess.run(show, capture_output=True, text=True, check=True).stdout == text
-    files = subprocess.run(
-        [*git, "-C", remote, "ls-tree", "--name-only", "gh-pages"], capture_output=True, text=True
-    ).stdout.split()
-    assert set(files) == {".nojekyll", "index.html"}
