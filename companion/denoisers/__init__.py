@@ -6,6 +6,7 @@ from companion.denoisers.conventions import (
     from_log_snr,
     from_variance_preserving,
 )
+from companion.denoisers.foellmer import foellmer_drift, foellmer_time, from_foellmer_drift
 from companion.denoisers.networks import DiffusersDenoiser, Preconditioned, from_diffusers
 from companion.denoisers.wrappers import (
     Clipped,
@@ -28,8 +29,11 @@ __all__ = [
     "conditional",
     "denoise",
     "epsilon",
+    "foellmer_drift",
+    "foellmer_time",
     "from_diffusers",
     "from_flow_matching",
+    "from_foellmer_drift",
     "from_log_snr",
     "from_variance_preserving",
     "score",

@@ -5,6 +5,7 @@ each sample, (B,).
 """
 
 from companion.objectives.contrastive import ContrastiveDiffusion
+from companion.objectives.control import LogVariance, ReverseKL
 from companion.objectives.denoising import DenoisingScoreMatching, Objective
 from companion.objectives.extra_noise import InputPerturbation, NoisyData, Relabelled, relabelled
 from companion.objectives.tweedie import AmbientTweedie, Consistency, Sum, Sure, reverse_steps
@@ -15,9 +16,11 @@ __all__ = [
     "ContrastiveDiffusion",
     "DenoisingScoreMatching",
     "InputPerturbation",
+    "LogVariance",
     "NoisyData",
     "Objective",
     "Relabelled",
+    "ReverseKL",
     "Sum",
     "Sure",
     "relabelled",

@@ -5,6 +5,14 @@ comes back is the state at ``sigmas[-1]``. No sampler seeds, or uses global rand
 ``generator`` is given.
 """
 
+from companion.samplers.foellmer import (
+    Controlled,
+    controlled,
+    foellmer,
+    foellmer_from_density,
+    foellmer_times,
+    monte_carlo_drift,
+)
 from companion.samplers.learned import LearnedSampler, learn
 from companion.samplers.multistep import deis, dpmpp_2m, dpmpp_3m, unipc
 from companion.samplers.parallel import PicardIteration, picard
@@ -20,18 +28,24 @@ from companion.samplers.sequential import (
 )
 
 __all__ = [
+    "Controlled",
     "LearnedSampler",
     "PicardIteration",
     "Start",
     "Step",
+    "controlled",
     "ddim",
     "ddpm",
     "deis",
     "dpmpp_2m",
     "dpmpp_3m",
+    "foellmer",
+    "foellmer_from_density",
+    "foellmer_times",
     "gradient_estimation",
     "heun",
     "learn",
+    "monte_carlo_drift",
     "partway",
     "picard",
     "trajectory",
