@@ -74,16 +74,25 @@ run: $(READY)
 site: $(READY)
 	@$(SIDE_BY_SIDE) _build/site/$(PROFILE)/index.html
 
-# On two cores: the chapters' tests and their reruns, and what runs chapters, on one; all others on the other.
-TESTING := PYTEST_ADDOPTS="$$PYTEST_ADDOPTS $$PYTEST" env -u MPLBACKEND OMP_NUM_THREADS=1 COMPANION_PROGRESS=0 PYTHONHASHSEED=0
+# The tests in five parts, side by side like the chapters: what a part says is shown when it is done.
+TESTING := PYTEST_ADDOPTS="$$PYTEST_ADDOPTS $$PYTEST" env -u MPLBACKEND -u MAKEFLAGS -u MFLAGS OMP_NUM_THREADS=1 COMPANION_PROGRESS=0 PYTHONHASHSEED=0 $(RUN) -m pytest
 NAMES := one_denoiser extra_noise tweedie noise_classifier gradient_estimation four_noises
-CHAPTER_TESTS := $(sort $(foreach name,$(NAMES),$(wildcard tests/test_$(name)*.py))) tests/test_cli.py tests/test_colab.py
+CHAPTER_TESTS := $(sort $(foreach name,$(NAMES),$(wildcard tests/test_$(name)*.py)))
+SITE_TESTS    := $(wildcard tests/test_site*.py) tests/test_playground.py tests/test_front_pages.py
+COMMAND_TESTS := tests/test_cli.py tests/test_colab.py
+test-module:   TESTS = tests $(patsubst %,--ignore=%,$(CHAPTER_TESTS) $(SITE_TESTS) $(COMMAND_TESTS))
+test-chapters: TESTS = $(CHAPTER_TESTS)
+test-site:     TESTS = $(SITE_TESTS)
+test-commands: TESTS = $(COMMAND_TESTS)
+test-nbval:    TESTS = --nbval-lax $(CHAPTERS:%=_build/executed/smoke/%.ipynb)
+PARTS := test-module test-chapters test-site test-commands test-nbval
+.PHONY: $(PARTS)
 test: $(READY) ## pytest, and nbval over the smoke runs
 	@$(MAKE) --no-print-directory site PROFILE=smoke
-	@{ code=0; $(TESTING) $(RUN) -m pytest $(CHAPTER_TESTS) || code=1; echo "The chapters, run again by nbval:"; \
-	  $(TESTING) $(RUN) -m pytest --nbval-lax $(CHAPTERS:%=_build/executed/smoke/%.ipynb) || code=1; exit $$code; } > _build/chapters.txt 2>&1 & chapters=$$!; \
-	  $(TESTING) $(RUN) -m pytest tests $(CHAPTER_TESTS:%=--ignore=%); code=$$?; \
-	  wait $$chapters || code=1; echo "The tests of the chapters:"; cat _build/chapters.txt; exit $$code
+	@$(SIDE_BY_SIDE) --keep-going $(PARTS)
+$(PARTS): $(READY)
+	@echo "$@ begins"
+	@$(TESTING) $(TESTS) > _build/$@.txt 2>&1; code=$$?; echo "$@:"; cat _build/$@.txt; exit $$code
 
 serve: ## show the built site on http://127.0.0.1:8000
 	@test -f _build/site/$(PROFILE)/index.html || { echo "There is no site yet: run 'make book PROFILE=$(PROFILE)' first."; exit 1; }
