@@ -13,7 +13,8 @@ from companion.samplers.foellmer import (
     foellmer_times,
     monte_carlo_drift,
 )
-from companion.samplers.learned import LearnedSampler, learn
+from companion.samplers.learned import LearnedSampler
+from companion.samplers.learning import learn
 from companion.samplers.multistep import deis, dpmpp_2m, dpmpp_3m, unipc
 from companion.samplers.parallel import PicardIteration, picard
 from companion.samplers.sequential import (

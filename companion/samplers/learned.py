@@ -1,29 +1,24 @@
-"""A sampler whose levels and weights are fitted to one denoiser, in seconds."""
+"""A multistep sampler of N levels and N weights that were fitted to one denoiser."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 import os
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from companion import checks
 from companion.denoisers import Denoiser, denoise
-from companion.noise import Generator, cosine, karras, log_linear, randn
-from companion.samplers.multistep import dpmpp_3m, midpoint_weights
 from companion.samplers.sequential import Callback, Step, differentiable
 
-__all__ = ["LearnedSampler", "learn"]
-
-PROBE = 2e-3
-"""Step of the forward differences, in units of the parameters, which are of order one."""
+__all__ = ["LearnedSampler"]
 
 
 @dataclass(frozen=True)
@@ -98,28 +93,13 @@ class LearnedSampler:
         checks.batch("x", x)
         if callback is not None:
             checks.function("callback", callback)
-        answers: list[Tensor] = []
-        second = self.second or (0.0,) * self.steps
-        for i, sigma in enumerate(self.sigmas):
-            below = self.sigmas[i + 1] if i + 1 < self.steps else 0.0
-            denoised = denoise(denoiser, x, sigma)
-            if callback is not None:
-                callback(Step(i, sigma, x, denoised))
-            answers = [denoised, *answers[:2]]
-            mixed = denoised
-            if len(answers) > 1:
-                mixed = torch.lerp(answers[1], denoised, 1 + self.weights[i])
-            if len(answers) > 2 and second[i]:
-                mixed = mixed + second[i] * (answers[1] - answers[2])
-            x = torch.lerp(mixed, x, below / sigma)
-        return x
+        return walk(self, denoiser, x, callback)
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON that a person can read; the file is there completely or not at all."""
         path = Path(path).expanduser()
-        half = path.with_name(f".{path.name}.{os.getpid()}")
-        half.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
-        os.replace(half, path)
+        lines = [f'"{key}": {json.dumps(value)}' for key, value in asdict(self).items()]
+        _write(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
     @classmethod
     def load(cls, path: str | Path) -> LearnedSampler:
@@ -144,161 +124,50 @@ class LearnedSampler:
         return "\n".join(lines)
 
 
-# --- learning -----------------------------------------------------------------------------------
+# --- the steps ----------------------------------------------------------------------------------
 
 
-def learn(
+def leave(sampler: LearnedSampler, number: int, x: Tensor, answers: Sequence[Tensor]) -> Tensor:
+    """Return the state at the next level, given the answers so far, newest first."""
+    sigma, mixed = sampler.sigmas[number], answers[0]
+    if len(answers) > 1:
+        mixed = torch.lerp(answers[1], answers[0], 1 + sampler.weights[number])
+    if len(answers) > 2 and sampler.second and sampler.second[number]:
+        mixed = mixed + sampler.second[number] * (answers[1] - answers[2])
+    below = sampler.sigmas[number + 1] if number + 1 < sampler.steps else 0.0
+    return torch.lerp(mixed, x, below / sigma) if below else mixed
+
+
+def walk(
+    sampler: LearnedSampler,
     denoiser: Denoiser,
-    shape: Sequence[int],
-    steps: int,
+    x: Tensor,
+    callback: Callback | None = None,
     *,
-    sigma_max: float = 80.0,
-    order: int = 2,
-    samples: int = 256,
-    iterations: int = 30,
-    teacher_steps: int = 200,
-    generator: Generator = None,
-    device: Any = None,
-    dtype: torch.dtype | None = None,
-) -> LearnedSampler:
-    """Fit the levels and weights of a multistep sampler to a denoiser, for N evaluations.
-
-    The error against the converged flow from the same noise is made as small as possible by
-    Levenberg-Marquardt (``scipy.optimize.least_squares``), starting from the best of several
-    DPM-Solver++(2M) schedules. Derivatives are forward differences: a denoiser need not be
-    differentiable, and no graph of N steps is kept. Noise that is held out decides which iterate is
-    returned, the start among them.
-
-    Parameters
-    ----------
-    denoiser : Denoiser
-    shape : sequence of int
-        Of one sample, such as ``(2,)`` or ``(1, 28, 28)``.
-    steps : int, at least 1
-        N, the evaluations that the sampler may take.
-    sigma_max : float
-        Level of the start, in the units of the data (default 80).
-    order : {1, 2, 3}
-        Answers that are used: 1 fits the levels alone, 2 levels and ``c_i`` (default), 3 also
-        ``e_i``.
-    samples : int
-        Noise samples to learn from, and as many held out (default 256).
-    iterations : int
-        Steps of the optimiser at most (default 30).
-    teacher_steps : int
-        Evaluations of DPM-Solver++(3M) that stand for the converged flow (default 200).
-    generator : source of the noise (default: torch's global generator)
-    device, dtype : of the noise, optional
-
-    Returns
-    -------
-    LearnedSampler
-        Its ``facts`` have "error" and "start_error" (root mean square over held-out noise),
-        "evaluations" (network evaluations of one sample, all together).
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument is not as above, or the denoiser's answers are not.
-
-    References
-    ----------
-    The idea of fitting a solver to a teacher's answers is that of S4S and S4S-Alt (Frankel et al.
-    2025, arXiv 2502.17423), and for the levels alone of LD3 (Tong et al. 2025).
-    """
-    from scipy.optimize import least_squares
-
-    steps = checks.whole("steps", steps)
-    order = checks.whole("order", order, 1, 3)
-    samples = checks.whole("samples", samples, 2)
-    sigma_max = checks.number("sigma_max", sigma_max, above=0)
-    size = checks.shape("shape", shape)
-    asked = [0]
-
-    def counted(x: Tensor, sigma: Tensor | float) -> Tensor:
-        asked[0] += 1
-        return denoise(denoiser, x, sigma)
-
-    noise = randn((2 * samples, *size), generator=generator, device=device, dtype=dtype)
-    start = noise * sigma_max
-    fine = log_linear(checks.whole("teacher_steps", teacher_steps), sigma_max, sigma_max / 80_000)
-    target = dpmpp_3m(counted, start, fine)
-    train, held = (start[:samples], target[:samples]), (start[samples:], target[samples:])
-
-    def residuals(values: np.ndarray, data: tuple[Tensor, Tensor]) -> np.ndarray:
-        sampler = _sampler(values, steps, order, sigma_max)
-        error = (sampler(counted, data[0]) - data[1]).flatten().cpu().double().numpy()
-        return np.nan_to_num(error, nan=1e3, posinf=1e3, neginf=-1e3)
-
-    def rms(values: np.ndarray, data: tuple[Tensor, Tensor]) -> float:
-        return float(np.sqrt(np.mean(residuals(values, data) ** 2)))
-
-    starts = [_parameters(s, order) for s in _fixed(steps, sigma_max)]
-    first = min(starts, key=lambda values: rms(values, train))
-    best = [(rms(first, held), first)]
-    start_error = best[0][0]
-
-    def slopes(values: np.ndarray) -> np.ndarray:
-        """Forward differences at an iterate, which is first tried on held-out noise."""
-        error = rms(values, held)
-        if error < best[0][0]:
-            best[0] = (error, values.copy())
-        here = residuals(values, train)
-        columns = []
-        for i in range(len(values)):
-            moved = values.copy()
-            moved[i] += PROBE
-            columns.append((residuals(moved, train) - here) / PROBE)
-        return np.stack(columns, 1)
-
-    if len(first):
-        least_squares(
-            lambda values: residuals(values, train),
-            first,
-            jac=slopes,
-            method="trf",
-            x_scale="jac",
-            max_nfev=checks.whole("iterations", iterations),
-        )
-    error, values = best[0]
-    facts = {
-        "error": error, "start_error": start_error, "order": order, "sigma_max": sigma_max,
-        "samples": samples, "evaluations": asked[0],
-    }  # fmt: skip
-    found = _sampler(values, steps, order, sigma_max)
-    return LearnedSampler(found.sigmas, found.weights, found.second, facts)
+    first: int = 0,
+    answers: Sequence[Tensor] = (),
+) -> Tensor:
+    """Go from the level of number ``first`` to the end; its answer is asked for if not given."""
+    kept = list(answers)
+    for i in range(first, sampler.steps):
+        if i > first or not answers:
+            denoised = denoise(denoiser, x, sampler.sigmas[i])
+            if callback is not None:
+                callback(Step(i, sampler.sigmas[i], x, denoised))
+            kept = [denoised, *kept[:2]]
+        x = leave(sampler, i, x, kept)
+    return x
 
 
-def _fixed(steps: int, sigma_max: float) -> list[LearnedSampler]:
-    """DPM-Solver++(2M) on schedules of several shapes and ends."""
-    shapes: list[Callable] = [
-        log_linear,
-        cosine,
-        *(lambda n, high, low, rho=rho: karras(n, high, low, rho=rho) for rho in (3.0, 7.0)),
-    ]
-    made = []
-    for shape in shapes:
-        for low in (sigma_max / 40_000, sigma_max / 4000, sigma_max / 1000, sigma_max / 300):
-            sigmas = shape(steps, sigma_max, low)[:-1].double().tolist()
-            weights = [0.0]
-            for i in range(1, steps - 1):
-                weights.append(midpoint_weights([sigmas[i], sigmas[i - 1]], sigmas[i + 1])[0] - 1)
-            weights += [0.0] * (steps - len(weights))
-            made.append(LearnedSampler(tuple(sigmas), tuple(weights)))
-    return made
-
-
-def _parameters(sampler: LearnedSampler, order: int) -> np.ndarray:
-    """Logarithms of the gaps between the levels' logarithms, then the weights that are used."""
-    gaps = np.log(-np.diff(np.log(sampler.sigmas)))
-    parts = [gaps, np.array(sampler.weights[1:]), np.zeros(max(0, sampler.steps - 2))]
-    return np.concatenate(parts[:order])
-
-
-def _sampler(values: np.ndarray, steps: int, order: int, sigma_max: float) -> LearnedSampler:
-    gaps, rest = np.exp(np.clip(values[: steps - 1], -12, 4)), values[steps - 1 :]
-    logs = math.log(sigma_max) - np.concatenate([[0.0], np.cumsum(gaps)])
-    sigmas = np.maximum.accumulate(np.exp(logs)[::-1])[::-1]
-    weights = (0.0, *rest[: steps - 1]) if order > 1 else (0.0,) * steps
-    second = (0.0, 0.0, *rest[steps - 1 :])[:steps] if order > 2 else ()
-    return LearnedSampler(tuple(sigmas), tuple(weights), tuple(second))
+def _write(path: Path, text: str) -> None:
+    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
