@@ -31,6 +31,7 @@ SKIPPED = {
     "companion.__main__": "the command line",
     "companion.checks": "the checks themselves, with tests of their own",
     "companion.cli": "the command line",
+    "companion.data.darcy": "fields of one shape, with tests of their own",
     "companion.data.folders": "reads and writes files, with tests of their own",
     "companion.devices": "gets what fit has checked",
     "companion.experiments": "files and sessions, with tests of their own",

@@ -96,6 +96,7 @@ VALID: dict[str, Callable[[], Any]] = {
     "images": lambda: IMAGES,
     "index": lambda: torch.tensor([0, 1]),
     "interval": lambda: statistics.Interval(0.8, 0.7, 0.9, 8),
+    "kappa": lambda: 2.0,
     "known": lambda: X[:4],
     "labels": lambda: LABELS,
     "likelihood": lambda: metrics.LogLikelihood(torch.ones(4), torch.ones(4)),
@@ -120,6 +121,7 @@ VALID: dict[str, Callable[[], Any]] = {
     "path": lambda: Path(tempfile.mkdtemp()) / "written",
     "paths": lambda: X.reshape(3, 4, 2),
     "ratios": lambda: NUMBERS,
+    "residual": lambda: lambda x: x[:, 0],
     "s": lambda: 0.2,
     "sample": lambda: X[:4],
     "sampler": lambda: samplers.ddim,
@@ -165,6 +167,7 @@ SPECIAL: dict[str, dict[str, Callable[[], Any]]] = {
     "LearnedSampler": {"sigmas": lambda: (2.0, 1.0), "weights": lambda: (0.0, 0.1)},
     "Linear": {"in_features": lambda: 2, "out_features": lambda: 3},
     "conditional": {"denoiser": lambda: labelled_mlp()},
+    "PosteriorVariance": {"sigmas": lambda: (1.0, 0.1)},
     "best_of_others": {"scores": lambda: [[0.5, 0.6, 0.7], [0.6, 0.2, 0.9]]},
     "density": LEVELS,
     "from_foellmer_drift": {"drift": lambda: lambda x, t: x},
@@ -190,6 +193,7 @@ SPECIAL: dict[str, dict[str, Callable[[], Any]]] = {
     "train": {"steps": lambda: 1},
     "with_band": {"x": lambda: [1.0, 2.0, 3.0]},
     "plotting.density": {"sigma": lambda: 0.5},
+    "objectives.PosteriorVariance.__call__": LEVELS,
     "objectives.Consistency.points": {"steps": lambda: 1},
 }
 """Where a name means something else: by the name of a function, or its full name."""

@@ -4,7 +4,7 @@ Points are scaled to unit standard deviation, images to [-1, 1], so that a noise
 means about the same thing everywhere.
 """
 
-from companion.data import frozen_noise, image_sets, point_sets
+from companion.data import darcy, frozen_noise, image_sets, point_sets
 from companion.data.frozen_noise import FrozenNoise
 from companion.data.image_sets import DataError, data_folder, images
 from companion.data.point_sets import mixture, points
@@ -16,6 +16,7 @@ __all__ = [
     "POINTS",
     "DataError",
     "FrozenNoise",
+    "darcy",
     "data_folder",
     "images",
     "mixture",

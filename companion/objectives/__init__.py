@@ -8,6 +8,7 @@ from companion.objectives.contrastive import ContrastiveDiffusion
 from companion.objectives.control import LogVariance, ReverseKL
 from companion.objectives.denoising import DenoisingScoreMatching, Objective
 from companion.objectives.extra_noise import InputPerturbation, NoisyData, Relabelled, relabelled
+from companion.objectives.physics import PhysicsInformed, PosteriorVariance, physics_levels
 from companion.objectives.tweedie import AmbientTweedie, Consistency, Sum, Sure, reverse_steps
 
 __all__ = [
@@ -19,10 +20,13 @@ __all__ = [
     "LogVariance",
     "NoisyData",
     "Objective",
+    "PhysicsInformed",
+    "PosteriorVariance",
     "Relabelled",
     "ReverseKL",
     "Sum",
     "Sure",
+    "physics_levels",
     "relabelled",
     "reverse_steps",
 ]
