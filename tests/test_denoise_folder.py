@@ -20,11 +20,12 @@ from companion.data.folders import folder, write  # noqa: E402
 from companion.restoration import (  # noqa: E402
     command,
     diagnosis,
-    mixed,
+    guided,
     outputs,
     patches,
     restore,
 )
+from companion.restoration.collaborative import CollaborativeFilter, cosine_basis  # noqa: E402
 from companion.restoration.comparison import classic_methods, masked_error, sure  # noqa: E402
 from companion.restoration.network import RestorationUNet  # noqa: E402
 from companion.restoration.variance_stabilization import Anscombe  # noqa: E402
@@ -331,22 +332,121 @@ def test_patches_stay_out_of_held_out_crops():
     assert seen.shape[1:] == (1, 64, 64) and not np.isin(hidden, seen.numpy()).any()
 
 
-def test_a_clean_image_counts_as_clean():
-    """The exact denoiser has the least loss on a mixture, and the clean ones teach it."""
-    clean, more = 2 * torch.randn(2, 400, 1, 16, 16)
-    batch = mixed.mixed(clean + torch.randn(400, 1, 16, 16), more)
-    loss = mixed.MixedAmbient(restore.LogUniform(*restore.LEVELS))
+def lesson_batch(own):
+    """400 patches of clean Gaussian values of variance 4, with noise of level ``own``."""
+    clean = 2 * torch.randn(400, 1, 16, 16)
+    y = clean + own * torch.randn(clean.shape)
+    added = torch.empty(400, 1, 1, 1).uniform_(*guided.LEVELS)
+    x = y + added * torch.randn(y.shape)
+    levels = (added, torch.full_like(added, own))
+    return torch.cat([y, x, 0 * x, *(v.expand(y.shape) for v in levels)], 1)
+
+
+@pytest.mark.parametrize("own", [0.0, 1.0])
+def test_the_exact_denoiser_has_the_least_ambient_loss(own):
+    """Of noisy and of clean images; the guide is not looked at here."""
+    batch = lesson_batch(own)
     values = [
-        float(loss(lambda x, s, k=k: k * Gaussian()(x, s.reshape(-1, 1, 1, 1)), batch,
-                   torch.Generator().manual_seed(0)).mean())
+        float(guided.GuidedAmbient()(
+            lambda pair, s, k=k: k * Gaussian()(pair[:, :1], s.reshape(-1, 1, 1, 1)), batch
+        ).mean())
         for k in (0.9, 1.0, 1.1)
     ]  # fmt: skip
     assert values[1] < min(values[0], values[2])
 
 
+def test_lessons_hold_the_noisy_page_and_their_levels():
+    page = grey(40, 48).astype(np.float32)[None] / 20
+    made = guided.lessons([page, page], np.random.default_rng(0), draws=2)
+    assert len(made) == 4
+    for _, top, left, lesson in made:
+        assert (top, left) == (0, 0) and lesson.shape == (5, 40, 48)
+        np.testing.assert_array_equal(lesson[:1], page)
+        added = float(lesson[3, 0, 0])
+        assert guided.LEVELS[0] <= added <= guided.LEVELS[1] and (lesson[4] == 1).all()
+        assert (lesson[1] - lesson[0]).std() == pytest.approx(added, rel=0.1)
+        assert ((lesson[2] - lesson[0]).std()) == pytest.approx(1, rel=0.15)  # noise is removed
+    late = guided.lessons([page] * 6, np.random.default_rng(0), seconds=0.0)
+    assert len(late) == 3 and len({i for i, *_ in late}) == 3
+
+
+def test_large_pages_make_square_lessons(monkeypatch):
+    monkeypatch.setattr(guided, "PAGE", 32)
+    page = np.zeros((1, 40, 90), np.float32)
+    made = guided.lessons([page], np.random.default_rng(0), draws=1)
+    assert len(made) == 4 and all(lesson.shape == (5, 32, 32) for *_, lesson in made)
+    assert all(0 <= top <= 8 and 0 <= left <= 58 for _, top, left, _ in made)
+
+
+def test_trust_is_what_helps_most():
+    """Of a network that removes part of the noise, adds something, or does nothing."""
+    clean = np.zeros((1, 64, 64), np.float32)
+    crop = clean + RNG.standard_normal(clean.shape).astype(np.float32)
+
+    class Toy(torch.nn.Module):
+        def __init__(self, k):
+            super().__init__()
+            self.k = torch.nn.Parameter(torch.tensor(float(k)))
+
+        def forward(self, pair, sigma):
+            x, guide = pair.chunk(2, 1)
+            return guide + self.k * x
+
+    guide_error = CollaborativeFilter(torch.from_numpy(crop), 1.0)(torch.from_numpy(crop)).std()
+    assert guide_error < 0.3
+    assert guided.best_trust(guided.Guided(Toy(1)), [crop]) < 0.1  # the noise comes back
+    assert guided.best_trust(guided.Guided(Toy(0)), [crop]) == 1.0
+    assert guided.best_trust(guided.Guided(Toy(1)), []) == 1.0
+
+
+# ---------------------------------------------------------------- collaborative filtering
+def test_the_filter_is_linear_and_keeps_constants():
+    x = torch.from_numpy(grey(50, 37)).float()[None] / 20
+    done = CollaborativeFilter(x, 1.0)
+    v, w = torch.randn(2, *x.shape)
+    torch.testing.assert_close(done(v + 2 * w), done(v) + 2 * done(w), atol=1e-4, rtol=1e-4)
+    flat = torch.full_like(x, 200.0)  # far above the noise
+    torch.testing.assert_close(CollaborativeFilter(flat, 1.0)(flat), flat, rtol=1e-3, atol=0)
+    with pytest.raises(ValueError, match="v: got shape"):
+        done(v[:, :-1])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_filter_removes_noise(channels):
+    clean = grey(64, 64, sigma=0) / 20
+    x = torch.from_numpy(clean + RNG.standard_normal((channels, 64, 64))).float()
+    error = float((CollaborativeFilter(x, 1.0)(x) - torch.from_numpy(clean)).square().mean())
+    assert error < 0.06  # non-local means: 0.1
+
+
+def test_a_cosine_basis_is_orthonormal():
+    torch.testing.assert_close(cosine_basis(8) @ cosine_basis(8).T, torch.eye(8))
+
+
+def test_the_filter_finds_the_patch_itself():
+    from companion.restoration.collaborative import match
+
+    places = match(torch.randn(1, 32, 24), 4)
+    own = [[r * 17 + c] for r in range(0, 25, 4) for c in range(0, 17, 4)]
+    assert (places == torch.tensor(own)).any(1).all() and places.max() < 25 * 17
+
+
+def test_the_derivative_of_a_guided_denoiser():
+    """That of the filter and the network together, by finite differences with the gains fixed."""
+    x, v = torch.randn(2, 1, 24, 24)
+    pair = guided.Pair(RestorationUNet(1, 2, (8, 8), blocks=1))
+    torch.nn.init.normal_(pair.network.output.weight, std=0.1)
+    denoiser, chosen = guided.Guided(pair), CollaborativeFilter(x, 1.0)
+    with torch.no_grad():
+        along = guided.derivative(denoiser, x, 1.0)(v)
+        ends = [denoiser.improve(y[None], chosen(y)[None], 1.0)[0]
+                for y in (x - 1e-3 * v, x + 1e-3 * v)]  # fmt: skip
+    torch.testing.assert_close(along, (ends[1] - ends[0]) / 2e-3, atol=2e-2, rtol=2e-2)
+
+
 def test_the_network_takes_any_size():
-    network = RestorationUNet(3, (8, 8, 8), blocks=1)
-    assert network(torch.randn(2, 3, 37, 50), torch.tensor(0.1)).shape == (2, 3, 37, 50)
+    network = RestorationUNet(3, 2, (8, 8, 8), blocks=1)
+    assert network(torch.randn(2, 6, 37, 50), torch.tensor(0.1)).shape == (2, 3, 37, 50)
 
 
 # ---------------------------------------------------------------- the command
@@ -354,7 +454,7 @@ def test_the_network_takes_any_size():
 def tiny(monkeypatch, tmp_path):
     """A folder of small noisy pictures, and a network that is trained in no time."""
     monkeypatch.setenv("COMPANION_PROGRESS", "0")
-    small = lambda channels: RestorationUNet(channels, (8, 8), blocks=1)  # noqa: E731
+    small = lambda channels, images: RestorationUNet(channels, images, (8, 8), blocks=1)  # noqa: E731
     monkeypatch.setattr(restore, "RestorationUNet", small)
     monkeypatch.setattr(restore, "save", lambda denoiser, folder: None)
     few = classic_methods()[:2]  # the others take seconds

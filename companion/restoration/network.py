@@ -35,6 +35,8 @@ class RestorationUNet(nn.Module):
     ----------
     channels : int
         Of the images, 1 or 3 (default 1).
+    images : int
+        Given at a time, stacked as channels: 2 for an image and its guide (default 1).
     widths : sequence of int
         Channels at half resolution, a quarter, and so on (default (32, 64, 96): 0.77 million
         parameters).
@@ -47,15 +49,22 @@ class RestorationUNet(nn.Module):
         If an argument is not as above.
     """
 
-    def __init__(self, channels: int = 1, widths: Sequence[int] = (32, 64, 96), blocks: int = 2):
+    def __init__(
+        self,
+        channels: int = 1,
+        images: int = 1,
+        widths: Sequence[int] = (32, 64, 96),
+        blocks: int = 2,
+    ):
         super().__init__()
         self.channels = checks.whole("channels", channels)
+        self.images = checks.whole("images", images)
         self.widths = checks.shape("widths", widths)
         blocks = checks.whole("blocks", blocks)
         self.multiple = 2 ** len(self.widths)
         w = self.widths
         steps = list(pairwise(w))
-        self.input = nn.Conv2d(4 * channels + 1, w[0], 3, padding=1)
+        self.input = nn.Conv2d(4 * channels * self.images + 1, w[0], 3, padding=1)
         self.down = nn.ModuleList(nn.Sequential(*[Block(n) for _ in range(blocks)]) for n in w)
         self.up = nn.ModuleList(nn.Sequential(*[Block(n) for _ in range(blocks)]) for n in w[:-1])
         self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in steps)
@@ -65,7 +74,10 @@ class RestorationUNet(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
-        """Return the network's output for ``x`` (B, C, H, W) at ``c_noise`` (0-d or (B,))."""
+        """Return the network's output for ``x`` at ``c_noise`` (0-d or (B,)).
+
+        ``x`` is (B, images * C, H, W), the output (B, C, H, W).
+        """
         height, width = x.shape[-2:]
         extra = (-width % self.multiple, -height % self.multiple)
         if any(extra):

@@ -68,7 +68,7 @@ class Crop:
 
 
 def held_out_crops(
-    pages: Sequence[np.ndarray], rng: np.random.Generator, most: int = 8, size: int = 96
+    pages: Sequence[np.ndarray], rng: np.random.Generator, most: int = 4, size: int = 96
 ) -> list[Crop]:
     """Choose squares that no patch will touch: of large pages a ninth at most, else whole pages.
 
@@ -77,7 +77,7 @@ def held_out_crops(
     pages : sequence of (C, H, W) arrays
     rng : numpy.random.Generator
     most : int
-        Crops at most (default 8). Of small pages at most a tenth of the pages.
+        Crops at most (default 4). Of small pages at most a tenth of the pages.
     size : int
         Largest side, in pixels (default 96).
 

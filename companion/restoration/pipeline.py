@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,14 @@ import torch
 
 from companion import checks
 from companion.data.folders import Folder, Picture
-from companion.denoisers import Preconditioned
 from companion.progress import track
 from companion.restoration.diagnosis import Noise, estimate
+from companion.restoration.guided import Guided, best_trust, lessons
 from companion.restoration.patches import Crop, held_out_crops, patches
 from companion.restoration.restore import Plan, deviation, make_plan, restore, train
+
+GUIDES = 0.3
+"""Share of the time of ``fit``, at most, for noising and filtering what is trained on."""
 
 __all__ = ["Restored", "Restorer", "denoise", "fit", "pages_of"]
 
@@ -27,7 +29,7 @@ class Restorer:
 
     Attributes
     ----------
-    denoiser : Preconditioned
+    denoiser : Guided
         Of images (B, channels, H, W) in units of their noise.
     channels : int
     crops : list of Crop
@@ -35,7 +37,7 @@ class Restorer:
     plan : Plan
     """
 
-    denoiser: Preconditioned
+    denoiser: Guided
     channels: int
     crops: list[Crop]
     plan: Plan
@@ -127,24 +129,67 @@ def fit(
     rng = np.random.default_rng(checks.seed("seed", seed))
     pages = pages_of(noisy, noise)
     crops = held_out_crops(pages, rng)
-    data = patches(pages, rng, without=crops)
-    other = None if clean is None else _clean_patches(clean, noisy, noise, rng, data)
-    plan = None
-    if checkpoint is not None:
-        checkpoint = Path(checkpoint)
-        checkpoint.mkdir(parents=True, exist_ok=True)
-        plan = Plan.kept(checkpoint / "plan.json")
-    if plan is None:
+    others = [] if clean is None else _clean_pages(clean, noisy, noise)
+    keep = None if checkpoint is None else Path(checkpoint)
+    plan = data = None
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        plan, data = Plan.kept(keep / "plan.json"), _kept(keep / "patches.npy")
+    if data is None:
+        limit = None if steps is not None else GUIDES * seconds
+        data = _patches(pages, others, crops, rng, limit)
         left = max(1.0, seconds - (time.perf_counter() - started))
-        plan = make_plan(data, left, seed, steps)
-        if checkpoint is not None:
-            plan.keep(checkpoint / "plan.json")
-    return Restorer(train(data, plan, checkpoint, progress, other), noisy.channels, crops, plan)
+        plan = plan or make_plan(data, left, seed, steps)
+        if keep is not None:
+            plan.keep(keep / "plan.json")
+            _keep(keep / "patches.npy", data)
+    assert plan is not None  # written before the patches
+    denoiser = train(data, plan, keep, progress)
+    denoiser.trust = best_trust(denoiser, [crop.of(pages) for crop in crops])
+    return Restorer(denoiser, noisy.channels, crops, plan)
 
 
-def _clean_patches(
-    clean: Folder, noisy: Folder, noise: Noise, rng: np.random.Generator, data: torch.Tensor
+def _patches(
+    pages: list[np.ndarray],
+    clean: list[np.ndarray],
+    crops: list[Crop],
+    rng: np.random.Generator,
+    seconds: float | None,
 ) -> torch.Tensor:
+    """Patches of lessons, clean pages counting for up to half of them."""
+    half = 1.0 if not clean else 0.5
+    limit = None if seconds is None else half * seconds
+    made = lessons(pages, rng, seconds=limit)
+    without = [
+        replace(crop, page=number, top=crop.top - top, left=crop.left - left)
+        for number, (page, top, left, _) in enumerate(made)
+        for crop in crops
+        if crop.page == page
+    ]
+    data = patches([lesson for *_, lesson in made], rng, without=without, overlap=2.0)
+    if not clean:
+        return data
+    draws = max(1, round(len(made) / len(clean)))
+    more = [lesson for *_, lesson in lessons(clean, rng, 0.0, draws=draws, seconds=limit)]
+    return torch.cat([data, patches(more, rng, data.shape[-1], overlap=2.0)])
+
+
+def _keep(path: Path, data: torch.Tensor) -> None:
+    partial = path.with_suffix(".partial")
+    try:
+        with partial.open("wb") as file:
+            np.save(file, data.numpy())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _kept(path: Path) -> torch.Tensor | None:
+    return torch.from_numpy(np.load(path)) if path.exists() else None
+
+
+def _clean_pages(clean: Folder, noisy: Folder, noise: Noise) -> list[np.ndarray]:
     kinds = {q.dtype for q in noisy.pictures}, {q.dtype for q in clean.pictures}
     if clean.channels != noisy.channels or kinds[0] != kinds[1]:
         raise ValueError(
@@ -152,8 +197,7 @@ def _clean_patches(
             f"what the noisy pictures have, {noisy.channels} of {', '.join(map(str, kinds[0]))}"
         )
     units = noise.units(int(np.argsort(noise.sigmas)[len(noise.sigmas) // 2]))
-    pages = [units.forward(page) for page in clean.pages()]
-    return patches(pages, rng, data.shape[-1])
+    return [units.forward(page) for page in clean.pages()]
 
 
 def denoise(
@@ -195,7 +239,10 @@ def describe(restorer: Restorer) -> str:
     """How it was trained, in one sentence."""
     count = sum(p.numel() for p in restorer.denoiser.parameters())
     plan = restorer.plan
+    precision = "32 bit" if plan.precision == "no" else plan.precision
     return (
-        f"A residual U-Net of {count:,} parameters, {plan.steps:,} steps of {plan.batch_size} "
-        f"patches by the ambient loss, {json.dumps(plan.precision)} mixed precision."
+        f"A residual U-Net of {count:,} parameters, which corrects a collaborative filtering of "
+        f"similar patches; {plan.steps:,} steps of {plan.batch_size} patches by the ambient loss, "
+        f"precision {precision}. {restorer.denoiser.trust:.0%} of its correction counts, by "
+        "Stein's estimate on crops that it was not trained on."
     )

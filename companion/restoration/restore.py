@@ -7,7 +7,6 @@ variance-stabilising transform, if its noise is photon-like), so that the level 
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -19,18 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from companion import checks, devices, training
-from companion.denoisers import Denoiser, Preconditioned
+from companion.denoisers import Denoiser
 from companion.networks import seeded
-from companion.noise import LogUniform
-from companion.objectives import AmbientTweedie
-from companion.restoration.mixed import MixedAmbient, mixed
+from companion.restoration.collaborative import CollaborativeFilter
+from companion.restoration.guided import Guided, GuidedAmbient, Pair, derivative
 from companion.restoration.network import RestorationUNet
 from companion.restoration.patches import RandomSymmetries, symmetry
 
-LEVELS = (1 / 3, 2.0)
-"""Range of the added noise ``t`` in training, in units of the noise of the data."""
-
-TILE, MARGIN = 512, 64
+TILE, MARGIN = 384, 48
 """Pages are restored in tiles of this side, of which a margin is thrown away."""
 
 
@@ -66,11 +61,10 @@ class Plan:
         return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
-def network(data: Tensor, seed: int = 0) -> Preconditioned:
-    """Make an untrained denoiser for patches (N, C, H, W) in units of their noise."""
-    spread = math.sqrt(max(float(data.var()) - 1, 0.01))
-    net = seeded(lambda: RestorationUNet(data.shape[1]), seed)
-    return Preconditioned(_by_channels(net), spread)
+def untrained(channels: int, seed: int = 0) -> Pair:
+    """Make a denoiser of images with ``channels`` that answers its guide, before training."""
+    net = seeded(lambda: RestorationUNet(channels, 2), seed)
+    return Pair(_by_channels(net))
 
 
 def _by_channels(net: nn.Module) -> nn.Module:
@@ -79,11 +73,12 @@ def _by_channels(net: nn.Module) -> nn.Module:
 
 
 def objective() -> RandomSymmetries:
-    """Ambient loss of data in units of their noise (eq-tw-ambient), turned at random.
+    """Ambient loss of lessons (``guided.lessons``), turned at random."""
+    return RandomSymmetries(GuidedAmbient())
 
-    The weight "epsilon" makes all levels of the range count about equally.
-    """
-    return RandomSymmetries(AmbientTweedie(1.0, LogUniform(*LEVELS), "epsilon"))
+
+def _channels(data: Tensor) -> int:
+    return (data.shape[1] - 2) // 3
 
 
 def make_plan(data: Tensor, seconds: float, seed: int = 0, steps: int | None = None) -> Plan:
@@ -91,7 +86,7 @@ def make_plan(data: Tensor, seconds: float, seed: int = 0, steps: int | None = N
 
     Parameters
     ----------
-    data : (N, C, H, W) tensor of patches
+    data : (N, 3 C + 2, H, W) tensor, patches of lessons
     seconds : float
         For training; the trials are part of it.
     seed : int
@@ -104,11 +99,12 @@ def make_plan(data: Tensor, seconds: float, seed: int = 0, steps: int | None = N
         return Plan(steps, _precision(gpu), seed=seed)
     speeds = {}
     trials = 3 if seconds < 30 else 12
+    net = untrained(_channels(data))
     started = time.perf_counter()
     for precision in options:
         for count in (1, trials):  # the first warms up
             done = training.fit(
-                network(data), objective(), data, steps=count, batch_size=Plan.batch_size,
+                net, objective(), data, steps=count, batch_size=Plan.batch_size,
                 mixed_precision=precision, compile=False, progress=False,
             )  # fmt: skip
         speeds[done.config["mixed_precision"]] = done.steps_per_second
@@ -125,26 +121,23 @@ def _precision(gpu: bool) -> str:
 
 
 def train(
-    data: Tensor,
-    plan: Plan,
-    checkpoint: Path | None = None,
-    progress: bool | None = None,
-    clean: Tensor | None = None,
-) -> Preconditioned:
+    data: Tensor, plan: Plan, checkpoint: Path | None = None, progress: bool | None = None
+) -> Guided:
     """Train a denoiser by the ambient loss; it goes on from a checkpoint if there is one.
 
-    With patches of ``clean`` pictures, in the same units, each batch is drawn from both.
+    Parameters
+    ----------
+    data : (N, 3 C + 2, H, W) tensor, patches of lessons
+    plan : Plan
+    checkpoint, progress : as for ``training.fit``
     """
-    goal = objective()
-    untrained = network(data, plan.seed)
-    if clean is not None:
-        data, goal = mixed(data, clean), RandomSymmetries(MixedAmbient(LogUniform(*LEVELS)))
     done = training.fit(
-        untrained, goal, data, steps=plan.steps, batch_size=plan.batch_size,
-        lr=plan.lr, ema=0.995, seed=plan.seed, mixed_precision=plan.precision, compile=False,
-        checkpoint=checkpoint, checkpoint_every=max(20, plan.steps // 20), progress=progress,
+        untrained(_channels(data), plan.seed), objective(), data, steps=plan.steps,
+        batch_size=plan.batch_size, lr=plan.lr, ema=0.995, seed=plan.seed,
+        mixed_precision=plan.precision, compile=False, checkpoint=checkpoint,
+        checkpoint_every=max(20, plan.steps // 20), progress=progress,
     )  # fmt: skip
-    return done.denoiser
+    return Guided(done.denoiser).eval()
 
 
 def posterior_samples(
@@ -177,22 +170,18 @@ def posterior_samples(
     """
     checks.tensor("page", page, "(C, H, W)", at_least=3)
     generator = torch.Generator().manual_seed(checks.seed("seed", seed))
-    where = _device(denoiser)
-    x = page[None].to(where)
-
-    def derivative(v: Tensor) -> Tensor:
-        return torch.func.jvp(lambda y: denoiser(y, sigma), (x,), (v,))[1]
-
+    x = page.to(_device(denoiser))
     drawn = []
     with torch.no_grad():
-        mean = denoiser(x, sigma)
+        mean = denoiser(x[None], sigma)[0]
+        along = derivative(denoiser, x, sigma)
         for _ in range(checks.whole("count", count)):
             w = torch.randn(x.shape, generator=generator).to(x)
             basis = [w / w.norm()]
             alpha: list[float] = []
             beta: list[float] = []
             for k in range(checks.whole("steps", steps)):
-                v = derivative(basis[-1])
+                v = along(basis[-1])
                 alpha.append(float((v * basis[-1]).sum()))
                 for other in basis:  # also those that symmetry alone would make orthogonal
                     v = v - (v * other).sum() * other
@@ -205,19 +194,17 @@ def posterior_samples(
             )
             root = vectors @ (values.clamp(0, 1).sqrt() * vectors[0])
             noise = torch.stack([r * b for r, b in zip(root, basis)]).sum(0) * w.norm()
-            drawn.append((mean + sigma * noise)[0].to(page))
+            drawn.append((mean + sigma * noise).to(page))
     return drawn
 
 
-def save(denoiser: Preconditioned, folder: Path) -> None:
+def save(denoiser: Guided, folder: Path) -> None:
     """Write a trained denoiser: ``weights.safetensors`` and ``config.json``."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    net = checks.instance("denoiser.network", denoiser.network, RestorationUNet, "ours")
-    config = {
-        "channels": net.channels, "widths": net.widths, "sigma_data": denoiser.sigma_data
-    }  # fmt: skip
+    net = checks.instance("denoiser", denoiser.pair.network, RestorationUNet, "ours")
+    config = {"channels": net.channels, "widths": net.widths, "trust": denoiser.trust}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     tensors = {k: v.cpu().contiguous() for k, v in denoiser.state_dict().items()}
     partial = folder / "weights.partial"
@@ -228,14 +215,14 @@ def save(denoiser: Preconditioned, folder: Path) -> None:
     os.replace(partial, folder / "weights.safetensors")
 
 
-def load(folder: str | os.PathLike) -> Preconditioned:
+def load(folder: str | os.PathLike) -> Guided:
     """Read what ``save`` wrote."""
     from safetensors.torch import load_file
 
     folder = Path(folder)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    net = RestorationUNet(config["channels"], config["widths"])
-    denoiser = Preconditioned(net, config["sigma_data"])
+    net = RestorationUNet(config["channels"], 2, config["widths"])
+    denoiser = Guided(Pair(net), config["trust"])
     denoiser.load_state_dict(load_file(folder / "weights.safetensors"))
     return denoiser.eval().requires_grad_(False)
 
@@ -287,11 +274,18 @@ def restore(denoiser: Denoiser, page: Tensor, sigma: float = 1.0, turns: int = 8
 
     def one(tile: Tensor) -> Tensor:
         x = tile.to(where)
-        each = [
-            symmetry(denoiser(symmetry(x, k)[None], sigma)[0], k, inverse=True)
-            for k in range(turns)
-        ]
-        return torch.stack(each).mean(0).to(tile)
+        if isinstance(denoiser, Guided):  # filtered once, not at each turn
+            guide = CollaborativeFilter(x, sigma)(x)
+            ask = lambda k: denoiser.improve(  # noqa: E731
+                symmetry(x, k)[None], symmetry(guide, k)[None], sigma
+            )
+        else:
+            ask = lambda k: denoiser(symmetry(x, k)[None], sigma)  # noqa: E731
+        return (
+            torch.stack([symmetry(ask(k)[0], k, inverse=True) for k in range(turns)])
+            .mean(0)
+            .to(tile)
+        )
 
     return _by_tiles(one, page)
 
@@ -329,13 +323,12 @@ def deviation(
     def one(tile: Tensor) -> Tensor:
         signs = torch.randint(0, 2, tile.shape, generator=generator).to(tile) * 2 - 1
         diagonal = torch.zeros_like(tile)
+        along = derivative(denoiser, tile.to(where), sigma)
         for row in range(grid):
             for column in range(grid):
                 probe = torch.zeros_like(tile)
                 probe[:, row::grid, column::grid] = signs[:, row::grid, column::grid]
-                pushed = torch.func.jvp(
-                    lambda x: denoiser(x, sigma), (tile[None].to(where),), (probe[None].to(where),)
-                )[1][0]
+                pushed = along(probe.to(where))
                 diagonal += probe * pushed.to(tile)
         return diagonal
 

@@ -1,0 +1,251 @@
+"""A denoiser that sees the noisy image and its collaborative filtering, and how it is taught.
+
+It needs noisy images only: each is noised anew and filtered, and the ambient loss (eq-tw-ambient)
+asks for the old noise. All levels are in units of the noise of the data.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from companion import checks
+from companion.denoisers import Denoiser
+from companion.noise import Generator, expand
+from companion.objectives.denoising import check_batch
+from companion.restoration.collaborative import CollaborativeFilter
+
+LEVELS = (0.3, 1.2)
+"""Range of the added noise ``t`` in training, in units of the noise of the data."""
+
+PAGE = 320
+"""Of larger pages, squares of this side are noised and filtered for the training."""
+
+
+class Pair(nn.Module):
+    """What is trained: a denoiser that is given the noisy image and its guide.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Called with (B, 2 C, H, W) and ``log(sigma) / 4`` (B,); returns (B, C, H, W), which is added
+        to the guide.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, pair: Tensor, sigma: float | Tensor) -> Tensor:
+        """Denoise (B, 2 C, H, W), images and their guides; returns (B, C, H, W)."""
+        levels = torch.as_tensor(sigma, dtype=pair.dtype, device=pair.device).expand(len(pair))
+        guide = pair.chunk(2, 1)[1]
+        return guide + self.network(pair / 2, levels.log() / 4).to(guide)
+
+
+class Guided(nn.Module):
+    """The denoiser ``D(x, sigma)``: filter ``x`` for a guide, and ask the pair.
+
+    Parameters
+    ----------
+    pair : Pair
+    trust : float from 0 to 1
+        Share of the network's correction of the guide that counts (default 1); ``fit`` lets crops
+        that it has not trained on decide.
+    """
+
+    def __init__(self, pair: Pair, trust: float = 1.0):
+        super().__init__()
+        self.pair = pair
+        self.trust = checks.number("trust", trust, at_least=0, at_most=1)
+
+    def forward(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """Denoise (B, C, H, W) of the level ``sigma``, a number or (B,)."""
+        levels = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(len(x))
+        with torch.no_grad():
+            guide = torch.stack([CollaborativeFilter(a, float(s))(a) for a, s in zip(x, levels)])
+        return self.improve(x, guide, levels)
+
+    def improve(self, x: Tensor, guide: Tensor, sigma: float | Tensor) -> Tensor:
+        """Denoise (B, C, H, W) with its guide, of the same shape."""
+        return guide + self.trust * (self.pair(torch.cat([x, guide], 1), sigma) - guide)
+
+
+def derivative(denoiser: Denoiser, x: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
+    """Return the map from a direction ``v`` to the derivative of ``D`` along it, at one image.
+
+    Forward-mode; of a ``Guided`` denoiser the gains of its filter are taken as fixed.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    x : (C, H, W) tensor
+    sigma : float
+
+    Returns
+    -------
+    function of a (C, H, W) tensor
+    """
+    if not isinstance(denoiser, Guided):
+        return lambda v: torch.func.jvp(lambda y: denoiser(y, sigma), (x[None],), (v[None],))[1][0]
+    chosen = CollaborativeFilter(x, sigma)
+    guide = chosen(x)
+
+    def along(v: Tensor) -> Tensor:
+        return torch.func.jvp(
+            lambda y, g: denoiser.improve(y, g, sigma),
+            (x[None], guide[None]),
+            (v[None], chosen(v)[None]),
+        )[1][0]
+
+    return along
+
+
+# --- teaching -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GuidedAmbient:
+    """The ambient loss of a ``Pair`` on what ``lessons`` made; images may be noisy or clean.
+
+    The loss of a sample is that of ``AmbientTweedie`` with the weight "epsilon", a clean one
+    counting as one of level 0. Source of the mixture: Daras, Cherapanamjeri & Daskalakis, How Much
+    is a Noisy Image Worth, 2024.
+    """
+
+    def __call__(self, denoiser: Denoiser, batch: Tensor, generator: Generator = None) -> Tensor:
+        """Loss of each sample of the batch (B, 3 C + 2, H, W), (B,)."""
+        check_batch(batch, generator)
+        channels = (batch.shape[1] - 2) // 3
+        y, x, guide = batch[:, :-2].split(channels, 1)
+        added, own = batch[:, -2, 0, 0], batch[:, -1, 0, 0]
+        variance = added.square() + own.square()
+        share = expand(added.square() / variance, y)
+        restored = denoiser(torch.cat([x, guide], 1), variance.sqrt())
+        error = x - y + share * (restored - x)
+        return error.square().flatten(1).mean(1) / added.square()
+
+
+def lesson(y: np.ndarray, added: float, own: float, rng: np.random.Generator) -> np.ndarray:
+    """Noise an image anew and filter it: (C, H, W) to (3 C + 2, H, W).
+
+    Parameters
+    ----------
+    y : (C, H, W) array
+    added : float
+        Standard deviation of the fresh noise.
+    own : float
+        Of the noise in ``y``: 1, or 0 for a clean image.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    array
+        ``y``, the noised ``x``, its guide, and two channels with ``added`` and ``own``.
+    """
+    x = (y + added * rng.standard_normal(y.shape)).astype(np.float32)
+    sigma = math.hypot(added, own)
+    with torch.no_grad():
+        image = torch.from_numpy(x)
+        guide = CollaborativeFilter(image, sigma)(image).numpy()
+    levels = np.broadcast_to(np.float32([added, own])[:, None, None], (2, *y.shape[1:]))
+    return np.concatenate([y, x, guide, levels]).astype(np.float32)
+
+
+def lessons(
+    pages: Sequence[np.ndarray],
+    rng: np.random.Generator,
+    own: float = 1.0,
+    *,
+    draws: int = 8,
+    seconds: float | None = None,
+    values: int = 150_000_000,
+) -> list[tuple[int, int, int, np.ndarray]]:
+    """Noise and filter pages, each several times at levels spread over ``LEVELS``.
+
+    Parameters
+    ----------
+    pages : sequence of (C, H, W) arrays, in units of their noise
+    rng : numpy.random.Generator
+    own : float
+        Level of their noise: 1, or 0 for clean ones.
+    draws : int
+        Times that a page is noised, at most (default 8). Of a page larger than ``PAGE`` so many
+        squares that each pixel is in one as often.
+    seconds : float, optional
+        Time after which no other is begun, once half of the pages have had one.
+    values : int
+        Numbers in all lessons at most.
+
+    Returns
+    -------
+    list of page, top, left, lesson
+    """
+    order = [
+        (i, k)
+        for k in range(checks.whole("draws", draws))
+        for i in rng.permutation(len(pages))
+        for _ in range(math.ceil(pages[i][0].size / PAGE**2 - 0.5) or 1)
+    ]
+    made: list[tuple[int, int, int, np.ndarray]] = []
+    started, size = time.perf_counter(), 0
+    low, high = LEVELS
+    for i, _ in order:
+        late = seconds is not None and time.perf_counter() - started > seconds
+        if size > values or (late and len(made) >= len(pages) / 2):
+            break
+        height, width = (min(PAGE, n) for n in pages[i].shape[1:])
+        top = int(rng.integers(pages[i].shape[1] - height + 1))
+        left = int(rng.integers(pages[i].shape[2] - width + 1))
+        added = low * (high / low) ** rng.random()
+        part = np.ascontiguousarray(pages[i][:, top : top + height, left : left + width])
+        made.append((int(i), top, left, lesson(part, added, own, rng)))
+        size += made[-1][-1].size
+    return made
+
+
+# --- how much to trust it -----------------------------------------------------------------------
+
+
+def best_trust(denoiser: Guided, crops: Sequence[np.ndarray], seed: int = 0) -> float:
+    """Share of the network's correction with the least error, by Stein's estimate.
+
+    With the guide ``g``, the correction ``d`` and noise of level 1, ``||g + a d - y||^2
+    + 2 div(g + a d)`` is least at ``a = -(<g - y, d> + div d) / ||d||^2``; the divergence is taken
+    along one direction of random signs. Source: Stein 1981; Ramani, Blu & Unser 2008.
+
+    Parameters
+    ----------
+    denoiser : Guided
+    crops : sequence of (C, H, W) arrays
+        Noisy, in units of their noise, and not trained on; without any the answer is 1.
+    seed : int
+        Of the directions.
+
+    Returns
+    -------
+    float from 0 to 1
+    """
+    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
+    step, above, below = 0.1, 0.0, 0.0
+    where = next(denoiser.parameters()).device
+    with torch.no_grad():
+        for crop in crops:
+            y = torch.from_numpy(np.ascontiguousarray(crop)).to(where)
+            signs = (torch.randint(0, 2, y.shape, generator=generator) * 2 - 1).to(y)
+            corrections, guides = [], []
+            for x in (y, y + step * signs):
+                guide = CollaborativeFilter(x, 1.0)(x)
+                corrections.append(denoiser.pair(torch.cat([x, guide])[None], 1.0)[0] - guide)
+                guides.append(guide)
+            d = corrections[0]
+            divergence = float((signs * (corrections[1] - d)).sum()) / step
+            above -= float(((guides[0] - y) * d).sum()) + divergence
+            below += float(d.square().sum())
+    return min(1.0, max(0.0, above / below)) if below else 1.0
