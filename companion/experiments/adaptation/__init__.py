@@ -1,0 +1,1 @@
+"""Experiments of chapter 8: a denoiser in front of a classifier."""

@@ -1,0 +1,69 @@
+"""Chapter 8: its experiments at small sizes, and that a stack is what its networks are alone."""
+
+import matplotlib
+import pytest
+import torch
+
+from companion.experiments import Session
+from companion.experiments.adaptation import networks, race
+from companion.experiments.adaptation.classifiers import new_classifiers, trained
+from companion.experiments.adaptation.known import labelled
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return Session("smoke", 0, memory=tmp_path_factory.mktemp("memory"))
+
+
+def test_every_way_answers_under_every_condition(session):
+    results = session.run(race.DigitRace)
+    assert set(results.labels("way")) == set(race.WAYS)
+    assert set(results.labels("condition")) == {"none", "noise 0.5", "blur", "contrast",
+                                                "pixelation"}  # fmt: skip
+    accuracy = results.where(measure="accuracy")["value"]
+    assert accuracy.between(0, 1).all() and len(accuracy) == 11 * 5 * 2
+    assert results.arrays["blur: seen"].shape == (6, 1, 8, 8)
+
+
+def test_the_mixture_has_its_ceiling_and_the_exact_denoiser_comes_near_it(session):
+    results = session.run(race.MixtureRace)
+    assert {race.CEILING, race.EXACT} <= set(results.labels("way"))
+    top = results.values(measure="accuracy", way=race.CEILING, condition="noise 0.5")
+    assert top.min() > 0.9
+
+
+def test_ways_make_the_calls_that_they_say(session):
+    """With 2 calls at smoke size: counted on the denoisers."""
+    made = session.run(networks.DigitNetworks)
+    purifiers, classifiers = networks.stacks(made)
+    counts = {}
+
+    class Counting:
+        def __init__(self, denoiser):
+            self.denoiser = denoiser
+
+        def __call__(self, x, sigma):
+            counts["calls"] = counts.get("calls", 0) + 1
+            return self.denoiser(x, sigma)
+
+    known = networks.the_data(made.settings, session, "digits")
+    counting = {k: Counting(d) for k, d in purifiers.items()}
+    course = race.Course(session.asked(race.DigitRace), known, counting, classifiers, 16)
+    y = known.test[:12].repeat(course.runs, 1, 1, 1)
+    for way, settings, answer in course._ways(y, 0.5, [0.5], torch.Generator()):
+        counts["calls"] = 0
+        answer(settings[0])
+        # A backward pass counts as one more.
+        assert counts["calls"] * (2 if way == "guided" else 1) == race.WAYS[way], way
+
+
+def test_classifiers_learn_alone_as_in_a_stack():
+    known = labelled("digits", 0, torch.Generator())
+    both = new_classifiers(64, 10, 8, [0, 1])
+    learned = trained(both, known.train, known.train_labels, steps=3, seed=0, batch=8)
+    assert not torch.equal(learned.module.layers[0].weight, both.module.layers[0].weight)
+    x = known.test[:4]
+    together = learned(x.repeat(2, 1, 1, 1), 0.0)
+    assert torch.allclose(together[4:], learned[1](x, 0.0), atol=1e-6)
