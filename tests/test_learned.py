@@ -101,7 +101,7 @@ def test_the_differences_are_the_derivatives(monkeypatch):
     """Gauss-Newton's matrix and right side, against those of autograd."""
     monkeypatch.setattr(learning, "PROBE", 1e-6)
     z, end = randn(6, 2), randn(6, 2, seed=1)
-    fit = learning._Fit(learning._Asked(MIX.denoiser), 4, 3, SIGMA_MAX)
+    fit = learning.Fit(learning.Asked(MIX.denoiser), 4, 3, SIGMA_MAX)
     values = fit.numbers(LearnedSampler((20.0, 4.0, 1.0, 0.2), (0.0, 0.3, 0.4, 0.1), (0.0,) * 4))
 
     def away(row):

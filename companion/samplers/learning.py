@@ -115,14 +115,14 @@ def learn(
     sigma_max = checks.number("sigma_max", sigma_max, above=0)
     z = randn((2 * samples, *checks.shape("shape", shape)), generator=generator, device=device,
               dtype=dtype)  # fmt: skip
-    asked = _Asked(denoiser)
+    asked = Asked(denoiser)
     with torch.no_grad():
-        teacher = _teacher(asked, z, sigma_max, teacher_steps, batch_size)
+        teacher = teacher_of(asked, z, sigma_max, teacher_steps, batch_size)
         train, held = (teacher.part(i, samples, batch_size) for i in (0, 1))
         found = {}
         for n in budgets:
             began, before = time.perf_counter(), asked.samples
-            fit = _Fit(asked, n, order, sigma_max)
+            fit = Fit(asked, n, order, sigma_max)
             sampler, facts = fit.run(train, held, iterations)
             facts |= {
                 "teacher_error": teacher.error, "order": order, "sigma_max": sigma_max,
@@ -134,7 +134,7 @@ def learn(
     return found if several else found[budgets[0]]
 
 
-class _Asked:
+class Asked:
     """A denoiser that counts the samples that it was asked about."""
 
     def __init__(self, denoiser: Denoiser):
@@ -145,7 +145,7 @@ class _Asked:
         return denoise(self.denoiser, x, sigma)
 
 
-class _Teacher(NamedTuple):
+class Teacher(NamedTuple):
     z: Tensor
     end: Tensor
     error: float
@@ -158,7 +158,7 @@ class _Teacher(NamedTuple):
         return list(zip(self.z[rows].split(batch), self.end[rows].split(batch)))
 
 
-def _teacher(asked: _Asked, z: Tensor, high: float, steps: int, batch: int) -> _Teacher:
+def teacher_of(asked: Asked, z: Tensor, high: float, steps: int, batch: int) -> Teacher:
     began, before = time.perf_counter(), asked.samples
     fine, coarse = (
         torch.cat([dpmpp_3m(asked, high * part, log_linear(n, high, high / 80_000))
@@ -166,17 +166,17 @@ def _teacher(asked: _Asked, z: Tensor, high: float, steps: int, batch: int) -> _
         for n in (steps, (steps + 1) // 2)
     )  # fmt: skip
     error = float((fine - coarse).flatten(1).norm(dim=1).mean())
-    return _Teacher(z, fine, error, asked.samples - before, time.perf_counter() - began)
+    return Teacher(z, fine, error, asked.samples - before, time.perf_counter() - began)
 
 
-class _Fit:
+class Fit:
     """The fit of one number of steps: from a vector of numbers to a sampler, and back.
 
     The numbers are the logarithms of the gaps between the levels' logarithms, then the weights that
     are used. ``acts_from`` says from which level on each of them changes the path.
     """
 
-    def __init__(self, asked: _Asked, steps: int, order: int, sigma_max: float):
+    def __init__(self, asked: Asked, steps: int, order: int, sigma_max: float):
         self.asked, self.steps, self.order, self.sigma_max = asked, steps, order, sigma_max
         ranges = (range(steps - 1), range(1, steps), range(2, steps))
         self.acts_from = [first for part in ranges[:order] for first in part]
