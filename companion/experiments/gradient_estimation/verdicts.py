@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from companion.experiments.claims import Claim, Claims
-from companion.experiments.gradient_estimation import projection
+from companion.experiments.gradient_estimation import learned_verdicts, projection
 from companion.experiments.gradient_estimation.comparisons import (
     against,
     against_best_gamma,
@@ -95,6 +95,7 @@ def verdicts(session: Session) -> Claims:
             state_of_the_art(race, session.records(ImageRace)),
             latent(),
             coco(),
+            *learned_verdicts.claims(session),
         ]
     )
 

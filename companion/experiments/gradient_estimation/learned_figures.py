@@ -1,0 +1,194 @@
+"""Figures and tables about the learned sampler: from results to what is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from companion import plotting
+from companion.experiments.gradient_estimation.comparisons import as_factor, whole
+from companion.experiments.gradient_estimation.geometry_figures import GREY, WIDTH, look
+from companion.experiments.gradient_estimation.learned_race import PARTS
+from companion.experiments.gradient_estimation.learned_rivals import FIXED
+from companion.experiments.gradient_estimation.learned_verdicts import (
+    against_each,
+    parts,
+    places,
+    transfers,
+)
+from companion.experiments.gradient_estimation.learned_weights import (
+    carried_on,
+    gamma_carried_on,
+    midpoint_carried_on,
+)
+from companion.experiments.gradient_estimation.problems import DIGITS
+from companion.experiments.gradient_estimation.rulings import less
+from companion.experiments.results import Results
+from companion.statistics import Interval
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
+__all__ = ["cost", "errors", "learned", "numbers", "over_fixed", "over_parts", "transfer"]
+
+NAMES = {
+    "learned": "learned", "ddim": "DDIM", "heun": "Heun", "gradient_estimation": "γ chosen",
+    "dpmpp_2m": "DPM++(2M)", "dpmpp_3m": "DPM++(3M)", "unipc": "UniPC", "deis": "DEIS",
+    "levels": "levels only", "coefficients": "weights only", "optimised": "levels, no network",
+}  # fmt: skip
+
+SHOWN = {
+    "ddim": look("blue", "o"), "gradient_estimation": look("purple", "v"),
+    "dpmpp_2m": look("orange", "s"), "unipc": look("sky", "P"), "learned": look("black", "D"),
+}  # fmt: skip
+
+
+def learned(results: Results, problem: str = DIGITS) -> Figure:
+    """Error against evaluations, and how far changes are carried on, of ``LearnedRace``."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.5))
+    budgets = whole(results, "budget", measure="error")
+    for method, style in SHOWN.items():
+        where = {"measure": "error", "problem": problem, "method": method}
+        values = results.grid("budget", "seed", **where)
+        style = {**style, "label": NAMES[method], "markersize": 4}
+        plotting.with_band(left, budgets, values.T, **style)
+    left.set(xscale="log", yscale="log", xlabel="evaluations", title="error against the flow")
+    left.set_xticks(budgets, [str(n) for n in budgets])
+    left.minorticks_off()
+    left.legend(fontsize="small")
+
+    n = [b for b in budgets if b <= 10][-1]
+    place: dict[str, Any] = {"problem": problem, "budget": n}
+    sigmas, weights, second = (
+        results.where(measure=name, **place)["value"].tolist()
+        for name in ("sigmas", "weights", "second")
+    )
+    lines = {
+        f"learned, N = {n}": (carried_on(sigmas, weights, second), look("black", "D")),
+        "γ = 2": (gamma_carried_on(sigmas, 2.0), look("vermillion", "o")),
+        "DPM++(2M)": (midpoint_carried_on(sigmas), look("orange", "s")),
+    }
+    for label, (values, style) in lines.items():
+        right.plot(sigmas[1:], values, **{**style, "label": label, "markersize": 4})
+    right.axhline(0.5, color=GREY, linestyle=":", linewidth=1)
+    right.set(xscale="log", xlabel="noise level σ", title="share of the last change carried on")
+    right.invert_xaxis()
+    right.legend(fontsize="small")
+    return figure
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def _decided(ratio: Interval) -> bool:
+    return less(ratio) != "inconclusive"
+
+
+def _frame(rows: list[tuple[str, int]], cells: list[list[str]], columns: list[str]) -> pd.DataFrame:
+    frame = pd.DataFrame(cells, columns=columns)
+    frame.insert(0, "N", [str(n) for _, n in rows])
+    names = [p if not i or rows[i - 1][0] != p else "" for i, (p, _) in enumerate(rows)]
+    frame.insert(0, "", names)
+    return frame
+
+
+def _best(results: Results, spot: tuple[str, int]) -> tuple[str, Interval]:
+    """Fixed sampler of the least error, and the ratio to it."""
+    ratios = against_each(results, spot)
+    name = max(ratios, key=lambda m: np.nan_to_num(ratios[m].mean, nan=-1.0))
+    return name, ratios[name]
+
+
+def over_fixed(results: Results) -> Styler:
+    """Error of the learned sampler over that of the best fixed one, by problem and N."""
+    spots = places(results)
+    problems = list(dict.fromkeys(p for p, _ in spots))
+    budgets = list(dict.fromkeys(n for _, n in spots))
+    best = {spot: _best(results, spot) for spot in spots}
+    cells = [[f"{as_factor(best[p, n][1])}, {NAMES[best[p, n][0]]}" for n in budgets]
+             for p in problems]  # fmt: skip
+    frame = pd.DataFrame(cells, index=problems, columns=[f"N = {n}" for n in budgets]).T
+    bold = [[_decided(best[p, n][1]) for p in problems] for n in budgets]
+    caption = "Error of the learned sampler over that of the best fixed one"
+    return plotting.table(frame, caption=caption, bold=bold)
+
+
+def errors(results: Results, measure: str = "error") -> Styler:
+    """Mean error, or distance to the data, of every method.
+
+    Parameters
+    ----------
+    measure : {"error", "distance"}
+    """
+    spots = places(results)
+    methods = ["learned", *FIXED]
+    cells = []
+    for p, n in spots:
+        where = {"measure": measure, "problem": p, "budget": n}
+        cells.append([f"{results.values(method=m, **where).mean():.2g}" for m in methods])
+    columns = [NAMES[m] for m in methods]
+    if measure == "distance":
+        columns.append("the flow")
+        for row, (p, _) in zip(cells, spots):
+            row.append(f"{results.values(measure='distance of the flow', problem=p).mean():.2g}")
+    called = "error against the flow" if measure == "error" else "sliced Wasserstein distance"
+    return plotting.table(
+        _frame(spots, cells, columns), caption=f"Spirals and digits: {called}, mean over seeds"
+    )
+
+
+def over_parts(results: Results) -> Styler:
+    """Error of the learned sampler over those that learn a part."""
+    found = parts(results)
+    cells = [[as_factor(ratio) for ratio in ratios.values()] for ratios in found.values()]
+    bold = [[False, False, *map(_decided, ratios.values())] for ratios in found.values()]
+    frame = _frame(list(found), cells, [NAMES[m] for m in PARTS])
+    caption = "Error of the learned sampler over that of those that learn a part"
+    return plotting.table(frame, caption=caption, bold=bold)
+
+
+def transfer(results: Results) -> Styler:
+    """Error of a sampler learned elsewhere, over the best fixed one and over one learned there."""
+    columns = {"over the best fixed": "best fixed", "over one learned there": "learned there"}
+    ratios = [transfers(results, method) for method in columns.values()]
+    spots = list(ratios[0])
+    cells = [[as_factor(r[spot]) for r in ratios] for spot in spots]
+    bold = [[False, False, *(_decided(r[spot]) for r in ratios)] for spot in spots]
+    return plotting.table(
+        _frame(spots, cells, list(columns)),
+        caption="Error of a sampler that was learned on another denoiser",
+        bold=bold,
+    )
+
+
+def numbers(results: Results, budget: int = 5) -> Styler:
+    """Levels and weights that were learned for a number of evaluations."""
+    columns = {}
+    for problem in dict.fromkeys(p for p, _ in places(results)):
+        where = {"problem": problem, "budget": budget}
+        rows = (results.where(measure=m, **where)["value"] for m in ("sigmas", "weights", "second"))
+        columns[problem] = [f"{s:.3g}; {c:.2f}; {e:.2f}" for s, c, e in zip(*rows)]
+    frame = pd.DataFrame(columns, index=range(1, budget + 1)).rename_axis("i")
+    return plotting.table(frame, caption=f"Learned for N = {budget}: level; c; e")
+
+
+def cost(results: Results) -> Styler:
+    """What learning cost: evaluations of one sample, as so many samples drawn, and seconds."""
+    lines = {}
+    for problem, n in places(results):
+        where = {"problem": problem, "budget": n}
+        asked, teacher, seconds = (
+            results.value(measure=m, **where)
+            for m in ("evaluations", "teacher_evaluations", "seconds")
+        )
+        lines[f"{problem}, N = {n}"] = {
+            "evaluations of the fit": f"{asked:,.0f}",
+            "of the teacher": f"{teacher:,.0f}",
+            "as many samples drawn": f"{(asked + teacher) / n:,.0f}",
+            "seconds": f"{seconds:.1f}",
+        }
+    return plotting.table(pd.DataFrame(lines).T, caption="What learning costs")
