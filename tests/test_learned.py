@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from conftest import randn, seeded, three
@@ -173,3 +174,27 @@ def test_a_denoiser_that_is_not_finite_leaves_the_start():
 
     learned = learn(broken, (2,), 3, sigma_max=SIGMA_MAX, samples=4, generator=seeded(1))
     assert learned.facts["iterations"] == 0
+
+
+def test_unipc_is_a_case_of_three_answers():
+    """eq-ov-learned holds it: its corrector uses what the next step knows as well."""
+    from companion.samplers import multistep
+
+    sigmas, x = schedule(6), SIGMA_MAX * randn(30, 2)
+    levels = sigmas.tolist()[:-1]
+    weights, second = [0.0] * 6, [0.0] * 6
+    for i in range(1, 6):
+        before = levels[max(0, i - 2) : i][::-1]
+        changed = np.zeros(3)  # of the step before, by its corrector: D_i, D_{i-1}, D_{i-2}
+        corrector = multistep._corrector(before, levels[i], "bh2")
+        changed[: len(corrector)] += corrector
+        predictor = multistep._predictor(before, levels[i], "bh2")
+        changed[1 : 1 + len(predictor)] -= predictor
+        below = levels[i + 1] if i < 5 else 0.0
+        share = below / levels[i] * (1 - levels[i] / levels[i - 1]) / (1 - below / levels[i])
+        here = multistep._predictor([levels[i], levels[i - 1]], below, "bh2") if below else [1.0]
+        mixed = share * changed + np.array([*here, 0.0, 0.0][:3])
+        weights[i], second[i] = mixed[0] - 1, -mixed[2]
+    ours = LearnedSampler(tuple(levels), tuple(weights), tuple(second))
+    theirs = samplers.unipc(MIX.denoiser, x, sigmas)
+    assert torch.allclose(ours(MIX.denoiser, x), theirs, atol=1e-12)

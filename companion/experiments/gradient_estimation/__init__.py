@@ -1,6 +1,6 @@
 """Experiments of chapter 4: denoising as projection (Permenter and Yuan 2024)."""
 
-from companion.experiments.gradient_estimation import figures, summary, tables
+from companion.experiments.gradient_estimation import figures, learned_figures, summary, tables
 from companion.experiments.gradient_estimation.comparisons import against, best_gamma
 from companion.experiments.gradient_estimation.cost import StepCost
 from companion.experiments.gradient_estimation.descent import (
@@ -21,6 +21,8 @@ from companion.experiments.gradient_estimation.gamma import (
 from companion.experiments.gradient_estimation.geometry import Reach, TangentShare
 from companion.experiments.gradient_estimation.ideal import IdealDenoiser
 from companion.experiments.gradient_estimation.images import ImageRace
+from companion.experiments.gradient_estimation.learned_race import LearnedRace
+from companion.experiments.gradient_estimation.learned_transfer import LearnedTransfer
 from companion.experiments.gradient_estimation.methods import official, variants
 from companion.experiments.gradient_estimation.order import Order, Paths
 from companion.experiments.gradient_estimation.pipeline import (
@@ -45,6 +47,8 @@ __all__ = [
     "IdealDenoiser",
     "ImageRace",
     "InAPipeline",
+    "LearnedRace",
+    "LearnedTransfer",
     "NearestToFlow",
     "NearestToGradient",
     "Order",
@@ -65,6 +69,7 @@ __all__ = [
     "figures",
     "guaranteed_fall",
     "in_short",
+    "learned_figures",
     "lemma",
     "official",
     "save_tiny_model",

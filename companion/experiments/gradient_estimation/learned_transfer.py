@@ -92,8 +92,8 @@ class LearnedTransfer(Experiment):
 
     sizes = {
         "smoke": {
-            "budgets": (5,), "lows": (0.1,), "steps": 3, "held_in": 4, "iterations": 2, "samples": 8,
-            "reference": 20, "networks": 3, "seeds": 2,
+            "budgets": (5,), "lows": (0.1,), "steps": 3, "held_in": 4, "iterations": 2,
+            "samples": 8, "reference": 20, "networks": 3, "seeds": 2,
         }
     }  # fmt: skip
     needs = (PointNetworks, DigitNetworks)
