@@ -99,8 +99,8 @@ def learn(
     References
     ----------
     Coefficients against a teacher are S4S, with levels S4S-Alt (Frankel et al. 2025, arXiv
-    2502.17423); levels alone are LD3 (Tong et al. 2025, arXiv 2405.15506). Both train by
-    backpropagation through the sampler.
+    2502.17423); levels alone are LD3 (Tong et al. 2025, arXiv 2405.15506), by backpropagation
+    through the sampler. Here both are fitted together, from function values alone.
     """
     several = not isinstance(steps, int)
     budgets = [checks.whole("steps", n) for n in (checks.listed("steps", steps, "whole numbers")
