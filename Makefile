@@ -42,16 +42,18 @@ MODULE    := $(shell find companion -name '*.py')
 RECORDS   := $(shell find results -type f -not -name '.*')
 BOOK      := $(shell find book -type f -not -path '*/__pycache__/*' -not -path '*/_generated/*')
 
-# What was said on the command line or in the environment, as files that change only when it does.
+# The seed and the address of the repository, as files that change only when they do.
 say = $(shell mkdir -p _build; printf '%s' $(2) | cmp -s - _build/$(1) || printf '%s' $(2) > _build/$(1))
-$(call say,seed,$(call quoted,$(SEED)))$(call say,repository_url,$(call quoted,$(REPOSITORY_URL)))
+$(call say,seed,$(call quoted,$(SEED)))
+$(shell REPOSITORY_URL=$(call quoted,$(REPOSITORY_URL)) $(call quoted,$(PYTHON)) book/address.py _build/repository_url)
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help book smoke long gpu run site test serve publish linkcheck axe lab verdicts script notebooks picture constraints clean
+.PHONY: help book smoke long gpu run site test serve publish linkcheck axe lab verdicts script notebooks picture \
+  rehearsal dist lowest newest packages constraints upgrade clean
 
 help: ## list these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 	@echo
 	@echo "  variables: PROFILE=smoke|cpu|long|gpu  SEED=0  JOBS=cores  PORT=8000  REMOTE=origin  PYTHON=python3.12  VENV=path  REPOSITORY_URL=address  HASHES=no"
 
@@ -127,15 +129,29 @@ notebooks: $(READY) ## write the .ipynb that Colab opens beside each chapter's .
 picture: $(READY) ## remake the moving picture of the README and the first page
 	@$(BUILD) picture
 
-constraints: $(READY) ## pin every dependency again for Python 3.11 to 3.14, with hashes
+rehearsal: $(READY) ## rehearse a fork: its workflow, what it publishes, its notebook in Colab
+	@$(BUILD) rehearse
+
+dist: $(READY) ## build sdist and wheel into _build/dist
+	rm -rf _build/dist
+	$(RUN) -m hatchling build -d _build/dist
+
+lowest newest packages: ## the core's tests: oldest packages that are allowed, newest ones, from sdist and wheel
+	@$(PYTHON) book/bounds.py $@
+
+constraints: $(READY) ## pin what pyproject.toml declares, for Python 3.11 to 3.14, with hashes; what is pinned and allowed stays
 	$(RUN) -m pip install -q uv
-	rm -f constraints.new requirements.new
-	$(VENV)/bin/uv pip compile pyproject.toml -q --universal --python-version 3.11 --all-extras --upgrade \
+	cp constraints.txt constraints.new
+	$(VENV)/bin/uv pip compile pyproject.toml -q --universal --python-version 3.11 --all-extras $(if $(UPGRADE),--upgrade) \
 	  --no-header --no-annotate --no-emit-index-url -o constraints.new
+	rm -f requirements.new
 	$(VENV)/bin/uv pip compile pyproject.toml -q --universal --python-version 3.11 --extra book --extra test --extra build --extra images \
 	  -c constraints.new --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.new
 	mv constraints.new constraints.txt
 	mv requirements.new requirements.txt
+
+upgrade: ## the same, with the newest of everything
+	@$(MAKE) --no-print-directory constraints UPGRADE=yes
 
 clean: ## remove what was built (the environment in .venv stays)
 	rm -rf _build

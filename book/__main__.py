@@ -9,10 +9,15 @@ from pathlib import Path
 from book import project
 from book.project import PROFILES
 
+STAGES = ("build", "test", "serve", "rehearse", "times")
+"""The jobs of a person; make calls the others."""
+
 
 def main() -> int:
     """Read the command line and do one job; each loads only what it needs."""
     given = parser().parse_args()
+    if given.job in STAGES:
+        return stage(given)
     if given.job == "experiments":
         from book import experiments
 
@@ -55,6 +60,26 @@ def main() -> int:
     return 0
 
 
+def stage(given: argparse.Namespace) -> int:
+    """Do a job that a person asks for."""
+    if given.job == "times":
+        from book import times
+
+        print(times.plain_table(given.profile))
+        return 0
+    if given.job == "rehearse":
+        from book import rehearsal
+
+        return rehearsal.run()
+    from book import build
+
+    if given.job == "test":
+        return build.test(given.arguments)
+    if given.job == "serve":
+        return build.serve(given.profile, given.port)
+    return build.build(given.profile, given.seed, given.jobs)
+
+
 def parser() -> argparse.ArgumentParser:
     """The jobs and their arguments."""
     top = argparse.ArgumentParser(prog="python -m book", description=__doc__)
@@ -69,6 +94,17 @@ def parser() -> argparse.ArgumentParser:
                 one.add_argument(argument, type=int if argument == "seed" else Path)
         return one
 
+    one = job("build", "make the book: run the experiments and the chapters, build the site")
+    one.add_argument("profile", choices=PROFILES, nargs="?", default="cpu")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--jobs", type=int, help="chapters at a time (default: as many as cores)")
+    one = job("test", "build at tiny sizes, and check everything")
+    one.add_argument("arguments", nargs="*", help="of pytest, after --")
+    one = job("serve", "show the built site")
+    one.add_argument("profile", choices=PROFILES, nargs="?", default="cpu")
+    one.add_argument("--port", type=int, default=8000)
+    job("times", "say what each chapter took", "profile")
+    job("rehearse", "rehearse a fork: its workflow, its branches, its notebook in Colab")
     job("experiments", "run all experiments; write what they took", "profile", "seed", "target")
     job("run", "execute one chapter", "profile", "seed", "source", "target")
     one = job("site", "build the site from the executed chapters", "profile", "folder")

@@ -1,14 +1,17 @@
-"""The address of the repository: found, not typed, so that a fork publishes as it is."""
+"""The address of the repository: found, not typed, so that a fork publishes as it is.
+
+It needs no package, for make asks it: ``python3 book/address.py FILE`` keeps the address in a file
+that changes only when the address does.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
-
-import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE = ("companion", "results", "book/sources.yml", "pyproject.toml", "README.md", "LICENSE")
@@ -52,6 +55,21 @@ def web_address(remote: str) -> str:
     return f"{parts.scheme if web else 'https'}://{parts.hostname}{port}{parts.path}"
 
 
+def site_url() -> str:
+    """The address of the published site, with a slash at its end; empty if unknown.
+
+    That is SITE_URL in the environment, else where GitHub Pages puts the repository's site.
+    """
+    said = os.environ.get("SITE_URL", "").rstrip("/")
+    if said:
+        return f"{said}/"
+    place = re.fullmatch(r"https://github\.com/([^/]+)/([^/]+)", repository_url())
+    if not place:
+        return ""
+    host = f"{place[1].lower()}.github.io"
+    return f"https://{host}/" if place[2].lower() == host else f"https://{host}/{place[2]}/"
+
+
 def pinned(url: str) -> str:
     """The address that pip installs the module from: with the commit, if it is known and public."""
     return url if unpublished() or not url else f"{url}@{commit()}"
@@ -83,5 +101,18 @@ def git(*arguments: str) -> str:
 
 
 def _configured() -> str:
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    return (config.get("repository") or {}).get("url") or ""
+    text = (ROOT / "_config.yml").read_text(encoding="utf-8")
+    found = re.search(r"^repository:\s*\n\s+url:[ \t]*[\"']?([^\s\"'#]*)", text, re.M)
+    return found[1] if found else ""
+
+
+def keep(path: Path) -> None:
+    """Write the address to a file, unless it stands there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    url = repository_url()
+    if not path.exists() or path.read_text(encoding="utf-8") != url:
+        path.write_text(url, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    keep(Path(sys.argv[1]))

@@ -34,9 +34,9 @@ def make(folder: Path, hashes: bool = True) -> None:
     SystemExit
         If Python is too old, or a package cannot be installed.
     """
-    if sys.version_info < (3, 10):  # noqa: UP036  (it runs before anything is installed)
+    if sys.version_info < (3, 11):  # noqa: UP036  (it runs before anything is installed)
         version = ".".join(map(str, sys.version_info[:3]))
-        raise SystemExit(f"Python 3.10 or newer is needed, and {sys.executable} is {version}")
+        raise SystemExit(f"Python 3.11 or newer is needed, and {sys.executable} is {version}")
     with alone(folder):
         ready, python = folder / READY, folder / "bin" / "python"
         if ready.exists() and all(

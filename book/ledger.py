@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from book import ledger_data
 from book.project import executed, sources
 from companion.experiments import claims
 from companion.experiments.claims import MARKS, VERDICTS, Claim
@@ -123,8 +124,10 @@ def page(asserted: Sequence[Mapping[str, Any]], table: Sequence[Row], built: Map
         '<th scope="col">Claim</th><th scope="col">Answer</th><th scope="col">Evidence</th>'
         "</tr></thead><tbody>"
     ]
-    lines += [_row(row, built) for row in table]
-    lines += ["</tbody></table></div>", '<script src="../_static/ledger.js" defer></script>']
+    data = ledger_data.entries([row.claim for row in table], built)
+    lines += [_row(row, entry, built) for row, entry in zip(table, data, strict=True)]
+    lines += ["</tbody></table></div>", ledger_data.description()]
+    lines += ['<script src="../_static/ledger.js" defer></script>']
     text = "\n".join(lines).replace("`", "&#96;")  # nothing in a claim ends the block
     return f"```{{raw}} html\n{text}\n```\n"
 
@@ -176,8 +179,8 @@ def _controls(asserted: Sequence[Mapping[str, Any]], table: Sequence[Row]) -> li
     ]
 
 
-def _row(row: Row, built: Mapping[str, Mapping[str, Any]]) -> str:
-    """One line of the table."""
+def _row(row: Row, entry: Mapping[str, Any], built: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line of the table; ``entry`` is the same as data."""
     claim = row.claim
     facts = [f"test: {html.escape(claim.proof)}"] if claim.proof else []
     if claim.measured:
@@ -197,10 +200,14 @@ def _row(row: Row, built: Mapping[str, Mapping[str, Any]]) -> str:
     if where and claim.figure:
         facts.append(f'<a href="{where}#{html.escape(claim.figure, quote=True)}">figure</a>')
     answer = f"<strong>{html.escape(claim.answer)}</strong><br>" if claim.answer else ""
+    cite = ""
+    if claim.verdict != "not tested":
+        bibtex = html.escape(ledger_data.bibtex(entry))
+        cite = f"<details><summary>Cite this verdict</summary><pre>{bibtex}</pre></details>"
     return (
         f'<tr id="claim-{claim.id}" data-verdict="{claim.verdict}" data-source="{row.source}">'
         f"<td>“{html.escape(claim.quote)}”<small>{html.escape(claim.source)}</small></td>"
         f'<td>{answer}<span class="nop-verdict" style="--verdict:{VERDICTS[claim.verdict]}">'
         f"{MARKS[claim.verdict]} {claim.verdict}</span></td>"
-        f"<td>{html.escape(claim.evidence)}<small>{' · '.join(facts)}</small></td></tr>"
+        f"<td>{html.escape(claim.evidence)}<small>{' · '.join(facts)}</small>{cite}</td></tr>"
     )

@@ -23,7 +23,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from sphinx.ext import viewcode
 
-from book import api, notebooks, playground, policy, search
+from book import api, notebooks, playground, policy, search, share
 from book.address import repository_url
 from book.project import ROOT, chapter_of, chapters, sources
 
@@ -228,7 +228,7 @@ def finish(out: Path, facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if "_static" not in page.relative_to(out).parts:
             before = page.read_text(encoding="utf-8")
             after, needed = repair(before)
-            after = policy.add(after)
+            after = policy.add(share.add(after, page.relative_to(out).as_posix()))
             if after != before:
                 page.write_text(after, encoding="utf-8")
             for old in needed:
@@ -248,7 +248,9 @@ def find_files_without_imports() -> None:
 
     Else it imports all of them at each build, with all that they import, to compare times.
     """
-    ask = viewcode.get_module_filename
+    ask = getattr(viewcode, "get_module_filename", None)
+    if ask is None:  # an inner function of Sphinx; without it a build takes longer, no more
+        return
 
     def get_module_filename(app: Any, modname: str) -> str | None:
         path = ROOT.joinpath(*modname.split("."))

@@ -19,7 +19,18 @@ from typing import Any
 import nbformat
 import yaml
 
-from book import api, guide, landing, ledger, notebooks, pages, playground, times
+from book import (
+    api,
+    guide,
+    landing,
+    ledger,
+    ledger_data,
+    notebooks,
+    pages,
+    playground,
+    share,
+    times,
+)
 from book.address import pinned, repository_url
 from book.project import BUILD, ROOT, executed, read_notebook, sources, swap
 from companion.experiments import Session, in_short
@@ -53,9 +64,11 @@ def site(profile: str, folder: Path, only: str | None = None) -> int:
     shutil.copytree(work / "_build" / "html", html)
     # jupyter-book's first page only redirects; without an icon browsers ask for one in vain.
     first = html / "index.html"
-    icon = '<link rel="icon" href="_static/favicon.svg" />\n'
-    first.write_text(icon + first.read_text(encoding="utf-8"), encoding="utf-8")
+    head = '<link rel="icon" href="_static/favicon.svg" />\n<title>Noise on Purpose</title>\n'
+    first.write_text(head + first.read_text(encoding="utf-8"), encoding="utf-8")
     unused = pages.finish(html, facts)
+    rows = ledger_data.entries([row.claim for row in ledger.table(profile)], facts)
+    share.write(html, rows)
     if unused and not only:
         print("REPAIRS of book/pages.py that no page needs any more:", file=sys.stderr)
         print(*(f"  {old}" for old in unused), sep="\n", file=sys.stderr)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from book.project import PROFILES, ROOT, executed, plain, read_notebook
+from book.project import PROFILES, ROOT, executed, plain, read_notebook, sources
 
 
 def measured(path: Path) -> dict[str, Any]:
@@ -52,6 +53,15 @@ def table(runs: dict[str, dict[str, Any]]) -> list[str]:
         f"| all | {total:.1f} | {measured_in:.1f} | | {peak} | {size:.0f} | {figures} |",
         "",
     ]
+
+
+def plain_table(profile: str) -> str:
+    """The runs of one profile for a log, in Markdown."""
+    paths = {source.stem: executed(profile, source.stem) for source in sources()}
+    runs = {stem: measured(path) for stem, path in paths.items() if path.exists()}
+    if not runs:
+        return f"No chapter was run in the profile {profile}."
+    return re.sub(r"\{doc\}`/notebooks/(.*?)`", r"\1", "\n".join(table(runs)))
 
 
 def records(folder: Path) -> list[str]:

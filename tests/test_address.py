@@ -6,6 +6,7 @@ import re
 import subprocess
 
 import pytest
+import yaml
 
 from book import address
 
@@ -18,7 +19,7 @@ def repository(tmp_path, monkeypatch):
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(address, "ROOT", tmp_path)
-    (tmp_path / "_config.yml").write_text('repository: {url: ""}')
+    (tmp_path / "_config.yml").write_text('repository:\n  url: ""\n')
 
     def git(*arguments: object) -> None:
         own = ("-c", "user.name=a", "-c", "user.email=a@example.org")
@@ -64,10 +65,45 @@ def test_the_address_is_the_first_that_is_known(repository, tmp_path, monkeypatc
     assert address.repository_url() == "https://github.com/one/name"  # half an address
     monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
     assert address.repository_url() == "https://github.com/two/name"
-    (tmp_path / "_config.yml").write_text("repository: {url: https://github.com/three/name}")
+    (tmp_path / "_config.yml").write_text("repository:\n  url: git@github.com:three/name # ours")
     assert address.repository_url() == "https://github.com/three/name"
     monkeypatch.setenv("REPOSITORY_URL", "https://github.com/four/name.git/")
     assert address.repository_url() == "https://github.com/four/name"
+
+
+def test_the_books_own_settings_are_read(monkeypatch):
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    config = yaml.safe_load((address.ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert address._configured() == config["repository"]["url"]
+
+
+SITES = {
+    "https://github.com/Owner/name": "https://owner.github.io/name/",
+    "https://github.com/owner/Owner.github.io": "https://owner.github.io/",
+    "https://gitlab.com/owner/name": "",
+}
+
+
+@pytest.mark.parametrize("url, site", SITES.items())
+def test_the_address_of_the_site(url, site, monkeypatch):
+    monkeypatch.delenv("SITE_URL", raising=False)
+    monkeypatch.setenv("REPOSITORY_URL", url)
+    assert address.site_url() == site
+    monkeypatch.setenv("SITE_URL", "https://book.example.org")
+    assert address.site_url() == "https://book.example.org/"
+
+
+def test_the_file_that_make_looks_at_changes_only_with_the_address(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "repository_url"
+    monkeypatch.setenv("REPOSITORY_URL", "https://github.com/owner/name")
+    address.keep(path)
+    before = path.stat().st_mtime_ns
+    address.keep(path)
+    assert path.stat().st_mtime_ns == before
+    monkeypatch.setenv("REPOSITORY_URL", "https://github.com/owner/other")
+    address.keep(path)
+    assert path.read_text() == "https://github.com/owner/other"
 
 
 def test_the_first_cell_installs_the_commit_that_is_public(repository, tmp_path):

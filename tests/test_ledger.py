@@ -13,7 +13,7 @@ from companion.experiments.claims import Claim, Claims
 from companion.experiments.published import write
 
 CHAPTERS = [path.stem for path in SOURCES]
-BUILT = {"date": "2026-01-02", "profile": "smoke"}
+BUILT = {"date": "2026-01-02", "profile": "smoke", "seed": 0}
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_hostile_claim_reaches_the_page_as_text():
     """Nothing in a claim is markup, or ends the block of HTML that the ledger stands in."""
     bad = "<script>alert(1)</script>\n```\n{raw} <b>'\""
     hostile = replace(FAST, quote=bad, source=bad, evidence=bad, data=bad, answer=bad)
-    built = {"date": bad, "profile": bad}
+    built = {"date": bad, "profile": bad, "seed": 0}
     table = [ledger.Row("a", hostile)]
     text = ledger.page([{**SOURCES[0], "name": bad}], table, {"01-a": built})
     inside = text.removeprefix("```{raw} html\n").removesuffix("\n```\n")

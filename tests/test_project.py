@@ -9,7 +9,9 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import textwrap
+import tomllib
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -23,14 +25,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from book import notebooks, project, times
+from book import bounds, notebooks, project, times
 
-PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -124,6 +121,22 @@ def test_conda_gives_the_same_environment():
     assert {"book", "test"} <= set(PROJECT["optional-dependencies"])
 
 
+def test_the_same_pythons_are_named_everywhere():
+    assert PROJECT["requires-python"] == f">={PYTHONS[0]}"
+    kind = "Programming Language :: Python :: 3."
+    named = [text.removeprefix(kind[:-2]) for text in PROJECT["classifiers"] if kind in text]
+    assert tuple(named) == PYTHONS
+    for name in ("Makefile", "README.md", "book/rerun.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert f"Python {PYTHONS[0]} to {PYTHONS[-1]}" in text, name
+    for name in ("pins", "release"):
+        text = (ROOT / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8")
+        assert yaml.safe_load(text)["jobs"].values()
+        assert json.dumps(list(PYTHONS)) in text, name
+    environment = (ROOT / "book" / "environment.py").read_text(encoding="utf-8")
+    assert f"({PYTHONS[0].replace('.', ', ')})" in environment
+
+
 def test_one_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     import companion
@@ -131,14 +144,35 @@ def test_one_version():
     assert citation["version"] == PROJECT["version"] == companion.__version__
 
 
+def test_an_archive_of_a_release_says_what_the_citation_says():
+    archive = json.loads((ROOT / ".zenodo.json").read_text(encoding="utf-8"))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    for name in ("title", "license", "keywords"):
+        assert archive[name] == citation[name], name
+    assert archive["creators"] == citation["authors"]
+    assert archive["upload_type"] == citation["type"] and "version" not in archive
+
+
 # ---------------------------------------------------------------- packaging
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ROOT]
-    subprocess.run(command, check=True)
-    (path,) = folder.glob("*.whl")
-    return path
+def packages(tmp_path_factory) -> tuple[Path, Path]:
+    """The sdist, and the wheel that is built from it alone, as a user's pip does."""
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("packages")
+    build = [sys.executable, "-m", "hatchling", "build", "-d", folder]
+    subprocess.run([*build, "-t", "sdist"], cwd=ROOT, check=True, capture_output=True)
+    (sdist,) = folder.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+    (unpacked,) = (folder / "unpacked").iterdir()
+    subprocess.run([*build, "-t", "wheel"], cwd=unpacked, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    return sdist, wheel
+
+
+@pytest.fixture(scope="session")
+def wheel(packages) -> Path:
+    return packages[1]
 
 
 def test_the_wheel_holds_the_module_and_the_records(wheel):
@@ -148,8 +182,20 @@ def test_the_wheel_holds_the_module_and_the_records(wheel):
     for path in (ROOT / "results").rglob("*"):
         if path.is_file() and not path.name.startswith("."):
             assert f"companion/_results/{path.relative_to(ROOT / 'results').as_posix()}" in names
+    assert "companion/_sources.yml" in names
     foreign = {name.split("/")[0] for name in names} - {"companion"}
     assert all(name.endswith(".dist-info") for name in foreign), foreign
+
+
+def test_the_sdist_holds_what_is_committed_and_no_more(packages):
+    """Whoever has only the sdist can build the book and run its tests."""
+    with tarfile.open(packages[0]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    for name in ("Makefile", "book/site.py", "tests/conftest.py", "constraints.txt", "_toc.yml"):
+        assert name in names, name
+    assert {f"notebooks/{source.name}" for source in SOURCES} <= names
+    left = [n for n in names if n.startswith(("_build", ".venv", ".git/")) or "__pycache__" in n]
+    assert not left, left[:5]
 
 
 @pytest.mark.parametrize("python", PYTHONS)
@@ -190,7 +236,7 @@ class TestNotebook:
 
     def test_is_plain_python(self, source):
         for cell in code_cells(source):
-            ast.parse(cell.source, feature_version=(3, 10))
+            ast.parse(cell.source, feature_version=(3, 11))
 
     def test_figures_have_a_name_a_caption_and_alt_text(self, source):
         for cell in code_cells(source):
@@ -421,13 +467,59 @@ def test_a_damaged_notebook_is_named(text, tmp_path):
 
 
 # ---------------------------------------------------------------- publishing
+def workflows() -> dict[str, str]:
+    """The workflows and what else is in .github, by name."""
+    return {
+        path.stem: path.read_text(encoding="utf-8")
+        for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    }
+
+
 def test_the_workflow_runs_the_two_commands_and_publishes_the_site():
-    text = (ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8")
-    jobs = yaml.safe_load(text)["jobs"]
+    jobs = yaml.safe_load(workflows()["book"])["jobs"]
     runs = [step["run"].split(" #")[0] for step in jobs["build"]["steps"] if "run" in step]
-    assert runs[-2:] == ["make book", "make test"]
-    used = re.findall(r"uses: actions/[a-z-]+@(.*)", text)
-    assert used and all(re.fullmatch(r"[0-9a-f]{40} # v[\d.]+", one) for one in used)
+    assert [run for run in runs if run in ("make book", "make test")] == ["make book", "make test"]
     folders = [step.get("with", {}).get("path") for step in jobs["build"]["steps"]]
-    assert set(folders) == {None, "_build/site/cpu"}
-    assert jobs["publish"]["needs"] == "build" and "main" in jobs["publish"]["if"]
+    assert set(folders) == {None, "_build/site/cpu", "_build/colab"}
+    for name in ("notebooks", "publish"):
+        assert "build" in jobs[name]["needs"] and "main" in jobs[name]["if"]
+
+
+@pytest.mark.parametrize("name, text", workflows().items(), ids=list(workflows()))
+def test_workflows_use_actions_of_a_commit_and_may_do_no_more_than_they_need(name, text):
+    used = re.findall(r"uses: [a-z]+/[a-z-]+@(.*)", text)
+    assert used and all(re.fullmatch(r"[0-9a-f]{40} # v[\d.]+", one) for one in used)
+    assert len(used) == text.count("uses:")
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {"contents": "read"}
+    for job, steps in workflow["jobs"].items():
+        assert "timeout-minutes" in steps, job
+        may = steps.get("permissions", {})
+        if may.get("contents") == "write":  # nothing that was installed runs there
+            said = "\n".join(step.get("run", "") for step in steps["steps"])
+            assert "make" not in said and "pip" not in said and ".venv" not in said
+        else:
+            for step in steps["steps"]:
+                if "checkout" in step.get("uses", ""):
+                    assert step["with"]["persist-credentials"] is False, job
+    writers = [
+        j for j, s in workflow["jobs"].items() if "write" in s.get("permissions", {}).values()
+    ]
+    assert writers == {"book": ["notebooks", "publish"], "release": ["release", "index"]}.get(
+        name, []
+    )
+
+
+def test_newer_actions_are_proposed():
+    text = (ROOT / ".github" / "dependabot.yml").read_text(encoding="utf-8")
+    (updates,) = yaml.safe_load(text)["updates"]
+    assert updates["package-ecosystem"] == "github-actions" and updates["directory"] == "/"
+
+
+def test_the_bounds_are_tried_with_the_tests_of_the_core():
+    for name in bounds.CORE.split():
+        text = (ROOT / "tests" / f"test_{name}.py").read_text(encoding="utf-8")
+        assert not re.search(r"^\s*(?:from|import) (?:book|jupytext|nbformat)\b", text, re.M), name
+    text = workflows()["pins"]
+    assert all(f"which: {which}" in text for which in bounds.CHOICES if which != "packages")
+    assert "book/bounds.py packages" in text and "book/bounds.py packages" in workflows()["release"]

@@ -3,7 +3,9 @@
   const form = document.getElementById("ledger-filter");
   const rows = [...document.querySelectorAll("#ledger tbody tr")];
   const fold = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase(); // 'frechet' finds 'Fréchet'
-  const texts = rows.map((row) => fold(row.textContent));
+  const shut = (node) => node.nodeName === "DETAILS"; // the entry of BibTeX says nothing that the line does not
+  const said = (cell) => [...cell.childNodes].filter((node) => !shut(node)).map((node) => node.textContent).join(" ");
+  const texts = rows.map((row) => fold([...row.cells].map(said).join(" ")));
   const show = () => {
     const words = fold(form.words.value).split(/\s+/).filter(Boolean);
     const source = form.source.value;

@@ -9,13 +9,14 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-__all__ = ["provenance"]
+__all__ = ["expected", "provenance"]
 
 _PACKAGES = ("numpy", "scipy", "torchvision", "diffusers", "accelerate", "POT", "torchmetrics")
 
@@ -48,11 +49,33 @@ def provenance(*, seconds: float | None = None, code: str | None = None) -> dict
         "versions": versions,
         "commit": commit,
         "changed": changed,
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seconds": seconds,
         "peak_memory": _peak_memory(),
         "code": code,
     }
+
+
+def expected(record: Mapping[str, Any] | None) -> str:
+    """Say how long a run will take on this device, as far as that was measured.
+
+    Parameters
+    ----------
+    record : mapping, optional
+        The ``provenance`` of an earlier run (default: there was none).
+
+    Returns
+    -------
+    str, a sentence. Times of other devices are told as such, and nothing is reckoned from them.
+    """
+    here, left = _device(), "a bar shows the time left"
+    if not record or record.get("seconds") is None:
+        return f"no run was recorded, so how long it takes on {here} is not known; {left}."
+    seconds, there = record["seconds"], record.get("device")
+    took = f"{seconds / 60:,.0f} minutes" if seconds >= 100 else f"{seconds:.0f} s"
+    if there == here:
+        return f"it took {took} on this device ({here}) when it was recorded."
+    return f"it took {took} on {there}; how long it takes on {here} is not known; {left}."
 
 
 def _git(*arguments: str) -> str | None:

@@ -148,7 +148,7 @@ def write(
         entry = {
             "profile": profile,
             "seeds": list(seeds),
-            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "versions": provenance(seconds=0.0, code=None).get("versions"),
             "rule": rule(chapter),
             "claims": [asdict(claim) for claim in claims if claim.chapter == chapter],

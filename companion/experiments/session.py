@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-from companion import checks, data
+from companion import checks, data, progress
 from companion.experiments import records
 from companion.experiments.experiment import PROFILES, Experiment
-from companion.experiments.provenance import provenance
+from companion.experiments.provenance import expected, provenance
 from companion.experiments.results import Results
 from companion.experiments.source import code_hash
 
@@ -230,6 +230,7 @@ class Session:
     def _recorded(self, experiment: Experiment, ending: str, again: bool) -> Results:
         """Run and write the record, unless the one that is there is of the same run."""
         name, folder = record_name(experiment, ending), records.records_folder()
+        there = None
         try:
             there = records.load(name, folder)
             if not again and not _differences(there, experiment) and there.seed == self.seed:
@@ -239,6 +240,8 @@ class Session:
         folder = records.writable_records_folder()
         if _first_process():
             records.check_writable("COMPANION_RESULTS", folder)
+        if progress.watched() and (again or self.remembered(experiment) is None):
+            print(f"{title(experiment)}: {expected(there and there.provenance)}", flush=True)
         results = self.run(experiment, again=again)
         if _first_process():
             try:
@@ -342,9 +345,6 @@ def _available(name: str | None) -> bool:
         print(reason)
         return False
     return True
-
-
-# --- the start of a chapter ---------------------------------------------------------------------
 
 
 def start(profile: str = "cpu", seed: int = 0) -> Session:
