@@ -44,7 +44,14 @@ class Colab(NamedTuple):
 
         ``more`` are further variables of its environment.
         """
-        command = [self.python, "-m", "papermill", "--no-progress-bar", "--cwd", cwd]
+        command: list[str | Path] = [
+            self.python,
+            "-m",
+            "papermill",
+            "--no-progress-bar",
+            "--cwd",
+            cwd,
+        ]
         command += ["-p", "profile", profile, "-p", "seed", "0", notebook, output]
         variables = {**self.variables, **more}
         return subprocess.run(command, env=variables, capture_output=True, text=True)

@@ -99,10 +99,10 @@ def entries(
 def _entry(
     claim: Claim, published: Mapping[str, Any] | None, built: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    low, high = claim.interval or (None, None)  # type: ignore[misc]  # a pair, or nothing
-    effect = claim.effect
-    if effect is None and low is not None:
-        effect = (low + high) / 2  # as the page shows it
+    effect, low, high = claim.effect, None, None
+    if claim.interval is not None:
+        low, high = claim.interval  # type: ignore[misc]  # a pair since __post_init__
+        effect = (low + high) / 2 if effect is None else effect  # as the page shows it
     made: dict[str, Any] = {"profile": None, "master_seeds": [], "date": None, "commit": None}
     run = built.get(claim.chapter or "")
     if claim.verdict != "not tested" and published:

@@ -71,5 +71,6 @@ def git(folder: Path, *arguments: str, **environment: str) -> str:
 
 
 if __name__ == "__main__":
-    wrong = push(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:4])
+    remote = sys.argv[3] if len(sys.argv) > 3 else "origin"
+    wrong = push(sys.argv[1], Path(sys.argv[2]), remote)
     sys.exit(wrong or None)

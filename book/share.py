@@ -42,9 +42,9 @@ def add(page: str, name: str) -> str:
     if "</title>" not in page:
         return page
     site = site_url()
-    heading = re.search(r"<h1>(.*?)<a class=\"headerlink\"", page, re.S)
-    title = plain(heading[1]) if heading else TITLE
     article = page.partition("<article")[2]
+    heading = re.search(r"<h1>(.*?)<a class=\"headerlink\"", article, re.S)
+    title = plain(heading[1]) if heading else TITLE
     found = PICTURES.search(article)
     facts = {
         "og:type": "article" if name.startswith("notebooks/") else "website",
@@ -53,7 +53,8 @@ def add(page: str, name: str) -> str:
         "og:description": description(name, article),
     }
     if site:
-        facts |= {"og:url": site + name, "og:image": site + (found[1] if found else PICTURE)}
+        where = site if name == "index.html" else site + name
+        facts |= {"og:url": where, "og:image": site + (found[1] if found else PICTURE)}
     tags = [f'<meta property="{key}" content="{quoted(text)}" />' for key, text in facts.items()]
     tags.append(f'<meta name="description" content="{quoted(facts["og:description"])}" />')
     card = "summary_large_image" if site else "summary"

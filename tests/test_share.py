@@ -12,7 +12,7 @@ from book import share
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 SITE = "https://owner.github.io/name/"
-PAGE = """<html><head><title>A</title></head><body><article>
+PAGE = """<html><head><title>A</title></head><body><h1>Printed</h1><article>
 <h1>One &amp; “two” <em>three</em><a class="headerlink" href="#a">#</a></h1>
 <p>short</p><p>A <b>sentence</b> of more than forty signs, "quoted" &lt;here&gt;.</p>
 <figure><img alt="x" src="../_images/abc.png" /></figure></article></body></html>"""
@@ -36,7 +36,8 @@ def test_a_page_has_a_title_a_description_and_a_picture():
     assert found["url"] == f"{SITE}book/guide.html"
     assert found["image"] == f"{SITE}_images/abc.png"
     bare = properties(share.add("<head><title>A</title></head>", "index.html"))
-    assert bare["image"].endswith("noise.png") and bare["description"] == share.ABOUT
+    assert bare["url"] == SITE and bare["image"].endswith("noise.png")
+    assert bare["description"] == share.ABOUT
     assert share.add("no page", "a.html") == "no page"
 
 

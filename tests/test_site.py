@@ -18,7 +18,7 @@ from conftest import CHAPTERS, ROOT, SITES, Page, clean_environment, is_fresh, m
 from book import api, policy
 from book import pages as book_pages
 from book import site as book_site
-from book.address import repository_url
+from book.address import repository_url, site_url
 from book.project import chapter_of
 
 REPOSITORY = "https://github.com/someone/noise"
@@ -181,6 +181,44 @@ def test_with_an_address_every_button_leads_to_the_repository(with_address):
     source = with_address / "_sources" / "notebooks" / f"{chapter}.ipynb"
     pinned = rf'repository = \\"{REPOSITORY}(@[0-9a-f]{{40}})?\\"'
     assert re.search(pinned, source.read_text(encoding="utf-8"))
+    site = "https://someone.github.io/noise/"
+    head = (with_address / "notebooks" / f"{chapter}.html").read_text(encoding="utf-8")
+    picture = re.search(rf'property="og:image" content="{site}([^"]+)"', head)
+    assert (with_address / picture[1]).is_file() and f'content="{site}notebooks/{chapter}' in head
+    feed = (with_address / "verdicts.xml").read_text(encoding="utf-8")
+    assert f'href="{site}book/ledger.html#claim-' in feed
+    first = (with_address / "index.html").read_text(encoding="utf-8")
+    assert f'property="og:image" content="{site}_static/noise.png"' in first
+
+
+def test_what_other_programs_read_leads_to_what_there_is(site, pages):
+    own = site_url()
+    ledger = json.loads((site / "ledger.json").read_text(encoding="utf-8"))
+    links = [row["address"] for row in ledger["claims"]]
+    links += re.findall(r"\]\((.*?)\)", (site / "llms.txt").read_text(encoding="utf-8"))
+    if own:
+        text = (site / "sitemap.xml").read_text(encoding="utf-8")
+        links += re.findall(r"<loc>(.*?)</loc>", text)
+    assert len(links) > 40
+    for link in links:
+        name, _, anchor = link.removeprefix(own).partition("#")
+        assert (site / name).is_file(), link
+        assert not anchor or anchor in pages[name].names, link
+    assert {row["verdict"] for row in ledger["claims"]} > {"supported", "not supported"}
+
+
+def test_every_page_has_a_description_and_a_card(site, pages):
+    seen = {}
+    for name in pages:
+        text = (site / name).read_text(encoding="utf-8")
+        head = text.partition("<body")[0]
+        assert head.count('property="og:title"') == head.count('property="og:description"') == 1, (
+            name
+        )
+        seen[name] = re.search(r'property="og:title" content="([^"]+)"', head)[1]
+    assert seen["book/ledger.html"] == "The ledger of claims"
+    chapters = [seen[f"notebooks/{chapter}.html"] for chapter in CHAPTERS]
+    assert len(set(chapters)) == len(chapters)
 
 
 def test_pages_and_pictures_are_light(site, pages):

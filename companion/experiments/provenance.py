@@ -56,20 +56,20 @@ def provenance(*, seconds: float | None = None, code: str | None = None) -> dict
     }
 
 
-def expected(record: Mapping[str, Any] | None) -> str:
+def expected(record: Mapping[str, Any]) -> str:
     """Say how long a run will take on this device, as far as that was measured.
 
     Parameters
     ----------
-    record : mapping, optional
-        The ``provenance`` of an earlier run (default: there was none).
+    record : mapping
+        The ``provenance`` of an earlier run; empty if there was none.
 
     Returns
     -------
     str, a sentence. Times of other devices are told as such, and nothing is reckoned from them.
     """
     here, left = _device(), "a bar shows the time left"
-    if not record or record.get("seconds") is None:
+    if record.get("seconds") is None:
         return f"no run was recorded, so how long it takes on {here} is not known; {left}."
     seconds, there = record["seconds"], record.get("device")
     took = f"{seconds / 60:,.0f} minutes" if seconds >= 100 else f"{seconds:.0f} s"

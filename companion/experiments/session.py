@@ -241,7 +241,7 @@ class Session:
         if _first_process():
             records.check_writable("COMPANION_RESULTS", folder)
         if progress.watched() and (again or self.remembered(experiment) is None):
-            print(f"{title(experiment)}: {expected(there and there.provenance)}", flush=True)
+            print(f"{title(experiment)}: {expected(there.provenance if there else {})}", flush=True)
         results = self.run(experiment, again=again)
         if _first_process():
             try:
