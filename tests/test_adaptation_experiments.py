@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from companion.experiments import Session
-from companion.experiments.adaptation import networks, race
+from companion.experiments.adaptation import images, networks, race
 from companion.experiments.adaptation.classifiers import new_classifiers, trained
 from companion.experiments.adaptation.known import labelled
 
@@ -67,3 +67,9 @@ def test_classifiers_learn_alone_as_in_a_stack():
     x = known.test[:4]
     together = learned(x.repeat(2, 1, 1, 1), 0.0)
     assert torch.allclose(together[4:], learned[1](x, 0.0), atol=1e-6)
+
+
+def test_the_race_on_images_runs_at_its_smallest_size(session):
+    results = session.run(images.ImageRace)
+    assert set(results.labels("way")) == set(race.WAYS)
+    assert results.where(measure="accuracy")["value"].between(0, 1).all()

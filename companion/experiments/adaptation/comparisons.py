@@ -143,7 +143,8 @@ def answer(verdicts: Mapping[str, str], answers: Mapping[str, str]) -> str:
         options = [f"{claim} with {yes}, {rest}.", f"{claim} with {yes} only.",
                    f"{claim} in {count} of {number} settings."]  # fmt: skip
     elif no:
-        options = [f"Undecided; no gain with {no}.", *options]
+        asked = claim[0].lower() + claim[1:]
+        options = [f"Undecided whether {asked}; not with {no}.", *options]
     return next(o for o in options if len(o.split()) <= LONGEST_ANSWER)
 
 

@@ -35,7 +35,7 @@ from companion.statistics import best_of_others
 if TYPE_CHECKING:
     from companion.experiments.session import Session
 
-__all__ = ["WAYS", "DigitRace", "MixtureRace", "condition"]
+__all__ = ["WAYS", "Course", "DigitRace", "MixtureRace", "condition", "measured"]
 
 WAYS = {
     "nothing": 0,
@@ -138,7 +138,13 @@ def _race(settings: Any, session: Session, made: Results, corruptions: tuple[str
     known = the_data(made.settings, session, made.facts["data"])
     purifiers, classifiers = stacks(made)
     course = Course(settings, known, purifiers, classifiers, made.settings["calls"])
-    cases = [("noise", level) for level in settings.noises] + [(name, 0.0) for name in corruptions]
+    return measured(course, session, corruptions)
+
+
+def measured(course: Course, session: Session, corruptions: tuple[str, ...]) -> Results:
+    """Accuracy and calibration error of all ways on clean images, with noise, and corrupted."""
+    cases = [("noise", level) for level in course.settings.noises]
+    cases += [(name, 0.0) for name in corruptions]
     tables: list = []
     arrays: dict[str, Tensor] = {}
     for i, (corruption, level) in enumerate([("none", 0.0), *cases]):
@@ -150,8 +156,9 @@ def _race(settings: Any, session: Session, made: Results, corruptions: tuple[str
                 "calibration error": calibration_error(probabilities, course.labels),
                 "setting": choice,
             }
+            values = torch.stack([value.cpu() for value in measures.values()])
             dims = {"measure": measures, "seed": range(course.runs)}
-            tables.append(tidy(torch.stack(list(measures.values())), dims, condition=name, way=way))
+            tables.append(tidy(values, dims, condition=name, way=way))
         arrays |= {f"{name}: {what}": images for what, images in shown.items()}
     return Results(tables, arrays, {"test images": len(course.images)})
 
@@ -196,7 +203,7 @@ class Course:
             answers[way] = self._chosen(tried, sigmas)
         if self.known.mixture is not None:
             ceiling = self._apart(self.known.ceiling(y.double(), level).float())
-            answers[CEILING] = ceiling, torch.zeros(self.runs)
+            answers[CEILING] = ceiling, torch.zeros(self.runs, dtype=torch.float64)
         first = slice(0, 6)
         sigma = settings[0]
         x = raised(y, level, sigma, generator)
@@ -260,7 +267,7 @@ class Course:
     def _chosen(self, tried: Tensor, settings: list) -> tuple[Tensor, Tensor]:
         """Take for each seed the setting that was most accurate on the other seeds."""
         if len(settings) == 1:
-            return tried[0], torch.zeros(self.runs)
+            return tried[0], torch.zeros(self.runs, dtype=torch.float64)
         wrong = torch.stack([1 - accuracy(one, self.labels) for one in tried])
-        index = torch.as_tensor(best_of_others(wrong.numpy()))
+        index = torch.as_tensor(best_of_others(wrong.cpu().numpy()))
         return tried[index, torch.arange(self.runs)], index.double()

@@ -237,19 +237,21 @@ def _better(
     return _claim(
         name,
         verdict,
-        f"{what} {told(found, verdict)}",
+        f"{what} {told(found, verdict)} Better means {100 * POINT:g} point or more.",
         answer(each, answers),
         deciding(found, each),
     )
 
 
 def _claim(name: str, verdict: str, evidence: str, plain: str, decides: Interval) -> Claim:
+    """Make a claim; the number that decides is shown in percentage points."""
+    mean, low, high = (100 * value for value in decides[:3])
     return Claim(
         name,
         verdict,
-        f"{evidence} Better means {100 * POINT:g} point or more; intervals hold together. {SEEDS}",
+        f"{evidence} Intervals hold together. {SEEDS}",
         answer=plain,
-        interval=decides,
+        interval=Interval(mean, low, high, decides.n),
         seeds=decides.n,
         data="digits",
         figure="fig-ad-race",

@@ -1,0 +1,81 @@
+"""Chapter 8 in short: filled from results and claims."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from companion.experiments.adaptation.comparisons import accuracies, best, noises
+from companion.experiments.adaptation.race import DigitRace
+from companion.experiments.adaptation.verdicts import verdicts
+from companion.experiments.claims import Claims
+from companion.experiments.in_short import InShort, choose
+from companion.experiments.results import Results
+from companion.statistics import paired_difference
+
+if TYPE_CHECKING:
+    from companion.experiments.session import Session
+
+__all__ = ["box", "in_short"]
+
+
+def in_short(session: Session) -> InShort:
+    """Run what the box rests on, or take it from memory."""
+    return box(session.run(DigitRace), verdicts(session))
+
+
+def box(race: Results, claims: Claims) -> InShort:
+    """A denoiser before a classifier in six lines, from results of ``DigitRace`` and claims."""
+    told = {claim.id.removeprefix("adaptation-"): claim.verdict for claim in claims}
+    answers = {claim.id.removeprefix("adaptation-"): claim.answer for claim in claims}
+    listed = noises(race)
+    middle = listed[len(listed) // 2]
+    rival = accuracies(race, "trained with noise", middle)
+    purified = best(race, ("one call", "sampled", "averaged", "guided"), middle)
+    gap = paired_difference(100 * purified, 100 * rival)
+    nothing, pure, noisy = (
+        100 * v.mean() for v in (accuracies(race, "nothing", middle), purified, rival)
+    )
+    return InShort(
+        "a denoiser in front of a classifier",
+        what="A denoiser cleans an image before a classifier sees it. It may answer in one call, "
+        "sample, or be guided by the classifier's own doubt.",
+        works=" ".join(
+            (
+                choose(
+                    told["improves"],
+                    {
+                        "supported": "Yes: sampling first helped with every corruption.",
+                        "depends": answers["improves"],
+                        "not supported": "No: sampling first gained no point.",
+                        "else": "Undecided whether sampling first gains a point.",
+                    },
+                ),
+                choose(
+                    told["comparison"],
+                    {
+                        "supported": "It mattered whether the denoiser ever saw clean data.",
+                        "depends": "In some settings it mattered that the denoiser saw clean data.",
+                        "not supported": "A denoiser that never saw clean data did as well.",
+                        "else": "What a denoiser without clean data costs is not fully decided.",
+                    },
+                ),
+            )
+        ),
+        use="The classifier cannot be trained again, and the corruption is noise of a known level.",
+        avoid=choose(
+            told["rival"],
+            {
+                "supported": "You can train the classifier with noise: it costs no calls.",
+                "not supported": "You can train the classifier with noise: that is as good and "
+                "costs no calls.",
+                "else": "You can train the classifier with noise: nothing here clearly beats "
+                "that, and it costs no calls.",
+            },
+        ),
+        number=f"Digits, {middle}: {nothing:.1f} % right with nothing in front, {pure:.1f} % with "
+        f"the best purifier, {noisy:.1f} % with a classifier trained with noise "
+        f"({gap:+.1f} points for the purifier).",
+        caveat="8 × 8 digits and small networks. No style term, which needs CLIP. The classifier "
+        "itself saw clean, labelled images in every case.",
+        claims=claims,
+    )
