@@ -66,6 +66,9 @@ def polynomial_weights(levels: Sequence[float], below: float) -> list[float]:
     for k in range(1, len(levels)):
         edge = below * (bottom - top) ** k
         moments.append(edge / (below - levels[0]) - k * moments[-1])
+    if len(levels) == 2:  # as below, without the cost of a solver
+        slope = moments[1] / (nodes[1] - top)
+        return [1 - slope, slope]
     vandermonde = np.vander([node - top for node in nodes], increasing=True).T
     return np.linalg.solve(vandermonde, moments).tolist()
 
@@ -267,6 +270,7 @@ def _corrector(levels: Sequence[float], below: float, variant: str) -> list[floa
     base = -h if variant == "bh1" else math.expm1(-h)
     phi_1 = math.expm1(-h) / -h - 1
     phi_2 = phi_1 / -h - 0.5
-    rho = np.linalg.solve([[1.0, 1.0], [node, 1.0]], [phi_1 / base, 2 * phi_2 / base])
-    before, reached = float(rho[0]) / node * scale, float(rho[1]) * scale
+    # rho_0 + rho_1 = phi_1 / base,  node rho_0 + rho_1 = 2 phi_2 / base
+    first = (phi_1 - 2 * phi_2) / base / (1 - node)
+    before, reached = first / node * scale, (phi_1 / base - first) * scale
     return [reached, 1 - reached - before, before]
