@@ -16,6 +16,7 @@ CHAPTERS = {
     "noise_classifier": "03-noise-classifier",
     "gradient_estimation": "04-gradient-estimation",
     "four_noises": "05-four-noises",
+    "foellmer": "07-foellmer",
     "adaptation": "08-adaptation",
 }
 """Modules of experiments, in the order of the book, each with its chapter."""

@@ -71,10 +71,10 @@ class Sampling(Experiment):
     lr: float = 1e-3
     stages: int = 20
     draws: int = 16
-    seeds: int = 5
+    seeds: int = 8
 
     sizes = {"smoke": {"budget": 1200, "samples": 100, "steps": 5, "batch": 32, "seeds": 2}}
-    seconds = 35
+    seconds = 45
 
     def run(self, session: Session) -> Results:
         """Measures by target, method and seed; samples of the first seed."""
