@@ -54,9 +54,9 @@ class InAPipeline(Experiment):
         old = diffusers.DDPMScheduler()
         pipe = with_gradient_estimation(diffusers.DDPMPipeline(unet, old))
         pipe.set_progress_bar_config(disable=True)
-        made = pipe(
-            self.images, session.generator(30), num_inference_steps=self.steps, output_type="pt"
-        ).images
+        asked = {"num_inference_steps": self.steps, "output_type": "np"}
+        made = torch.from_numpy(pipe(self.images, session.generator(30), **asked).images)
+        made = made.permute(0, 3, 1, 2)
         adapted = denoisers.from_diffusers(unet, old.alphas_cumprod)
         grid = torch.tensor(pipe.scheduler.sigmas)
         z = torch.randn(self.images, *made.shape[1:], generator=session.generator(30))
