@@ -16,6 +16,7 @@ CHAPTERS = {
     "noise_classifier": "03-noise-classifier",
     "gradient_estimation": "04-gradient-estimation",
     "four_noises": "05-four-noises",
+    "physics": "06-physics-informed",
     "foellmer": "07-foellmer",
     "adaptation": "08-adaptation",
 }

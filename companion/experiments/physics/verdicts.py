@@ -1,0 +1,339 @@
+"""What chapter 6 concludes: one rule a claim, from results to a verdict.
+
+Smaller and larger mean 5 % at least. What is compared has the same seeds, first weights, noise and
+network evaluations; intervals of a claim hold together at 95 % (Bonferroni).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from companion.experiments.claims import Claim, Claims
+from companion.experiments.physics.circle import WEIGHTS, Circle, ExactCircle
+from companion.experiments.physics.lines import EQUATIONS, Lines
+from companion.experiments.physics.methods import LABELS
+from companion.experiments.results import Results
+from companion.statistics import Interval, combine, decide, detectable, mean_interval, paired_ratio
+
+if TYPE_CHECKING:
+    from companion.experiments.session import Session
+
+__all__ = ["FORMS", "ratio", "shift_ratio", "verdicts"]
+
+SMALLER, LARGER = 0.95, 1.05
+"""Ratios that count as less and as more."""
+TWO_ORDERS = 10**-1.5
+"""Ratio that counts as 'up to two orders of magnitude': nearer to 1/100 than to 1/10."""
+SHIFT = 1.5
+"""Factor between the measured and the calculated bias that counts as a wrong calculation."""
+FORMS = ("mean", "sample")
+CIRCLE = "circle"
+
+Place = tuple[str, str]
+"""Form, and problem or number of points."""
+
+
+def verdicts(session: Session) -> Claims:
+    """Run what the claims rest on, or take it from memory, and apply all rules."""
+    circle, lines, exact = session.run(Circle), session.run(Lines), session.run(ExactCircle)
+    return Claims(
+        [
+            alignment(circle, lines),
+            outperforms(circle, lines),
+            two_orders(lines),
+            speed(),
+            overfitting(circle),
+            gap(),
+            trade_off(circle, lines),
+            bias(circle, exact),
+        ]
+    )
+
+
+def ratio(
+    results: Results, measure: str, method: str, over: str, comparisons: int = 1, **where: object
+) -> Interval:
+    """Ratio of a measure with two methods, over seeds.
+
+    Of the circle it is that with the most points, if ``points`` is not said.
+    """
+    if "points" in results.table and "points" not in where:
+        where["points"] = max(results.labels("points", measure=measure))
+    a, b = (results.values(measure=measure, method=m, **where) for m in (method, over))
+    return paired_ratio(a, b, comparisons=comparisons)
+
+
+def everywhere(
+    circle: Results, lines: Results, measure: str, over: str, forms: tuple[str, ...] = FORMS
+) -> dict[Place, Interval]:
+    """Ratios of forms on all problems, which hold together."""
+    number = len(forms) * (1 + len(EQUATIONS))
+    found = {}
+    for form in forms:
+        found[form, CIRCLE] = ratio(circle, measure, form, over, number)
+        for equation in EQUATIONS:
+            place = f"{equation} equation"
+            found[form, place] = ratio(lines, measure, form, over, number, equation=equation)
+    return found
+
+
+def alignment(circle: Results, lines: Results) -> Claim:
+    """The residual of samples becomes less."""
+    return _claim(
+        "physics-alignment",
+        everywhere(circle, lines, "residual", "none"),
+        SMALLER,
+        "Residual of samples over that of plain training with as many evaluations",
+        {
+            "supported": "Yes: samples obey the equation better, with both forms, everywhere here.",
+            "depends": "Obeyed better",
+            "not supported": "No: samples obey the equation no better than after plain training.",
+            "inconclusive": "Open: these seeds do not say whether samples obey better.",
+        },
+        figure="fig-ph-pareto",
+    )
+
+
+def outperforms(circle: Results, lines: Results) -> Claim:
+    """Samples are nearer to the data than those of the free rival."""
+    return _claim(
+        "physics-outperforms",
+        everywhere(circle, lines, "distance", "end"),
+        SMALLER,
+        "Distance of samples to the data, over that of plain training and a projection at the "
+        "end, whose residual is at rounding",
+        {
+            "supported": "Yes: its samples are nearer to the data than projected plain ones.",
+            "depends": "Nearer to the data than projected plain samples",
+            "not supported": "No: plain training and a free projection at the end are as good.",
+            "inconclusive": "Open: these seeds cannot tell it from a projection at the end.",
+        },
+        figure="fig-ph-pareto",
+    )
+
+
+def two_orders(lines: Results) -> Claim:
+    """The residual falls by up to two orders of magnitude, over guided samples."""
+    number = len(FORMS) * len(EQUATIONS)
+    found = {
+        (form, f"{equation} equation"): ratio(
+            lines, "residual", form, "late", number, equation=equation
+        )
+        for form in FORMS
+        for equation in EQUATIONS
+    }
+    best = min(found, key=lambda p: found[p].mean)
+    verdict = decide(found[best], TWO_ORDERS, reference=1.0)
+    answers = {
+        "supported": "Yes: the residual is up to two orders below that of guided samples.",
+        "not supported": "No: guided samples of plain networks have the smaller residual, or "
+        "nearly.",
+        "inconclusive": "Open: how far the residual falls below guided samples is uncertain.",
+    }
+    return Claim(
+        "physics-two-orders",
+        verdict,
+        f"Smallest residual over that of plain networks that are guided at low noise, "
+        f"{_name(best)}: {found[best]:.3g}. {_others(found, best)} A line of 32 cells stands for "
+        f"the paper's square; a ratio of {TWO_ORDERS:.2f} or less would count.",
+        answer=answers[verdict],
+        interval=found[best],
+        seeds=found[best].n,
+        data="Darcy flow along a line",
+    )
+
+
+def speed() -> Claim:
+    """Inference is that of a plain denoiser."""
+    return Claim(
+        "physics-speed",
+        "proved",
+        "The objective changes what the network learns, not the network: a sampler asks it as "
+        "often. In training the sample form costs two evaluations instead of one.",
+        answer="Yes: sampling costs the same number of evaluations.",
+        proof="tests/test_physics_experiments.py::test_sampling_costs_the_same",
+    )
+
+
+def overfitting(circle: Results) -> Claim:
+    """The error on held-out points becomes less where there are few to train on."""
+    points = sorted(circle.labels("points", measure="held-out error"))[:-1]
+    number = len(FORMS) * len(points)
+    found = {
+        (form, f"{n} points"): ratio(circle, "held-out error", form, "none", number, points=n)
+        for form in FORMS
+        for n in points
+    }
+    return _claim(
+        "physics-overfitting",
+        found,
+        SMALLER,
+        "Error of the denoiser on held-out points (above that of the best denoiser), over that "
+        "after plain training",
+        {
+            "supported": "Yes: with few points the error on held-out ones becomes less.",
+            "depends": "With few points it regularises",
+            "not supported": "No: with few points the error on held-out ones becomes no less.",
+            "inconclusive": "Open: these seeds do not show whether it regularises.",
+        },
+        data="points on a circle",
+    )
+
+
+def gap() -> Claim:
+    """Jensen's gap: algebra."""
+    return Claim(
+        "physics-jensen",
+        "proved",
+        "The residual of a mean is the mean of residuals only if the residual is linear. On Darcy "
+        "flow along a line it is at rounding with a fixed permeability, and far from 0 with a "
+        "random one.",
+        answer="Yes, if the equation is not linear; a linear one has no gap.",
+        proof="tests/test_physics_equations.py::test_no_gap_where_the_residual_is_linear",
+        figure="fig-ph-gap",
+    )
+
+
+def trade_off(circle: Results, lines: Results) -> Claim:
+    """With a gap, the mean form moves samples away from the data."""
+    problems: dict[str, Callable[[], Interval]] = {
+        CIRCLE: lambda: ratio(circle, "distance", "mean", "none", 2),
+        "bilinear equation": lambda: ratio(
+            lines, "distance", "mean", "none", 2, equation="bilinear"
+        ),
+    }
+    return _claim(
+        "physics-trade-off",
+        {("mean", problem): find() for problem, find in problems.items()},
+        LARGER,
+        "Distance of samples to the data with the mean form, over that after plain training",
+        {
+            "supported": "Yes: with the mean form samples are further from the data.",
+            "depends": "With the mean form samples are further from the data",
+            "not supported": "No: with the mean form samples are no further from the data.",
+            "inconclusive": "Open: these seeds do not show whether samples get further away.",
+        },
+        figure="fig-ph-pareto",
+    )
+
+
+def shift_ratio(circle: Results, exact: Results) -> Interval:
+    """Shift of the mean cosine by the mean form, of networks over what was calculated."""
+    n = max(circle.labels("points", measure="cosine"))
+    mean, plain = (circle.values(measure="cosine", method=m, points=n) for m in ("mean", "none"))
+    c = min(exact.labels("c"), key=lambda one: abs(math.log(max(one, 1e-9) / WEIGHTS["mean"])))
+    calculated = (
+        exact.values(measure="cosine", form="mean", c=c).mean()
+        - exact.values(measure="cosine", form="none", c=0.0).mean()
+    )
+    return mean_interval((mean - plain) / calculated)
+
+
+def bias(circle: Results, exact: Results) -> Claim:
+    """Networks are biased as the closed form says."""
+    found = shift_ratio(circle, exact)
+    inside = found.above(1 / SHIFT) and found.below(SHIFT)
+    outside = found.below(1 / SHIFT) or found.above(SHIFT)
+    verdict = "supported" if inside else "not supported" if outside else "inconclusive"
+    answers = {
+        "supported": "Yes: the mean form biases networks by about what the closed form says.",
+        "not supported": "No: the mean form biases networks by another amount than calculated.",
+        "inconclusive": "Open: the bias of networks is too uncertain to check the closed form.",
+    }
+    power = (
+        ""
+        if verdict != "inconclusive"
+        else (
+            f" So many seeds would show a difference of {detectable(found):.2g} with a power of 80 "
+            "%."
+        )
+    )
+    return Claim(
+        "physics-bias",
+        verdict,
+        f"Shift of the mean cosine by the mean form, of networks over what its closed form gives: "
+        f"{found:.2f}. 1 is exact; a factor of {SHIFT:g} counts as another amount." + power,
+        answer=answers[verdict],
+        interval=found,
+        seeds=found.n,
+        data="points on a circle, ratio of shifts",
+        figure="fig-ph-bias",
+    )  # fmt: skip
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+
+def _claim(
+    name: str,
+    found: Mapping[Place, Interval],
+    smallest: float,
+    told: str,
+    answers: Mapping[str, str],
+    *,
+    data: str = "points on a circle and Darcy flow along a line",
+    figure: str | None = None,
+) -> Claim:
+    """Judge ratios under several conditions, all of which hold together."""
+    judged = {place: decide(one, smallest, reference=1.0) for place, one in found.items()}
+    verdict = combine(judged.values())
+    first = _deciding(found, judged, verdict, smallest)
+    answer = answers[verdict]
+    if verdict == "depends":
+        answer = _depends(answer, judged)
+    power = ""
+    if verdict == "inconclusive":
+        one = found[first]
+        logs = Interval(*(math.log(v) for v in one[:3]), one.n)
+        seen = math.expm1(detectable(logs, confidence=1 - 0.05 / len(found)))
+        power = f" So many seeds would show a change of {seen:.0%} with a power of 80 %."
+    return Claim(
+        name,
+        verdict,
+        f"{told}. {_name(first)}: {found[first]:.3g}. {_others(found, first)} Less or more by 5 % "
+        f"counts; a seed has its own network and noise.{power}",
+        answer=answer,
+        interval=found[first],
+        seeds=found[first].n,
+        data=data,
+        figure=figure,
+    )
+
+
+def _deciding(
+    found: Mapping[Place, Interval], judged: Mapping[Place, str], verdict: str, smallest: float
+) -> Place:
+    """The condition nearest to another verdict; the widest, where it is open."""
+    if verdict == "inconclusive":
+        open_ = [p for p, one in judged.items() if one == "inconclusive"]
+        return max(open_, key=lambda p: found[p].high / found[p].low)
+    wanted = "not supported" if verdict == "depends" else verdict
+    sign = 1 if smallest < 1 else -1
+    places = [p for p, one in judged.items() if one == wanted]
+    pick = min if verdict == "not supported" else max
+    return pick(places, key=lambda p: sign * found[p].mean)
+
+
+def _depends(claim: str, judged: Mapping[Place, str]) -> str:
+    """Name the conditions, in as many words as there are."""
+    yes = [p for p, verdict in judged.items() if verdict == "supported"]
+    for which in (0, 1):
+        kinds = {p[which] for p in yes}
+        others = {p[which] for p in judged if p not in yes}
+        if not kinds & others:
+            names = sorted(LABELS.get(kind, kind) for kind in kinds)
+            text = f"{claim}: only with {' and '.join(names)}."
+            if len(text.split()) <= 15:
+                return text
+    return f"{claim}: in {len(yes)} of {len(judged)} cases."
+
+
+def _name(place: Place) -> str:
+    form, problem = place
+    return f"{LABELS[form]}, {problem}"
+
+
+def _others(found: Mapping[Place, Interval], first: Place) -> str:
+    return "; ".join(f"{_name(p)}: {one:.3g}" for p, one in found.items() if p != first) + "."
