@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -51,13 +51,12 @@ def build(profile: str, seed: int, jobs: int | None = None) -> int:
     return 0
 
 
-def test(arguments: list[str]) -> int:
+def test(arguments: Sequence[str]) -> int:
     """Build at tiny sizes, then run pytest, and nbval over what was built."""
     if code := build("smoke", 0):
         return code
     notebooks = [executed("smoke", source.stem) for source in sources()]
-    tests = pytest("tests", *arguments)
-    return tests or pytest("--nbval-lax", *notebooks)
+    return pytest("tests", *arguments) | pytest("--nbval-lax", *notebooks)
 
 
 def serve(profile: str, port: int) -> int:

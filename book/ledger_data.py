@@ -41,7 +41,7 @@ ENTRY: dict[str, dict[str, Any]] = {
     "verdict": field({**TEXT, "enum": list(VERDICTS)}, "what came out"),
     "answer": field(OPTIONAL, "the verdict in plain words, at most 15"),
     "evidence": field(TEXT, "what was measured, or why it was not"),
-    "effect": field(NUMBER, "the number that decides, in the unit that `data` names"),
+    "effect": field(NUMBER, "the number that decides, in the unit that the field data names"),
     "low": field(NUMBER, "lower end of its interval over seeds"),
     "high": field(NUMBER, "upper end of that interval"),
     "seeds": field(COUNT, "seeds that the interval is made of"),

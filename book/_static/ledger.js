@@ -31,6 +31,14 @@
       target.scrollIntoView();
     }
   };
+  // A site whose address was not known when it was built knows it here.
+  for (const row of location.protocol.startsWith("http") ? rows : []) {
+    const entry = row.querySelector("details pre");
+    if (entry && !entry.textContent.includes("  url ")) {
+      const url = `${location.origin}${location.pathname}#${row.id}`;
+      entry.textContent = entry.textContent.replace(/}$/, `  url          = {${url}},\n}`);
+    }
+  }
   form.hidden = false;
   form.addEventListener("input", show);
   form.addEventListener("reset", () => setTimeout(show)); // after the fields are as they were
