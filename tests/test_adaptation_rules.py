@@ -80,7 +80,7 @@ def test_what_helps_with_noise_only_depends_and_says_so():
     _, _, told = judged({("sampled", c): 0.05 for c in NOISES})
     assert told["improves"].verdict == "depends"
     assert told["improves"].answer == (
-        "Sampling in front helps with noise 0.5, 1, 1.5, not with blur, contrast, pixelation."
+        "A sampler before a classifier helps with noise 0.5, 1, 1.5 only."
     )
 
 

@@ -144,7 +144,10 @@ def answer(verdicts: Mapping[str, str], answers: Mapping[str, str]) -> str:
                    f"{claim} in {count} of {number} settings."]  # fmt: skip
     elif no:
         asked = claim[0].lower() + claim[1:]
-        options = [f"Undecided whether {asked}; not with {no}.", *options]
+        against = list(verdicts.values()).count("not supported")
+        options = [f"Undecided whether {asked}; not with {no}.",
+                   f"Undecided whether {asked}; not in {against} of {number} settings.",
+                   *options]  # fmt: skip
     return next(o for o in options if len(o.split()) <= LONGEST_ANSWER)
 
 

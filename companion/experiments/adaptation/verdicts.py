@@ -68,11 +68,12 @@ def comparison(race: Results) -> Claim:
     }
     each = {place: matters(interval) for place, interval in found.items()}
     verdict = combine(each.values())
-    count = list(each.values()).count("supported")
+    count, against = (list(each.values()).count(v) for v in ("supported", "not supported"))
     answers = {
         "supported": "Yes: a denoiser that never saw clean data changes the accuracy everywhere.",
         "not supported": "Compared: a denoiser without clean data costs less than two points.",
-        "inconclusive": "Compared: a denoiser without clean data may cost two points or nothing.",
+        "inconclusive": "A denoiser without clean data costs under two points in "
+        f"{against} of {number} settings.",
         "depends": f"It matters in {count} of {number} settings that the denoiser saw clean data.",
     }
     decides = max(found.values(), key=lambda i: abs(i.mean))
@@ -97,7 +98,7 @@ def improves(race: Results) -> Claim:
             "supported": "Yes: sampling in front of an unchanged classifier always helps.",
             "not supported": "No: sampling in front of an unchanged classifier gains no point.",
             "inconclusive": "Undecided: sampling in front of a classifier may gain a point.",
-            "depends": "Sampling in front helps",
+            "depends": "A sampler before a classifier helps",
         },
     )
 
@@ -204,7 +205,7 @@ def tuned(race: Results) -> Claim:
             "supported": "Yes: retraining on purified images beats purifying only.",
             "not supported": "No: retraining on purified images gains nothing over purifying only.",
             "inconclusive": "Undecided: retraining on purified images may gain a point.",
-            "depends": "Retraining beats purifying only",
+            "depends": "Retraining on purified images pays",
         },
     )
 
@@ -220,7 +221,7 @@ def tuned_rival(race: Results) -> Claim:
             "supported": "Yes: training on purified images beats training on noisy ones.",
             "not supported": "No: training on noisy images does as well as on purified ones.",
             "inconclusive": "Undecided: training on purified or noisy images are close.",
-            "depends": "Purified beats noisy training",
+            "depends": "Purified training images beat noisy ones",
         },
     )
 
