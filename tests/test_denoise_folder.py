@@ -357,25 +357,28 @@ def test_the_exact_denoiser_has_the_least_ambient_loss(own):
 
 def test_lessons_hold_the_noisy_page_and_their_levels():
     page = grey(40, 48).astype(np.float32)[None] / 20
-    made = guided.lessons([page, page], np.random.default_rng(0), draws=2)
-    assert len(made) == 4
-    for _, top, left, lesson in made:
-        assert (top, left) == (0, 0) and lesson.shape == (5, 40, 48)
-        np.testing.assert_array_equal(lesson[:1], page)
-        added = float(lesson[3, 0, 0])
-        assert guided.LEVELS[0] <= added <= guided.LEVELS[1] and (lesson[4] == 1).all()
-        assert (lesson[1] - lesson[0]).std() == pytest.approx(added, rel=0.1)
-        assert ((lesson[2] - lesson[0]).std()) == pytest.approx(1, rel=0.15)  # noise is removed
-    late = guided.lessons([page] * 6, np.random.default_rng(0), seconds=0.0)
-    assert len(late) == 3 and len({i for i, *_ in late}) == 3
+    made = guided.lessons([page, page], np.random.default_rng(0), size=40, draws=2).numpy()
+    assert made.shape == (8, 5, 40, 40)
+    for y, x, guide, levels, own in made:
+        assert any((y == page[0, :, i : i + 40]).all() for i in range(9))
+        added = float(levels[0, 0])
+        assert guided.LEVELS[0] <= added <= guided.LEVELS[1] and (own == 1).all()
+        assert (x - y).std() == pytest.approx(added, rel=0.1)
+        assert (guide - y).std() == pytest.approx(1, rel=0.15)  # noise is removed
+    late = guided.lessons([page] * 6, np.random.default_rng(0), size=40, seconds=0.0)
+    assert len(late) == 6
+    small = guided.lessons([page] * 6, np.random.default_rng(0), size=16, memory=0)
+    assert len(small) == 48  # one from each of 48 noised pages
 
 
 def test_large_pages_make_square_lessons(monkeypatch):
     monkeypatch.setattr(guided, "PAGE", 32)
-    page = np.zeros((1, 40, 90), np.float32)
-    made = guided.lessons([page], np.random.default_rng(0), draws=1)
-    assert len(made) == 4 and all(lesson.shape == (5, 32, 32) for *_, lesson in made)
-    assert all(0 <= top <= 8 and 0 <= left <= 58 for _, top, left, _ in made)
+    page = np.arange(40 * 90, dtype=np.float32).reshape(1, 40, 90)
+    made = guided.lessons([page], np.random.default_rng(0), size=16, draws=1)
+    assert made.shape == (4 * 8, 5, 16, 16)
+    hole = [patches.Crop(0, 0, 0, 64)]
+    made = guided.lessons([page], np.random.default_rng(0), size=16, draws=4, without=hole)
+    assert len(made) and (made[:, 0] % 90 >= 64).all()
 
 
 def test_trust_is_what_helps_most():

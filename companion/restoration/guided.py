@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from companion.denoisers import Denoiser
 from companion.noise import Generator, expand
 from companion.objectives.denoising import check_batch
 from companion.restoration.collaborative import CollaborativeFilter
+from companion.restoration.patches import MEMORY, Crop, cut
 
 LEVELS = (0.3, 1.2)
 """Range of the added noise ``t`` in training, in units of the noise of the data."""
@@ -154,7 +155,7 @@ def lesson(y: np.ndarray, added: float, own: float, rng: np.random.Generator) ->
     with torch.no_grad():
         image = torch.from_numpy(x)
         guide = CollaborativeFilter(image, sigma)(image).numpy()
-    levels = np.broadcast_to(np.float32([added, own])[:, None, None], (2, *y.shape[1:]))
+    levels = np.broadcast_to(np.array([added, own])[:, None, None], (2, *y.shape[1:]))
     return np.concatenate([y, x, guide, levels]).astype(np.float32)
 
 
@@ -163,11 +164,13 @@ def lessons(
     rng: np.random.Generator,
     own: float = 1.0,
     *,
+    without: Sequence[Crop] = (),
+    size: int = 64,
     draws: int = 8,
     seconds: float | None = None,
-    values: int = 150_000_000,
-) -> list[tuple[int, int, int, np.ndarray]]:
-    """Noise and filter pages, each several times at levels spread over ``LEVELS``.
+    memory: int = MEMORY,
+) -> Tensor:
+    """Noise and filter pages, each several times at levels spread over ``LEVELS``; cut patches.
 
     Parameters
     ----------
@@ -175,39 +178,50 @@ def lessons(
     rng : numpy.random.Generator
     own : float
         Level of their noise: 1, or 0 for clean ones.
+    without : sequence of Crop
+        Places that no patch may touch.
+    size : int
+        Side of a patch in pixels (default 64), of which no page may be smaller than ``size``.
     draws : int
         Times that a page is noised, at most (default 8). Of a page larger than ``PAGE`` so many
         squares that each pixel is in one as often.
     seconds : float, optional
         Time after which no other is begun, once half of the pages have had one.
-    values : int
-        Numbers in all lessons at most.
+    memory : int
+        Bytes that the patches take at most.
 
     Returns
     -------
-    list of page, top, left, lesson
+    (N, 3 C + 2, size, size) tensor
+        Patches of what ``lesson`` returns.
     """
+    usable = [i for i, page in enumerate(pages) if min(page.shape[1:]) >= size]
     order = [
-        (i, k)
-        for k in range(checks.whole("draws", draws))
-        for i in rng.permutation(len(pages))
-        for _ in range(math.ceil(pages[i][0].size / PAGE**2 - 0.5) or 1)
+        i
+        for _ in range(checks.whole("draws", draws))
+        for i in rng.permutation(usable).tolist()
+        for _ in range(max(1, round(pages[i][0].size / PAGE**2)))
     ]
-    made: list[tuple[int, int, int, np.ndarray]] = []
-    started, size = time.perf_counter(), 0
-    low, high = LEVELS
-    for i, _ in order:
+    channels = 3 * len(pages[0]) + 2
+    most = max(64, memory // (4 * channels * size**2))
+    # one block: many small ones, kept between large ones that come and go, would cost gigabytes
+    data = np.empty((most, channels, size, size), dtype=np.float32)
+    started, full, (low, high) = time.perf_counter(), 0, LEVELS
+    for done, i in enumerate(order):
         late = seconds is not None and time.perf_counter() - started > seconds
-        if size > values or (late and len(made) >= len(pages) / 2):
+        if full == most or (late and done >= len(usable) / 2):
             break
         height, width = (min(PAGE, n) for n in pages[i].shape[1:])
         top = int(rng.integers(pages[i].shape[1] - height + 1))
         left = int(rng.integers(pages[i].shape[2] - width + 1))
-        added = low * (high / low) ** rng.random()
         part = np.ascontiguousarray(pages[i][:, top : top + height, left : left + width])
-        made.append((int(i), top, left, lesson(part, added, own, rng)))
-        size += made[-1][-1].size
-    return made
+        made = lesson(part, low * (high / low) ** rng.random(), own, rng)
+        holes = [replace(c, top=c.top - top, left=c.left - left) for c in without if c.page == i]
+        wanted = max(1, min(round(2 * height * width / size**2), most // len(order)))
+        for patch in cut(made, rng, size, wanted, holes)[: most - full]:
+            data[full] = patch
+            full += 1
+    return torch.from_numpy(data[:full])
 
 
 # --- how much to trust it -----------------------------------------------------------------------

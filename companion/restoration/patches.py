@@ -138,18 +138,29 @@ def patches(
     areas = np.array([pages[i][0].size for i in large], dtype=float)
     total = int(max(64, overlap * areas.sum() / size**2))
     total = min(total, max(64, MEMORY // (4 * size**2 * len(pages[large[0]]))))
-    cut = []
-    for page in rng.choice(large, total, p=areas / areas.sum()):
-        height, width = pages[page].shape[1:]
-        holes = [c for c in without if c.page == page]
+    drawn = [
+        patch
+        for page in rng.choice(large, total, p=areas / areas.sum())
+        for patch in cut(pages[page], rng, size, 1, [c for c in without if c.page == page])
+    ]
+    if not drawn:  # nothing is left beside the crops
+        return patches(pages, rng, size, (), overlap)
+    return torch.from_numpy(np.stack(drawn))
+
+
+def cut(
+    page: np.ndarray, rng: np.random.Generator, size: int, count: int, holes: Sequence[Crop] = ()
+) -> list[np.ndarray]:
+    """Cut ``count`` squares of a page at random places; fewer where ``holes`` leave no room."""
+    height, width = page.shape[1:]
+    done = []
+    for _ in range(count):
         for _ in range(50):
             top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
             if not any(_touch(c, top, left, size) for c in holes):
-                cut.append(pages[page][:, top : top + size, left : left + size])
+                done.append(page[:, top : top + size, left : left + size])
                 break
-    if not cut:  # nothing is left beside the crops
-        return patches(pages, rng, size, (), overlap)
-    return torch.from_numpy(np.stack(cut))
+    return done
 
 
 def _touch(crop: Crop, top: int, left: int, size: int) -> bool:

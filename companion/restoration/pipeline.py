@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from companion.data.folders import Folder, Picture
 from companion.progress import track
 from companion.restoration.diagnosis import Noise, estimate
 from companion.restoration.guided import Guided, best_trust, lessons
-from companion.restoration.patches import Crop, held_out_crops, patches
+from companion.restoration.patches import MEMORY, Crop, held_out_crops
 from companion.restoration.restore import Plan, deviation, make_plan, restore, train
 
 GUIDES = 0.3
@@ -157,21 +157,19 @@ def _patches(
     seconds: float | None,
 ) -> torch.Tensor:
     """Patches of lessons, clean pages counting for up to half of them."""
-    half = 1.0 if not clean else 0.5
-    limit = None if seconds is None else half * seconds
-    made = lessons(pages, rng, seconds=limit)
-    without = [
-        replace(crop, page=number, top=crop.top - top, left=crop.left - left)
-        for number, (page, top, left, _) in enumerate(made)
-        for crop in crops
-        if crop.page == page
-    ]
-    data = patches([lesson for *_, lesson in made], rng, without=without, overlap=2.0)
+    size = min(64, max(min(p.shape[1:]) for p in pages) // 8 * 8)
+    half = 2 if clean else 1
+    options = {
+        "size": size,
+        "seconds": None if seconds is None else seconds / half,
+        "memory": MEMORY // half,
+    }
+    data = lessons(pages, rng, without=crops, **options)
+    if not len(data):  # nothing is left beside the crops
+        data = lessons(pages, rng, **options)
     if not clean:
         return data
-    draws = max(1, round(len(made) / len(clean)))
-    more = [lesson for *_, lesson in lessons(clean, rng, 0.0, draws=draws, seconds=limit)]
-    return torch.cat([data, patches(more, rng, data.shape[-1], overlap=2.0)])
+    return torch.cat([data, lessons(clean, rng, 0.0, **options)])
 
 
 def _keep(path: Path, data: torch.Tensor) -> None:
