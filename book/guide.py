@@ -175,3 +175,19 @@ def few_steps(session: Session) -> Iterator[Race]:
             ratio = comparisons.against(race, "gradient_estimation", rival, problem, n)
             told = f"error on digits, {n} evaluations"
             yield Race("gradient estimation", named[rival], told, "04-gradient-estimation", ratio)
+    yield from learned_steps(session)
+
+
+def learned_steps(session: Session) -> Iterator[Race]:
+    """A sampler learned for N evaluations against the best fixed one."""
+    from companion.experiments import gradient_estimation
+    from companion.experiments.gradient_estimation import learned_figures, learned_verdicts
+
+    race = session.remembered(gradient_estimation.LearnedRace)
+    if race is None:
+        return
+    for problem, n in learned_verdicts.places(race):
+        if problem == "digits, networks":
+            name, ratio = learned_figures.best_fixed(race, (problem, n))
+            told = f"error on digits, {n} evaluations"
+            yield Race("a learned sampler", name, told, "04-gradient-estimation", ratio)

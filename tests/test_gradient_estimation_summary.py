@@ -10,9 +10,10 @@ from companion.experiments.gradient_estimation import summary
 YES, NO, OPEN, DEPENDS = "supported", "not supported", "inconclusive", "depends"
 
 
-def claims(gamma_two, state_of_the_art):
+def claims(gamma_two, state_of_the_art, learned=OPEN):
     told = {"gamma-two": gamma_two, "state-of-the-art": state_of_the_art, "gamma-default": NO}
-    return Claims(Claim(f"projection-{k}", v, "measured", answer=v) for k, v in told.items())
+    named = {**{f"projection-{k}": v for k, v in told.items()}, "learned-ahead": learned}
+    return Claims(Claim(k, v, "measured", answer=v) for k, v in named.items())
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,13 @@ def test_the_box_follows_the_verdicts(ddim, rivals, works, use, avoid):
     assert works in box.works and use in box.use and avoid in box.avoid
     assert "0.80 [" in box.number and "1.60 [" in box.number
     assert "1.7 at 5 steps" in box.use
+
+
+def test_the_learned_sampler_is_named_where_it_is_ahead():
+    made = race({"gradient_estimation": 0.8})
+    for verdict, said in {YES: "than all of these", DEPENDS: "in some cases", NO: ""}.items():
+        avoid = summary.box(made, sweep(1.7), claims(YES, NO, verdict)).avoid
+        assert said in avoid and ("learn a sampler" in avoid) == (verdict != NO)
 
 
 def test_the_lines_are_filled_from_results():

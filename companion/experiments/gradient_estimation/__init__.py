@@ -21,6 +21,7 @@ from companion.experiments.gradient_estimation.gamma import (
 from companion.experiments.gradient_estimation.geometry import Reach, TangentShare
 from companion.experiments.gradient_estimation.ideal import IdealDenoiser
 from companion.experiments.gradient_estimation.images import ImageRace
+from companion.experiments.gradient_estimation.learned_images import LearnedImages
 from companion.experiments.gradient_estimation.learned_race import LearnedRace
 from companion.experiments.gradient_estimation.learned_transfer import LearnedTransfer
 from companion.experiments.gradient_estimation.methods import official, variants
@@ -47,6 +48,7 @@ __all__ = [
     "IdealDenoiser",
     "ImageRace",
     "InAPipeline",
+    "LearnedImages",
     "LearnedRace",
     "LearnedTransfer",
     "NearestToFlow",

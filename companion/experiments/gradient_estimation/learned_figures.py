@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from companion import plotting
-from companion.experiments.gradient_estimation.comparisons import as_factor, whole
+from companion.experiments.gradient_estimation.comparisons import as_factor, compared, whole
 from companion.experiments.gradient_estimation.geometry_figures import GREY, WIDTH, look
 from companion.experiments.gradient_estimation.learned_race import PARTS
 from companion.experiments.gradient_estimation.learned_rivals import FIXED
@@ -33,7 +33,18 @@ from companion.statistics import Interval
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
-__all__ = ["cost", "errors", "learned", "numbers", "over_fixed", "over_parts", "transfer"]
+__all__ = [
+    "best_fixed",
+    "cost",
+    "errors",
+    "image_ratio",
+    "images",
+    "learned",
+    "numbers",
+    "over_fixed",
+    "over_parts",
+    "transfer",
+]
 
 NAMES = {
     "learned": "learned", "ddim": "DDIM", "heun": "Heun", "gradient_estimation": "γ chosen",
@@ -96,11 +107,11 @@ def _frame(rows: list[tuple[str, int]], cells: list[list[str]], columns: list[st
     return frame
 
 
-def _best(results: Results, spot: tuple[str, int]) -> tuple[str, Interval]:
-    """Fixed sampler of the least error, and the ratio to it."""
+def best_fixed(results: Results, spot: tuple[str, int]) -> tuple[str, Interval]:
+    """Name of the fixed sampler of the least error, and the ratio to it."""
     ratios = against_each(results, spot)
-    name = max(ratios, key=lambda m: np.nan_to_num(ratios[m].mean, nan=-1.0))
-    return name, ratios[name]
+    method = max(ratios, key=lambda m: np.nan_to_num(ratios[m].mean, nan=-1.0))
+    return NAMES[method], ratios[method]
 
 
 def over_fixed(results: Results) -> Styler:
@@ -108,8 +119,8 @@ def over_fixed(results: Results) -> Styler:
     spots = places(results)
     problems = list(dict.fromkeys(p for p, _ in spots))
     budgets = list(dict.fromkeys(n for _, n in spots))
-    best = {spot: _best(results, spot) for spot in spots}
-    cells = [[f"{as_factor(best[p, n][1])}, {NAMES[best[p, n][0]]}" for n in budgets]
+    best = {spot: best_fixed(results, spot) for spot in spots}
+    cells = [[f"{as_factor(best[p, n][1])}, {best[p, n][0]}" for n in budgets]
              for p in problems]  # fmt: skip
     frame = pd.DataFrame(cells, index=problems, columns=[f"N = {n}" for n in budgets]).T
     bold = [[_decided(best[p, n][1]) for p in problems] for n in budgets]
@@ -163,6 +174,31 @@ def transfer(results: Results) -> Styler:
         caption="Error of a sampler that was learned on another denoiser",
         bold=bold,
     )
+
+
+def images(name: str, record: Results) -> Styler:
+    """Mean error and Frechet distance of every method, of a record of ``LearnedImages``."""
+    methods = [str(m) for m in record.labels("method")]
+    budgets = whole(record, "budget", measure="error")
+    columns = {}
+    for n in budgets:
+        for measure, called in (("error", "error"), ("Frechet distance", "Fréchet")):
+            values = {m: record.values(measure=measure, method=m, budget=n).mean() for m in methods}
+            columns[f"{called}, N = {n}"] = {NAMES[m]: f"{v:.3g}" for m, v in values.items()}
+    floor = f"as many training images: {record.facts['floor']:.3g}"
+    caption = f"{name}: error against the flow and Fréchet distance ({floor})"
+    return plotting.table(pd.DataFrame(columns), caption=caption)
+
+
+def image_ratio(record: Results, measure: str, budget: int) -> tuple[str, Interval]:
+    """The learned sampler over the fixed one with the least mean: its name, and the ratio."""
+
+    def values(method: str) -> np.ndarray:
+        return record.values(measure=measure, method=method, budget=budget)
+
+    rivals = [str(m) for m in record.labels("method") if m != "learned"]
+    best = min(rivals, key=lambda m: float(np.nan_to_num(values(m), nan=np.inf).mean()))
+    return NAMES[best], compared(values("learned"), values(best), 1)
 
 
 def numbers(results: Results, budget: int = 5) -> Styler:

@@ -91,6 +91,17 @@ def box(race: Results, sweep: Results, claims: Claims) -> InShort:
         )
         + " "
         + choose(
+            told.get("learned-ahead", "inconclusive"),
+            {
+                "supported": "Or learn a sampler for your number of evaluations, in seconds: it "
+                "was nearer to the flow than all of these.",
+                "depends": "Or learn a sampler for your number of evaluations, in seconds: in "
+                "some cases it was nearer to the flow than all of these.",
+                "else": "",
+            },
+        )
+        + " "
+        + choose(
             told["gamma-default"],
             {
                 "supported": "",
