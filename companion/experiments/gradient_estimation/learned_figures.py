@@ -178,7 +178,7 @@ def transfer(results: Results) -> Styler:
 
 def images(name: str, record: Results) -> Styler:
     """Mean error and Frechet distance of every method, of a record of ``LearnedImages``."""
-    methods = [str(m) for m in record.labels("method")]
+    methods = [str(m) for m in record.labels("method", measure="error")]
     budgets = whole(record, "budget", measure="error")
     columns = {}
     for n in budgets:
@@ -196,7 +196,7 @@ def image_ratio(record: Results, measure: str, budget: int) -> tuple[str, Interv
     def values(method: str) -> np.ndarray:
         return record.values(measure=measure, method=method, budget=budget)
 
-    rivals = [str(m) for m in record.labels("method") if m != "learned"]
+    rivals = [str(m) for m in record.labels("method", measure="error") if m != "learned"]
     best = min(rivals, key=lambda m: float(np.nan_to_num(values(m), nan=np.inf).mean()))
     return NAMES[best], compared(values("learned"), values(best), 1)
 

@@ -69,8 +69,8 @@ class LearnedImages(ImageExperiment):
 
     sizes = {
         "smoke": recipe(
-            "digits", "smoke", budgets=(3,), lows=(0.1,), held_in=2, iterations=1, teacher=4, samples=70,
-            paired=2, reference=2, batches=2, methods=("ddim",),
+            "digits", "smoke", budgets=(3,), lows=(0.1,), held_in=2, iterations=1,
+            teacher=4, samples=70, paired=2, reference=2, batches=2, methods=("ddim",),
         ),
         "long": recipe("mnist", "long"),
     }  # fmt: skip
@@ -83,7 +83,8 @@ class LearnedImages(ImageExperiment):
         few = torch.randn(2 * self.held_in, *setting.shape, generator=generator)
         learned = samplers.learn(
             unet, setting.shape, self.budgets, sigma_max=SIGMA_MAX, samples=self.held_in,
-            iterations=self.iterations, teacher_steps=self.teacher, generator=session.generator(51), batch_size=self.held_in,
+            iterations=self.iterations, teacher_steps=self.teacher,
+            generator=session.generator(51), batch_size=self.held_in,
         )  # fmt: skip
         few = few[: self.held_in]
         with torch.no_grad():
