@@ -50,15 +50,7 @@ def box(race: Results, claims: Claims) -> InShort:
                         "else": "Undecided whether sampling first gains a point.",
                     },
                 ),
-                choose(
-                    told["comparison"],
-                    {
-                        "supported": "It mattered whether the denoiser ever saw clean data.",
-                        "depends": "In some settings it mattered that the denoiser saw clean data.",
-                        "not supported": "A denoiser that never saw clean data did as well.",
-                        "else": "What a denoiser without clean data costs is not fully decided.",
-                    },
-                ),
+                answers["comparison"],
             )
         ),
         use="The classifier cannot be trained again, and the corruption is noise of a known level.",
