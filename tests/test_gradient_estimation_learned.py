@@ -133,6 +133,20 @@ def test_tables_and_figure_of_made_up_results():
     assert len(learned_figures.learned(made, "a").axes) == 2
 
 
+def test_images_of_a_made_up_record():
+    parts = []
+    for i, (method, mean) in enumerate({"learned": 0.6, "ddim": 2.0, "unipc": 1.0}.items()):
+        for measure in ("error", "Frechet distance"):
+            where = {"method": method, "budget": 5, "measure": measure}
+            parts.append(tidy(scattered(mean, i, 0.01), {"seed": range(SEEDS)}, **where))
+    parts.append(tidy([9.0, 1.0], {"step": range(2)}, measure="sigmas", budget=5))
+    record = Results(parts, facts={"floor": 12.0})
+    told = learned_figures.on_images({"MNIST": record})
+    assert "On MNIST" in told and "0.60 [" in told and "(UniPC)" in told
+    assert "12" in learned_figures.images("MNIST", record).to_html()
+    assert learned_figures.on_images({}) == ""
+
+
 # --- units ---------------------------------------------------------------------------------------
 
 

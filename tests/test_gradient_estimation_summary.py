@@ -36,7 +36,7 @@ def test_the_box_follows_the_verdicts(ddim, rivals, works, use, avoid):
 
 def test_the_learned_sampler_is_named_where_it_is_ahead():
     made = race({"gradient_estimation": 0.8})
-    for verdict, said in {YES: "than all of these", DEPENDS: "in some cases", NO: ""}.items():
+    for verdict, said in {YES: "ahead of all", DEPENDS: "in some cases", NO: ""}.items():
         avoid = summary.box(made, sweep(1.7), claims(YES, NO, verdict)).avoid
         assert said in avoid and ("learn a sampler" in avoid) == (verdict != NO)
 

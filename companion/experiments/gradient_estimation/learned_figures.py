@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -41,6 +42,7 @@ __all__ = [
     "images",
     "learned",
     "numbers",
+    "on_images",
     "over_fixed",
     "over_parts",
     "transfer",
@@ -199,6 +201,22 @@ def image_ratio(record: Results, measure: str, budget: int) -> tuple[str, Interv
     rivals = [str(m) for m in record.labels("method", measure="error") if m != "learned"]
     best = min(rivals, key=lambda m: float(np.nan_to_num(values(m), nan=np.inf).mean()))
     return NAMES[best], compared(values("learned"), values(best), 1)
+
+
+def on_images(records: Mapping[str, Results]) -> str:
+    """How the learned sampler did on images, as a sentence for each record."""
+    told = []
+    for name, record in records.items():
+        lines = []
+        for n in whole(record, "budget", measure="error"):
+            error, frechet = (image_ratio(record, m, n) for m in ("error", "Frechet distance"))
+            lines.append(
+                f"at N = {n} its error is {as_factor(error[1])} times that of the best fixed "
+                f"sampler ({error[0]}), its Fréchet distance {as_factor(frechet[1])} times "
+                f"({frechet[0]})"
+            )
+        told.append(f"**On {name}** (one recorded network, batches of noise): {'; '.join(lines)}.")
+    return "\n\n".join(told)
 
 
 def numbers(results: Results, budget: int = 5) -> Styler:

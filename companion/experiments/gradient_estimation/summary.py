@@ -93,10 +93,8 @@ def box(race: Results, sweep: Results, claims: Claims) -> InShort:
         + choose(
             told.get("learned-ahead", "inconclusive"),
             {
-                "supported": "Or learn a sampler for your number of evaluations, in seconds: it "
-                "was nearer to the flow than all of these.",
-                "depends": "Or learn a sampler for your number of evaluations, in seconds: in "
-                "some cases it was nearer to the flow than all of these.",
+                "supported": "Or learn a sampler for N evaluations: it is ahead of all.",
+                "depends": "Or learn a sampler for N evaluations: it is ahead in some cases.",
                 "else": "",
             },
         )
@@ -105,8 +103,8 @@ def box(race: Results, sweep: Results, claims: Claims) -> InShort:
             told["gamma-default"],
             {
                 "supported": "",
-                "else": "Do not keep gamma = 2 with many steps: the error then comes to be as "
-                "large as DDIM's, and 1.5 is better.",
+                "else": "With many steps do not keep gamma = 2: its error nears DDIM's, and 1.5 "
+                "is better.",
             },
         ),
         number=f"Error against the flow with gamma = 2 at {least} evaluations, on digit networks: "
