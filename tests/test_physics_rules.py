@@ -81,7 +81,7 @@ def test_alignment(factors, scatter, verdict):
     claim = verdicts.alignment(made_circle(scatter, **factors), made_lines(scatter, **factors))
     assert claim.verdict == verdict
     if verdict == "depends":
-        assert claim.answer == "Obeyed better: only with mean form."
+        assert claim.answer == "The equation is obeyed better with the mean form; else not."
     if verdict == "inconclusive":
         assert "power" in claim.evidence
 
@@ -137,6 +137,15 @@ def claims_of(circle, lines):
             verdicts.bias(circle, made_exact()),
         ]
     )  # fmt: skip
+
+
+def test_the_largest_weight_decides_on_the_residual_and_its_price():
+    lines = made_lines()
+    rows = lines.table["measure"].str.endswith("by weight") & (lines.table["c"] == 1e-6)
+    lines.table.loc[rows, "value"] *= 0.5
+    where = {"equation": "bilinear"}
+    assert verdicts.ratio(lines, "residual", "mean", "none", largest=True, **where).mean < 0.6
+    assert verdicts.ratio(lines, "residual", "mean", "none", **where).mean > 0.9
 
 
 def test_the_box_says_what_was_found():

@@ -1,7 +1,9 @@
 """What chapter 6 concludes: one rule a claim, from results to a verdict.
 
 Smaller and larger mean 5 % at least. What is compared has the same seeds, first weights, noise and
-network evaluations; intervals of a claim hold together at 95 % (Bonferroni).
+network evaluations; intervals of a claim hold together at 95 % (Bonferroni). On the line, claims on
+the residual and its price are judged at the largest weight that was tried, those on the distance
+alone at the one that the other seeds choose by it.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from companion.experiments.claims import Claim, Claims
+from companion.experiments.claims import LONGEST_ANSWER, Claim, Claims
 from companion.experiments.physics.circle import WEIGHTS, Circle, ExactCircle
 from companion.experiments.physics.lines import EQUATIONS, Lines
 from companion.experiments.physics.methods import LABELS
@@ -53,29 +55,43 @@ def verdicts(session: Session) -> Claims:
 
 
 def ratio(
-    results: Results, measure: str, method: str, over: str, comparisons: int = 1, **where: object
+    results: Results,
+    measure: str,
+    method: str,
+    over: str,
+    comparisons: int = 1,
+    *,
+    largest: bool = False,
+    **where: object,
 ) -> Interval:
     """Ratio of a measure with two methods, over seeds.
 
-    Of the circle it is that with the most points, if ``points`` is not said.
+    Of the circle it is that with the most points, if ``points`` is not said; of the line that at
+    the largest weight if ``largest``, else at the weight that was chosen.
     """
     if "points" in results.table and "points" not in where:
         where["points"] = max(results.labels("points", measure=measure))
-    a, b = (results.values(measure=measure, method=m, **where) for m in (method, over))
+    if largest and "equation" in where:
+        weighted = {"measure": f"{measure} by weight", "method": method, **where}
+        a = results.values(c=max(results.labels("c", **weighted)), **weighted)
+    else:
+        a = results.values(measure=measure, method=method, **where)
+    b = results.values(measure=measure, method=over, **where)
     return paired_ratio(a, b, comparisons=comparisons)
 
 
 def everywhere(
-    circle: Results, lines: Results, measure: str, over: str, forms: tuple[str, ...] = FORMS
+    circle: Results, lines: Results, measure: str, over: str, *, largest: bool
 ) -> dict[Place, Interval]:
-    """Ratios of forms on all problems, which hold together."""
-    number = len(forms) * (1 + len(EQUATIONS))
+    """Ratios of both forms on all problems, which hold together."""
+    number = len(FORMS) * (1 + len(EQUATIONS))
     found = {}
-    for form in forms:
+    for form in FORMS:
         found[form, CIRCLE] = ratio(circle, measure, form, over, number)
         for equation in EQUATIONS:
-            place = f"{equation} equation"
-            found[form, place] = ratio(lines, measure, form, over, number, equation=equation)
+            found[form, f"{equation} equation"] = ratio(
+                lines, measure, form, over, number, largest=largest, equation=equation
+            )
     return found
 
 
@@ -83,12 +99,12 @@ def alignment(circle: Results, lines: Results) -> Claim:
     """The residual of samples becomes less."""
     return _claim(
         "physics-alignment",
-        everywhere(circle, lines, "residual", "none"),
+        everywhere(circle, lines, "residual", "none", largest=True),
         SMALLER,
         "Residual of samples over that of plain training with as many evaluations",
         {
             "supported": "Yes: samples obey the equation better, with both forms, everywhere here.",
-            "depends": "Obeyed better",
+            "depends": "The equation is obeyed better",
             "not supported": "No: samples obey the equation no better than after plain training.",
             "inconclusive": "Open: these seeds do not say whether samples obey better.",
         },
@@ -100,13 +116,13 @@ def outperforms(circle: Results, lines: Results) -> Claim:
     """Samples are nearer to the data than those of the free rival."""
     return _claim(
         "physics-outperforms",
-        everywhere(circle, lines, "distance", "end"),
+        everywhere(circle, lines, "distance", "end", largest=False),
         SMALLER,
         "Distance of samples to the data, over that of plain training and a projection at the "
         "end, whose residual is at rounding",
         {
             "supported": "Yes: its samples are nearer to the data than projected plain ones.",
-            "depends": "Nearer to the data than projected plain samples",
+            "depends": "Nearer to the data than projected samples",
             "not supported": "No: plain training and a free projection at the end are as good.",
             "inconclusive": "Open: these seeds cannot tell it from a projection at the end.",
         },
@@ -119,7 +135,7 @@ def two_orders(lines: Results) -> Claim:
     number = len(FORMS) * len(EQUATIONS)
     found = {
         (form, f"{equation} equation"): ratio(
-            lines, "residual", form, "late", number, equation=equation
+            lines, "residual", form, "late", number, largest=True, equation=equation
         )
         for form in FORMS
         for equation in EQUATIONS
@@ -174,7 +190,7 @@ def overfitting(circle: Results) -> Claim:
         "after plain training",
         {
             "supported": "Yes: with few points the error on held-out ones becomes less.",
-            "depends": "With few points it regularises",
+            "depends": "It regularises",
             "not supported": "No: with few points the error on held-out ones becomes no less.",
             "inconclusive": "Open: these seeds do not show whether it regularises.",
         },
@@ -201,7 +217,7 @@ def trade_off(circle: Results, lines: Results) -> Claim:
     problems: dict[str, Callable[[], Interval]] = {
         CIRCLE: lambda: ratio(circle, "distance", "mean", "none", 2),
         "bilinear equation": lambda: ratio(
-            lines, "distance", "mean", "none", 2, equation="bilinear"
+            lines, "distance", "mean", "none", 2, largest=True, equation="bilinear"
         ),
     }
     return _claim(
@@ -211,7 +227,7 @@ def trade_off(circle: Results, lines: Results) -> Claim:
         "Distance of samples to the data with the mean form, over that after plain training",
         {
             "supported": "Yes: with the mean form samples are further from the data.",
-            "depends": "With the mean form samples are further from the data",
+            "depends": "The mean form moves samples away from the data",
             "not supported": "No: with the mean form samples are no further from the data.",
             "inconclusive": "Open: these seeds do not show whether samples get further away.",
         },
@@ -281,8 +297,8 @@ def _claim(
     verdict = combine(judged.values())
     first = _deciding(found, judged, verdict, smallest)
     answer = answers[verdict]
-    if verdict == "depends":
-        answer = _depends(answer, judged)
+    if "supported" in judged.values() and verdict != "supported":
+        answer = _where(answers["depends"], judged, open_=verdict == "inconclusive")
     power = ""
     if verdict == "inconclusive":
         one = found[first]
@@ -316,18 +332,23 @@ def _deciding(
     return pick(places, key=lambda p: sign * found[p].mean)
 
 
-def _depends(claim: str, judged: Mapping[Place, str]) -> str:
-    """Name the conditions, in as many words as there are."""
+def _where(claim: str, judged: Mapping[Place, str], open_: bool) -> str:
+    """Name the conditions under which it holds, in as many words as there are."""
     yes = [p for p, verdict in judged.items() if verdict == "supported"]
     for which in (0, 1):
-        kinds = {p[which] for p in yes}
+        kinds = list(dict.fromkeys(p[which] for p in yes))
         others = {p[which] for p in judged if p not in yes}
-        if not kinds & others:
-            names = sorted(LABELS.get(kind, kind) for kind in kinds)
-            text = f"{claim}: only with {' and '.join(names)}."
-            if len(text.split()) <= 15:
-                return text
-    return f"{claim}: in {len(yes)} of {len(judged)} cases."
+        if others and not others & set(kinds):
+            told = f"{claim} {' and '.join(map(_at, kinds))}; else {'open' if open_ else 'not'}."
+            if len(told.split()) <= LONGEST_ANSWER:
+                return told
+    return f"{claim} in {len(yes)} of {len(judged)} cases{'; else open' if open_ else ''}."
+
+
+def _at(kind: str) -> str:
+    if kind in LABELS:
+        return f"with the {LABELS[kind]}"
+    return f"with {kind}" if kind.endswith("points") else f"on the {kind}"
 
 
 def _name(place: Place) -> str:
