@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from companion.experiments import Session
-from companion.experiments.adaptation import images, networks, race
+from companion.experiments.adaptation import figures, images, networks, race, tables
 from companion.experiments.adaptation.classifiers import new_classifiers, trained
 from companion.experiments.adaptation.known import labelled
 
@@ -25,6 +25,15 @@ def test_every_way_answers_under_every_condition(session):
     accuracy = results.where(measure="accuracy")["value"]
     assert accuracy.between(0, 1).all() and len(accuracy) == 11 * 5 * 2
     assert results.arrays["blur: seen"].shape == (6, 1, 8, 8)
+    assert figures.what_is_seen(results).axes
+    chosen = tables.chosen(results).data
+    assert list(chosen.index) == [tables.LABELS[w] for w in race.WAYS if w in chosen_ways()]
+    assert "DDIM" in str(chosen.loc["sampled"].tolist()) or "DDPM" in str(chosen.loc["sampled"])
+
+
+def chosen_ways():
+    """Return ways with more than one setting at the smallest size."""
+    return [way for way in race.WAYS if way not in ("nothing", "trained with noise")]
 
 
 def test_the_mixture_has_its_ceiling_and_the_exact_denoiser_comes_near_it(session):

@@ -19,7 +19,7 @@ from companion.experiments.adaptation.tables import LABELS
 from companion.experiments.results import Results
 from companion.statistics import Interval, mean_interval
 
-__all__ = ["against_nothing", "mean_of_two", "on_the_line", "under_the_ceiling"]
+__all__ = ["against_nothing", "mean_of_two", "on_the_line", "under_the_ceiling", "what_is_seen"]
 
 WIDTH = 5.0
 """Inches. The text of a wider figure would be too small on a phone."""
@@ -96,6 +96,21 @@ def against_nothing(race: Results) -> Figure:
         ax.legend(loc="upper center", bbox_to_anchor=(0.4, 1.14), ncols=3)
     below.set(xlabel="accuracy less that with nothing in front, points")
     return figure
+
+
+def what_is_seen(race: Results) -> Figure:
+    """A few test digits as the classifier sees them: corrupted, and cleaned."""
+    middle = noises(race)[len(noises(race)) // 2]
+    rows = {"clean": "none: seen", middle: f"{middle}: seen"}
+    rows |= {
+        "one call": f"{middle}: one call, clean",
+        "one call, ambient": f"{middle}: one call, ambient",
+        "sampled": f"{middle}: sampled",
+    }
+    rows |= {name: f"{name}: seen" for name in corruptions(race)}
+    images = torch.stack([race.tensor(name) for name in rows.values()])
+    ax = plotting.image_grid(images, row_labels=list(rows))
+    return ax.figure  # type: ignore[return-value]
 
 
 def _gain(race: Results, way: str, condition: str) -> Interval:

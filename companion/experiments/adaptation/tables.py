@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,13 +10,21 @@ import pandas as pd
 
 from companion import plotting
 from companion.experiments.adaptation.comparisons import noises
-from companion.experiments.adaptation.race import CEILING, EXACT, WAYS
+from companion.experiments.adaptation.race import CEILING, CONTENT, EXACT, WAYS
 from companion.experiments.results import Results
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
-__all__ = ["LABELS", "accuracy_table", "calibration_table", "gap", "image_table", "mixture_table"]
+__all__ = [
+    "LABELS",
+    "accuracy_table",
+    "calibration_table",
+    "chosen",
+    "gap",
+    "image_table",
+    "mixture_table",
+]
 
 LABELS = {
     "nothing": "nothing",
@@ -79,6 +88,40 @@ def gap(race: Results) -> str:
         f"it, and {top - ambient:.1f} if it never saw clean data. In front is the same classifier, "
         "so the difference is what the networks have not learned."
     )
+
+
+def chosen(race: Results) -> Styler:
+    """The setting that most seeds chose, for each way that has several, and each condition."""
+    rows = {}
+    for way in LABELS:
+        row = {}
+        for condition in map(str, race.labels("condition")):
+            options = _options(race, way, condition)
+            if len(options) > 1:
+                picks = race.values(measure="setting", way=way, condition=condition).astype(int)
+                index = int(np.bincount(picks).argmax())
+                row[_column(condition)] = f"{options[index]} ({(picks == index).mean():.0%})"
+        if row:
+            rows[LABELS[way]] = row
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    return plotting.table(frame, caption="Digits: the setting most often chosen, and by how many")
+
+
+def _options(race: Results, way: str, condition: str) -> list[str]:
+    """Settings of a way, as text, in the order in which they are tried."""
+    noisy = condition.startswith("noise")
+    levels = [f"{v:g}" for v in race.settings["factors" if noisy else "levels"]]
+    if way in ("nothing", "trained with noise"):
+        return [""]
+    if way == "guided":
+        more = product(levels, race.settings["weights"], CONTENT)
+        options = [(level, f"w {w:g}", f"content {c:g}") for level, w, c in more]
+    elif "sampled" in way:
+        options = list(product(levels, ("DDPM", "DDIM")))
+    else:
+        options = [(level,) for level in levels]
+    # A single level needs no name.
+    return [", ".join(one[len(levels) == 1 :]) for one in options]
 
 
 def image_table(record: Results, title: str) -> Styler:
