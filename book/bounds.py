@@ -1,9 +1,9 @@
 """Try the module with other packages than the pinned ones, in environments of their own.
 
 ``python book/bounds.py lowest``: with the oldest that pyproject.toml allows; ``newest``: with the
-newest that there are; ``packages [FOLDER]``: with the pinned ones, from the sdist and then from the
-wheel. Each time the tests of the core run against what was installed. It needs a bare Python and a
-package index; without a FOLDER that has them, ``packages`` builds the sdist and the wheel first.
+newest that there are; ``packages [FOLDER]``: with the pinned ones, from the wheel and then from the
+sdist. The tests of the core run against what was installed. It needs a bare Python and a package
+index; without a FOLDER that has them, ``packages`` builds the sdist and the wheel first.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main(which: str, folder: Path | None = None) -> None:
         whole = ("-c", f"from pathlib import Path as P; import companion as c; assert {WHOLE}")
         run(python, *whole, cwd=work)
         run(python.with_name("companion"), "list", cwd=work)
-        run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests, cwd=work)
+    run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests, cwd=work)
 
 
 WHOLE = "P(c.__file__).with_name('_results').is_dir() and 'site-packages' in c.__file__"

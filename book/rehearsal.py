@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import yaml
 
-from book import colab, notebooks
+from book import colab, environment, notebooks
 from book.project import BUILD, ROOT, sources
 
 OWNER = "somebody/their-copy"
@@ -86,13 +86,15 @@ def fork(folder: Path) -> Fork:
         )
         return done.stdout.strip()
 
+    if not (Path(sys.prefix) / environment.READY).exists():  # else make would install into it
+        raise RuntimeError(f"{sys.prefix} is not an environment that make made")
     git("clone", "-q", "--bare", ROOT, bare)
     commit = git("-C", ROOT, "rev-parse", "HEAD")
     git("-C", bare, "update-ref", "refs/heads/main", commit)
     git("-C", bare, "symbolic-ref", "HEAD", "refs/heads/main")
     git("clone", "-q", ADDRESS, checkout)
     (checkout / ".venv").symlink_to(sys.prefix)  # the environment is not made again
-    for name in ("pyproject.toml", "constraints.txt", "requirements.txt"):
+    for name in environment.PINS:
         os.utime(checkout / name, (0, 0))
     ours = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "REPOSITORY_URL")
     variables = {name: value for name, value in os.environ.items() if name not in ours}
@@ -132,10 +134,10 @@ def button(copy: Fork, chapter: str) -> str:
     return address.removeprefix(start).replace("/", ":", 1)
 
 
-def installed(environment: colab.Colab) -> dict[str, str]:
+def installed(machine: colab.Colab) -> dict[str, str]:
     """What pip wrote down about where the module came from: ``url`` and ``commit``."""
     code = "from importlib.metadata import distribution as d\n"
-    text = environment.ask(f"{code}print(d('noise-on-purpose').read_text('direct_url.json'))")
+    text = machine.ask(f"{code}print(d('noise-on-purpose').read_text('direct_url.json'))")
     origin = json.loads(text)
     return {"url": origin["url"], "commit": origin["vcs_info"]["commit_id"]}
 
@@ -164,8 +166,8 @@ def run() -> int:
         (folder / f"{first}.ipynb").write_text(copy.published(first), encoding="utf-8")
         elsewhere = folder / "elsewhere"
         elsewhere.mkdir()
-        environment = colab.make(folder / "colab")
-        done = environment.run(
+        machine = colab.make(folder / "colab")
+        done = machine.run(
             folder / f"{first}.ipynb",
             folder / "executed.ipynb",
             elsewhere,
@@ -177,7 +179,7 @@ def run() -> int:
         took = next(c["metadata"]["papermill"]["duration"] for c in cells if "outputs" in c)
         say(f"{first}.ipynb runs to its end in an environment like Colab's")
         say(f"its first cell, which installs the module, took {took:.0f} s")
-        if (origin := installed(environment)) != {"url": ADDRESS, "commit": copy.commit}:
+        if (origin := installed(machine)) != {"url": ADDRESS, "commit": copy.commit}:
             raise RuntimeError(f"the module came from {origin}")
         say(f"its module came from {ADDRESS} at {copy.commit[:7]}")
     return 0
