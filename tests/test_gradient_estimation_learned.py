@@ -16,7 +16,7 @@ from companion.experiments.gradient_estimation import (
     learned_verdicts,
     learned_weights,
 )
-from companion.experiments.gradient_estimation.learned_race import PARTS
+from companion.experiments.gradient_estimation.learned_race import PARTS, TWO
 from companion.experiments.gradient_estimation.learned_rivals import FIXED, LevelsOnly, WeightsOnly
 from companion.samplers.learning import Asked, teacher_of
 
@@ -32,7 +32,7 @@ def scattered(mean, seed, scatter):
 
 def race(means, scatter=0.01, distance=1.0, failed=None, far=None):
     """Two problems alike: error of each method that is not 1, distance of the learned sampler."""
-    parts, methods = [], ("learned", *FIXED, *PARTS)
+    parts, methods = [], ("learned", *FIXED, *PARTS, TWO)
     for problem in ("a", "b"):
         for n in (3, 5):
             for i, method in enumerate(methods):
@@ -45,13 +45,13 @@ def race(means, scatter=0.01, distance=1.0, failed=None, far=None):
                 parts.append(tidy(values, by_seed, measure="error", **where))
                 away = scattered(distance if method == "learned" else 1.0, i, scatter)
                 parts.append(tidy(away, by_seed, measure="distance", **where))
-            for name in ("sigmas", "weights", "second"):
-                steps = {"step": range(n)}
-                parts.append(
-                    tidy(np.linspace(9, 1, n), steps, measure=name, problem=problem, budget=n)
-                )
-            for name in ("evaluations", "teacher_evaluations", "seconds"):
-                parts.append(tidy([100.0], {"measure": [name]}, problem=problem, budget=n))
+            for method in ("learned", TWO):
+                where = {"problem": problem, "method": method, "budget": n}
+                for name in ("sigmas", "weights", "second"):
+                    steps = {"step": range(n)}
+                    parts.append(tidy(np.linspace(9, 1, n), steps, measure=name, **where))
+                for name in ("evaluations", "teacher_evaluations", "seconds"):
+                    parts.append(tidy([100.0], {"measure": [name]}, **where))
         flow = scattered(1.0, 99, scatter)
         parts.append(
             tidy(flow, {"seed": range(SEEDS)}, measure="distance of the flow", problem=problem)

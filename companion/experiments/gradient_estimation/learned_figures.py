@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from companion import plotting
 from companion.experiments.gradient_estimation.comparisons import as_factor, compared, whole
-from companion.experiments.gradient_estimation.geometry_figures import GREY, WIDTH, look
-from companion.experiments.gradient_estimation.learned_race import PARTS
+from companion.experiments.gradient_estimation.geometry_figures import WIDTH, look
+from companion.experiments.gradient_estimation.learned_race import PARTS, TWO
 from companion.experiments.gradient_estimation.learned_rivals import FIXED
 from companion.experiments.gradient_estimation.learned_verdicts import (
     against_each,
@@ -26,9 +26,11 @@ from companion.experiments.gradient_estimation.learned_weights import (
     gamma_carried_on,
     midpoint_carried_on,
 )
+from companion.experiments.gradient_estimation.methods import SIGMA_MAX
 from companion.experiments.gradient_estimation.problems import DIGITS
 from companion.experiments.gradient_estimation.rulings import less
 from companion.experiments.results import Results
+from companion.noise import log_linear
 from companion.statistics import Interval
 
 if TYPE_CHECKING:
@@ -72,25 +74,26 @@ def learned(results: Results, problem: str = DIGITS) -> Figure:
     left.set(xscale="log", yscale="log", xlabel="evaluations", title="error against the flow")
     left.set_xticks(budgets, [str(n) for n in budgets])
     left.minorticks_off()
-    left.legend(fontsize="small")
 
     n = [b for b in budgets if b <= 10][-1]
-    place: dict[str, Any] = {"problem": problem, "budget": n}
-    sigmas, weights, second = (
-        results.where(measure=name, **place)["value"].tolist()
-        for name in ("sigmas", "weights", "second")
+    place: dict[str, Any] = {"problem": problem, "method": TWO, "budget": n}
+    sigmas, weights = (
+        results.where(measure=name, **place)["value"].tolist() for name in ("sigmas", "weights")
     )
-    lines = {
-        f"learned, N = {n}": (carried_on(sigmas, weights, second), look("black", "D")),
-        "γ = 2": (gamma_carried_on(sigmas, 2.0), look("vermillion", "o")),
-        "DPM++(2M)": (midpoint_carried_on(sigmas), look("orange", "s")),
-    }
-    for label, (values, style) in lines.items():
-        right.plot(sigmas[1:], values, **{**style, "label": label, "markersize": 4})
-    right.axhline(0.5, color=GREY, linestyle=":", linewidth=1)
-    right.set(xscale="log", xlabel="noise level σ", title="share of the last change carried on")
+    even = log_linear(n, SIGMA_MAX, sigmas[-1])[:-1].tolist()
+    for label, levels, values, style in (
+        ("learned", sigmas, carried_on(sigmas, weights), look("black", "D")),
+        ("γ = 2", even, gamma_carried_on(even, 2.0), look("vermillion", "o")),
+        ("DPM++(2M)", even, midpoint_carried_on(even), look("orange", "s")),
+    ):
+        right.plot(levels[1:], values, **{**style, "label": label, "markersize": 4})
+    right.set(xscale="log", xlabel="noise level σ", title=f"change carried on, N = {n}")
     right.invert_xaxis()
-    right.legend(fontsize="small")
+    handles, labels = left.get_legend_handles_labels()
+    drawn = dict(zip(labels, handles))
+    handles, labels = right.get_legend_handles_labels()
+    drawn |= {"γ = 2": handles[labels.index("γ = 2")]}
+    figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -157,9 +160,11 @@ def errors(results: Results, measure: str = "error") -> Styler:
 def over_parts(results: Results) -> Styler:
     """Error of the learned sampler over those that learn a part."""
     found = parts(results)
+    for spot, ratios in found.items():
+        ratios |= against_each(results, spot, [TWO], len(found))
     cells = [[as_factor(ratio) for ratio in ratios.values()] for ratios in found.values()]
     bold = [[False, False, *map(_decided, ratios.values())] for ratios in found.values()]
-    frame = _frame(list(found), cells, [NAMES[m] for m in PARTS])
+    frame = _frame(list(found), cells, [*(NAMES[m] for m in PARTS), TWO])
     caption = "Error of the learned sampler over that of those that learn a part"
     return plotting.table(frame, caption=caption, bold=bold)
 
@@ -223,7 +228,7 @@ def numbers(results: Results, budget: int = 5) -> Styler:
     """Levels and weights that were learned for a number of evaluations."""
     columns = {}
     for problem in dict.fromkeys(p for p, _ in places(results)):
-        where = {"problem": problem, "budget": budget}
+        where = {"problem": problem, "method": "learned", "budget": budget}
         rows = (results.where(measure=m, **where)["value"] for m in ("sigmas", "weights", "second"))
         columns[problem] = [f"{s:.3g}; {c:.2f}; {e:.2f}" for s, c, e in zip(*rows)]
     frame = pd.DataFrame(columns, index=range(1, budget + 1)).rename_axis("i")
@@ -234,7 +239,7 @@ def cost(results: Results) -> Styler:
     """What learning cost: evaluations of one sample, as so many samples drawn, and seconds."""
     lines = {}
     for problem, n in places(results):
-        where = {"problem": problem, "budget": n}
+        where = {"problem": problem, "method": "learned", "budget": n}
         asked, teacher, seconds = (
             results.value(measure=m, **where)
             for m in ("evaluations", "teacher_evaluations", "seconds")

@@ -33,12 +33,15 @@ from companion.samplers.learning import Asked, Fit, teacher_of
 if TYPE_CHECKING:
     from companion.experiments.session import Session
 
-__all__ = ["ALL", "PARTS", "LearnedRace"]
+__all__ = ["ALL", "PARTS", "TWO", "LearnedRace"]
 
 PARTS = ("levels", "coefficients", "optimised")
 """Rivals: levels alone, weights alone, levels without a network."""
 
-ALL = ("learned", *FIXED, *PARTS)
+TWO = "two answers"
+"""The learned sampler with two answers in place of three."""
+
+ALL = ("learned", *FIXED, *PARTS, TWO)
 
 LEARNING, NOISE = 31, 41
 """Generators of the noise that is learned and chosen on, and of that which decides."""
@@ -146,6 +149,7 @@ class LearnedRace(Experiment):
                     fits: dict[str, Fit] = {
                         "levels": LevelsOnly(asked, n, SIGMA_MAX),
                         "coefficients": WeightsOnly(asked, n, SIGMA_MAX),
+                        TWO: Fit(asked, n, 2, SIGMA_MAX),
                     }
                     for name, fit in fits.items():
                         chosen[name, n] = _Started(fit.run(train, held, self.iterations)[0])
@@ -161,12 +165,16 @@ class LearnedRace(Experiment):
         """Levels and weights that were learned, and what learning cost."""
         tables = []
         for (method, n), run in chosen.items():
-            if method != "learned":
+            if method not in ("learned", TWO):
                 continue
-            where, steps = {"problem": problem, "budget": n}, {"step": range(n)}
-            learned, facts = run.sampler, run.sampler.facts
+            where = {"problem": problem, "method": method, "budget": n}
+            learned, steps = run.sampler, {"step": range(n)}
             for name in ("sigmas", "weights", "second"):
-                tables.append(tidy(getattr(learned, name), steps, measure=name, **where))
+                if getattr(learned, name):
+                    tables.append(tidy(getattr(learned, name), steps, measure=name, **where))
+            facts = learned.facts or {}
+            if method == TWO:
+                continue
             for name in ("evaluations", "teacher_evaluations", "seconds", "teacher_seconds"):
                 tables.append(tidy([facts[name]], {"measure": [name]}, **where))
         return tables

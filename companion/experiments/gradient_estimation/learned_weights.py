@@ -36,7 +36,7 @@ def _gaps(sigmas: Sequence[float]) -> np.ndarray:
 
 
 def carried_on(
-    sigmas: Sequence[float], weights: Sequence[float], second: Sequence[float]
+    sigmas: Sequence[float], weights: Sequence[float], second: Sequence[float] = ()
 ) -> np.ndarray:
     """Share of the last change that is carried on, at each level but the first, (N - 1,).
 
