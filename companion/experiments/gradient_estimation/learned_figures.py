@@ -75,7 +75,7 @@ def learned(results: Results, problem: str = DIGITS) -> Figure:
     left.set_xticks(budgets, [str(n) for n in budgets])
     left.minorticks_off()
 
-    n = [b for b in budgets if b <= 10][-1]
+    n = whole(results, "budget", measure="weights", method=TWO)[-1]
     place: dict[str, Any] = {"problem": problem, "method": TWO, "budget": n}
     sigmas, weights = (
         results.where(measure=name, **place)["value"].tolist() for name in ("sigmas", "weights")

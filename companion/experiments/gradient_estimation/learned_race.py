@@ -80,9 +80,9 @@ class LearnedRace(Experiment):
     budgets: tuple[int, ...] = (3, 5, 10, 20)
     lows: tuple[float, ...] = (0.02, 0.1, 0.3)
     parts_up_to: int = 10
-    held_in: int = 128
-    iterations: int = 20
-    samples: int = 128
+    held_in: int = 96
+    iterations: int = 15
+    samples: int = 96
     reference: int = 160
     projections: int = 32
     seeds: int = 8
@@ -94,7 +94,7 @@ class LearnedRace(Experiment):
         }
     }  # fmt: skip
     needs = (PointNetworks, DigitNetworks)
-    seconds = 40
+    seconds = 30
 
     def run(self, session: Session) -> Results:
         """Error and distance by problem, method, budget and seed; the learned numbers and cost."""

@@ -84,11 +84,11 @@ class LearnedTransfer(Experiment):
     steps: int = 500
     weight: float = 3.0
     held_in: int = 64
-    iterations: int = 20
+    iterations: int = 15
     samples: int = 64
     reference: int = 160
     networks: int = 8
-    seeds: int = 7
+    seeds: int = 5
 
     sizes = {
         "smoke": {
@@ -97,7 +97,7 @@ class LearnedTransfer(Experiment):
         }
     }  # fmt: skip
     needs = (PointNetworks, DigitNetworks)
-    seconds = 25
+    seconds = 20
 
     def run(self, session: Session) -> Results:
         """Error by kind, method ("brought", "learned there", "best fixed"), budget and seed."""
