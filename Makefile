@@ -78,7 +78,7 @@ site: $(READY)
 
 # The tests in five parts, side by side like the chapters: what a part says is shown when it is done.
 TESTING := PYTEST_ADDOPTS="$$PYTEST_ADDOPTS $$PYTEST" env -u MPLBACKEND -u MAKEFLAGS -u MFLAGS OMP_NUM_THREADS=1 COMPANION_PROGRESS=0 PYTHONHASHSEED=0 $(RUN) -m pytest
-NAMES := one_denoiser extra_noise tweedie noise_classifier gradient_estimation four_noises physics foellmer adaptation
+NAMES := one_denoiser extra_noise tweedie noise_classifier gradient_estimation four_noises physics foellmer adaptation your_images
 CHAPTER_TESTS := $(sort $(foreach name,$(NAMES),$(wildcard tests/test_$(name)*.py)))
 SITE_TESTS    := $(wildcard tests/test_site*.py) tests/test_playground.py tests/test_front_pages.py
 COMMAND_TESTS := tests/test_cli.py tests/test_colab.py

@@ -19,6 +19,7 @@ CHAPTERS = {
     "physics": "06-physics-informed",
     "foellmer": "07-foellmer",
     "adaptation": "08-adaptation",
+    "your_images": "09-your-images",
 }
 """Modules of experiments, in the order of the book, each with its chapter."""
 

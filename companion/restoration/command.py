@@ -28,7 +28,12 @@ WRITTEN = (
 TRAINING = 0.75
 """Share of the minutes for training; the rest is for restoring, comparing and writing."""
 
-PACKAGES = {"skimage": "scikit-image", "imageio": "imageio", "tifffile": "tifffile"}
+PACKAGES = {
+    "skimage": "scikit-image",
+    "pywt": "PyWavelets",
+    "imageio": "imageio",
+    "tifffile": "tifffile",
+}
 
 
 @dataclass(frozen=True)
