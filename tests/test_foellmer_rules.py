@@ -165,7 +165,11 @@ def test_the_bound_says_how_much_of_it_is_reached():
             {"PIS": 0.5, "DDS": 0.5, "log_variance": 0.5},
             ("as the paper says", "found the weights of far modes better"),
         ),
-        ({"OU_score": 2.0}, {"annealed": 0.5}, ("against the paper", "need no certainty")),
+        (
+            {"OU_score": 2.0},
+            {"annealed": 0.5},
+            ("the paper found that it does", "need no certainty"),
+        ),
         ({"spread": 1.0}, {"PIS": 0.5}, ("not decided", "try annealed particles first")),
     ],
 )
