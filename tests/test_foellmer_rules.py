@@ -90,7 +90,7 @@ def test_fewer_parameters(factors, verdict):
 
 def test_one_condition_is_named():
     claim = fewer_parameters(widths(OU_score_even=0.5))
-    assert claim.answer == "Yes for the OU score with the even loss only."
+    assert claim.answer == "Yes for the OU score with all levels alike only."
 
 
 def test_parameters_that_are_needed():

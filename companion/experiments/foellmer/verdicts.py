@@ -37,6 +37,9 @@ LOST = 0.5
 CLOSER = -0.02
 """Smallest difference of that share that counts."""
 
+WORDS = {"even": "all levels alike", "Girsanov": "Girsanov's weights"}
+"""Names of the losses."""
+
 
 def verdicts(session: Session) -> Claims:
     """Run what the claims rest on, or take it from memory, and apply all rules."""
@@ -93,7 +96,7 @@ def fewer_parameters(widths: Results) -> Claim:
     ratios = smooth_over_pinned(widths)
     told = {place: decide(ratio, LESS, reference=1) for place, ratio in ratios.items()}
     verdict = combine(told.values())
-    yes = [f"{name} with the {loss} loss" for (name, loss), v in told.items() if v == "supported"]
+    yes = [f"{name} with {WORDS[loss]}" for (name, loss), v in told.items() if v == "supported"]
     answers = {
         "supported": "Yes: OU networks have a smaller error than pinned ones of equal size.",
         "depends": f"Yes for the {yes[0]} only."
@@ -104,7 +107,7 @@ def fewer_parameters(widths: Results) -> Claim:
     }
     factors = {place: parameter_factor(widths, *place) for place in ratios}
     needed = "; ".join(
-        f"{', '.join(place)} " + (f"{f:.2g} times as many" if isfinite(f) else "not reached")
+        f"{named(place)} " + (f"{f:.2g} times as many" if isfinite(f) else "not reached")
         for place, f in factors.items()
     )
     return Claim(
@@ -127,7 +130,7 @@ def preconditioned(widths: Results) -> Claim:
     (worst_name, _), worst = max(ratios.items(), key=lambda item: item[1].mean)
     verdict = combine(at_most(ratio, AS_GOOD) for ratio in ratios.values())
     answers = {
-        "supported": "Yes: preconditioned, one network is as good as the best raw one.",
+        "supported": "Yes: the preconditioned network is as good as every raw one, or better.",
         "depends": f"It depends: once the raw {worst_name} has a smaller error.",
         "not supported": f"No: the raw {worst_name} has a smaller error than preconditioning.",
         "inconclusive": "Undecided: preconditioned and best raw network are too near.",
@@ -259,8 +262,10 @@ def above(interval: Interval, limit: float) -> str:
 
 def listed(intervals: Mapping[Any, Interval]) -> str:
     """Name and interval of each, in words."""
-    named = {
-        place if isinstance(place, str) else ", ".join(place): interval
-        for place, interval in intervals.items()
-    }
-    return "; ".join(f"{name} {interval:.2f}" for name, interval in named.items())
+    return "; ".join(f"{named(place)} {interval:.2f}" for place, interval in intervals.items())
+
+
+def named(place: str | tuple[str, ...]) -> str:
+    """Name a condition, with its loss in words."""
+    words = [place] if isinstance(place, str) else place
+    return ", ".join(WORDS.get(word, word) for word in words)
