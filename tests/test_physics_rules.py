@@ -64,6 +64,18 @@ def made_exact(shift=0.05):
     return Results(tables, facts={"cosine of the data": 0.7})
 
 
+def made_exact_lines(factor=1.0):
+    """Results of ExactLines, in which the minimum changes the distance by a factor."""
+    return Results(
+        [
+            tidy(
+                [v] * 4, {"seed": range(4)}, measure="exact distance", equation="bilinear", method=m
+            )
+            for m, v in {"none": 1.0, "mean": factor}.items()
+        ]
+    )
+
+
 WIN = {"residual_mean": 0.5, "residual_sample": 0.5}
 
 
@@ -115,8 +127,10 @@ def test_overfitting(factors, verdict):
 @pytest.mark.parametrize(("factor", "verdict"), [(1.5, "supported"), (1.0, "not supported")])
 def test_trade_off(factor, verdict):
     factors = {"distance_mean": factor}
-    claim = verdicts.trade_off(made_circle(**factors), made_lines(**factors))
-    assert claim.verdict == verdict
+    for moved, cause in ((1.0, "not from the gap"), (1.3, "part of what networks lose")):
+        made = made_circle(**factors), made_lines(**factors), made_exact_lines(moved)
+        claim = verdicts.trade_off(*made)
+        assert claim.verdict == verdict and cause in claim.evidence
 
 
 @pytest.mark.parametrize(
@@ -133,7 +147,7 @@ def claims_of(circle, lines):
         [
             verdicts.alignment(circle, lines), verdicts.outperforms(circle, lines),
             verdicts.two_orders(lines), verdicts.speed(), verdicts.overfitting(circle),
-            verdicts.gap(), verdicts.trade_off(circle, lines),
+            verdicts.gap(), verdicts.trade_off(circle, lines, made_exact_lines()),
             verdicts.bias(circle, made_exact()),
         ]
     )  # fmt: skip
@@ -158,6 +172,11 @@ def test_the_box_says_what_was_found():
     box = summary.box(lost, lines, claims_of(lost, lines))
     assert box.works.startswith("No") and "further from the data" in box.works
     assert "did not" in box.avoid
+    worse = made_lines(**WIN, **{"solved again_mean": 2.0})
+    assert "not a small error" in summary.residual_and_error(worse)
+    assert "do not change" in summary.residual_and_error(made_lines(0.3))
+    assert "no difference" in summary.guided(made_circle(0.3))
+    assert "away from the data" in summary.guided(made_circle(distance_always=2.0))
 
 
 def test_tables_and_figures_show_made_up_results():

@@ -10,18 +10,22 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from companion import oracles, plotting
 from companion.experiments.physics.circle import FORMS, KAPPA, WEIGHTS, minimiser
 from companion.experiments.physics.lines import EQUATIONS
 from companion.experiments.physics.methods import LABELS
 from companion.experiments.results import Results
-from companion.statistics import Interval, mean_interval
+from companion.statistics import Interval, mean_interval, paired_difference
 
 __all__ = ["bias", "fields", "gap", "idea", "pareto"]
 
 WIDTH = 5.0
 """Inches. The text of a wider figure would be too small on a phone."""
+
+ROUNDING = 1e-4
+"""A smaller residual is drawn here."""
 
 LOOKS = {
     "none": ("blue", "o"), "mean": ("orange", "s"), "sample": ("green", "^"),
@@ -55,31 +59,33 @@ def idea(sigma: float = 0.8) -> Figure:
     ax.plot(*moved, "s", color=plotting.PALETTE["orange"], markersize=9, label="mean form")
     arrow = {"arrowstyle": "->", "color": plotting.PALETTE["orange"], "linewidth": 1.8}
     ax.annotate("", moved.tolist(), best.tolist(), arrowprops=arrow)
-    ax.set(aspect="equal", xlim=(-1.4, 1.4), ylim=(-1.2, 1.6), xticks=[], yticks=[])
-    ax.grid(visible=False)
+    ax.set(aspect="equal", xlim=(-1.4, 1.4), ylim=(-1.2, 1.6))
+    ax.set_axis_off()
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
 def bias(exact: Results, circle: Results) -> Figure:
-    """Mean cosine against c of both minima, with that of trained networks."""
-    figure, ax = plt.subplots(figsize=(WIDTH, 3.8))
-    truth = exact.facts["cosine of the data"]
-    ax.axhline(truth, color="black", linewidth=1, label="data")
+    """Added mean cosine against c of both minima, with that of trained networks."""
+    figure, ax = plt.subplots(figsize=(WIDTH, 4))
+    ax.axhline(0, color="black", linewidth=1)
     n = max(circle.labels("points", measure="cosine"))
+    plain = exact.values(measure="cosine", form="none", c=0.0)
     for form in FORMS:
         color = look(form)["color"]
         weights = exact.labels("c", measure="cosine", form=form)
-        lines = [mean_interval(exact.values(measure="cosine", form=form, c=c)) for c in weights]
+        lines = [
+            paired_difference(exact.values(measure="cosine", form=form, c=c), plain)
+            for c in weights
+        ]
         ax.plot(weights, [i.mean for i in lines], color=color, label=f"{LABELS[form]}, exact")
         ax.fill_between(
             weights, [i.low for i in lines], [i.high for i in lines], color=color, alpha=0.2
         )
-        found = mean_interval(circle.values(measure="cosine", method=form, points=n))
-        _bar(ax, WEIGHTS[form], found, **(look(form) | {"label": f"{LABELS[form]}, networks"}))
-    plain = mean_interval(circle.values(measure="cosine", method="none", points=n))
-    _bar(ax, min(weights) / 2, plain, **(look("none") | {"label": "plain networks"}))
-    ax.set(xscale="log", xlabel="weight c of the residual", ylabel="mean cosine of the angle")
+        both = (circle.values(measure="cosine", method=m, points=n) for m in (form, "none"))
+        label = {"label": f"{LABELS[form]}, networks"}
+        _bar(ax, WEIGHTS[form], paired_difference(*both), **(look(form) | label))
+    ax.set(xscale="log", xlabel="weight c of the residual", ylabel="added mean cosine")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -112,21 +118,32 @@ def pareto(circle: Results, lines: Results) -> Figure:
     ]
     for ax, (title, results, where) in zip(grid, places):
         for method in LOOKS:
-            x, y = (
-                mean_interval(results.values(measure=m, method=method, **where))
-                for m in ("residual", "distance")
-            )
-            ends = [[max(0.0, x.mean - max(x.low, x.mean / 3))], [x.high - x.mean]]
-            ax.errorbar(
-                [x.mean], [y.mean], xerr=ends, yerr=[[y.mean - y.low], [y.high - y.mean]],
-                linestyle="", capsize=3, **look(method),
+            weighted = "equation" in where and method in FORMS
+            dims: list[dict[str, Any]] = [{}]
+            if weighted:
+                key = {"measure": "distance by weight", "method": method, **where}
+                dims = [{"c": c} for c in results.labels("c", **key)]
+            ending = " by weight" if weighted else ""
+            found = [
+                [
+                    mean_interval(results.values(measure=m + ending, method=method, **where, **one))
+                    for m in ("residual", "distance")
+                ]
+                for one in dims
+            ]
+            ax.plot(
+                [max(x.mean, ROUNDING) for x, _ in found], [y.mean for _, y in found],
+                linewidth=1, **(look(method) | {"marker": ""}),
             )  # fmt: skip
+            for x, y in found:
+                _bar(ax, max(x.mean, ROUNDING), y, **look(method))
         if "equation" in where:
             floor = results.value(measure="floor", equation=where["equation"])
             ax.axhline(floor, color="black", linewidth=0.8)
         ax.set(title=title, xscale="log", ylabel="distance to the data", ylim=(0, None))
-    grid[-1].set_xlabel("residual of samples")
-    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    grid[-1].set_xlabel("residual of samples (left end: at rounding)")
+    handles = [Line2D([], [], linestyle="", **look(method)) for method in LOOKS]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -135,9 +152,11 @@ def fields(lines: Results) -> Figure:
     methods = ("none", "mean", "sample", "end")
     figure, grid = plt.subplots(4, 2, figsize=(WIDTH, 7), sharex=True, sharey="col")
     for row, method in zip(grid, methods):
-        for ax, channel, name in zip(row, (0, 1), ("pressure", "permeability")):
+        for ax, channel in zip(row, (0, 1)):
             ax.plot(lines.arrays[method][:, channel].T, linewidth=1.4)
-            ax.set_title(f"{LABELS[method].split(',')[-1].strip()}: {name}", fontsize=10)
+        row[0].set_ylabel(LABELS[method].split(",")[-1].strip().removesuffix(" at the end"))
+    for ax, name in zip(grid[0], ("pressure", "permeability")):
+        ax.set_title(name)
     for ax in grid[-1]:
         ax.set_xlabel("cell")
     return figure

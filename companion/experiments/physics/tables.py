@@ -24,7 +24,8 @@ ORDER = ("none", "mean", "sample", "end", "late", "always")
 
 def _mean(results: Results, measure: str, method: str, **where: object) -> str:
     value = float(results.values(measure=measure, method=method, **where).mean())
-    return "at rounding" if value < 1e-3 and "residual" in measure else f"{value:.3g}"
+    small = value < 1e-3 and ("residual" in measure or "again" in measure)
+    return "at rounding" if small else f"{value:.3g}"
 
 
 def circle_table(circle: Results) -> Styler:
@@ -58,17 +59,22 @@ def held_out(circle: Results) -> Styler:
 
 
 def line_table(lines: Results, equation: str) -> Styler:
-    """Means over seeds, by method."""
-    rows = {
-        LABELS[m]: {
-            "residual": _mean(lines, "residual", m, equation=equation),
-            "over the pressure's size": _mean(lines, "residual over size", m, equation=equation),
-            "size of the pressure": _mean(lines, "size", m, equation=equation),
-            "solved again": _mean(lines, "solved again", m, equation=equation),
-            "distance": _mean(lines, "distance", m, equation=equation),
-        }
-        for m in ORDER
-    }
+    """Means over seeds, by method and weight."""
+    columns = {
+        "residual": "residual", "over the size": "residual over size",
+        "size of p": "size", "solved again": "solved again", "distance": "distance",
+    }  # fmt: skip
+    rows = {}
+    for m in ORDER:
+        weighted = {"measure": "distance by weight", "equation": equation, "method": m}
+        weights = lines.labels("c", **weighted) if m in FORMS else [None]
+        for c in weights:
+            label = LABELS[m] if c is None else f"{LABELS[m]}, c = {c:.0e}"
+            ending, more = ("", {}) if c is None else (" by weight", {"c": c})
+            rows[label] = {
+                name: _mean(lines, measure + ending, m, equation=equation, **more)
+                for name, measure in columns.items()
+            }
     floor = lines.value(measure="floor", equation=equation)
     caption = (
         f"Line, {equation} equation; as many samples of the data have a distance of {floor:.2f}"
@@ -97,7 +103,7 @@ def square_table(record: Results) -> pd.DataFrame:
     return table[[m for m in record.labels("measure")]].rename(index=LABELS)
 
 
-def exact_table(exact: Results) -> Styler:
+def exact_table(exact: Results, weight: float) -> Styler:
     """Means over batches of samples of the exact denoiser, and of the mean form's minimum."""
     rows = []
     for equation in EQUATIONS:
@@ -107,4 +113,4 @@ def exact_table(exact: Results) -> Styler:
             for m in ("residual", "size", "solved again", "distance"):
                 line[m] = _mean(exact, f"exact {m}", method, equation=equation)
             rows.append(line)
-    return plotting.table(pd.DataFrame(rows), caption="Line: without networks")
+    return plotting.table(pd.DataFrame(rows), caption=f"Line: without networks, c = {weight:.0e}")
