@@ -95,9 +95,7 @@ def main() -> None:
     for precision, compiled in variants:
         fit(setting, precision, compiled, 12)
         rate = (
-            options.steps
-            * config.batch
-            / fit(setting, precision, compiled, options.steps).seconds
+            options.steps * config.batch / fit(setting, precision, compiled, options.steps).seconds
         )
         peak = images.matrix_rate(setting.device, precision)
         name = ("float32" if precision == "no" else precision) + (", compiled" if compiled else "")

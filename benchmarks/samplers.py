@@ -204,11 +204,14 @@ SCHEDULES = {
 }  # fmt: skip
 
 
-def tuned(found: dict[str, Sampler], budgets: list[int]) -> dict[str, list[tuple[float, str]]]:
+def tuned(
+    found: dict[str, Sampler], budgets: list[int], points: int
+) -> dict[str, list[tuple[float, str]]]:
     """Least error on new noise, with the schedule that was best on other noise."""
     law = data.mixture("spirals")
-    z = torch.randn(256, 2, generator=torch.Generator().manual_seed(2))
-    new = torch.randn(512, 2, generator=torch.Generator().manual_seed(1))
+    few, many = min(points, 256), min(points, 512)
+    z = torch.randn(few, 2, generator=torch.Generator().manual_seed(2))
+    new = torch.randn(many, 2, generator=torch.Generator().manual_seed(1))
     fine = noise.log_linear(400, HIGH, 0.001)
     ends = [samplers.heun(law.denoiser, HIGH * noises, fine) for noises in (z, new)]
 
@@ -223,7 +226,9 @@ def tuned(found: dict[str, Sampler], budgets: list[int]) -> dict[str, list[tuple
         for n in budgets:
             if name == LEARNED:
                 generator = torch.Generator().manual_seed(3)
-                best = samplers.learn(law.denoiser, (2,), n, sigma_max=HIGH, generator=generator)
+                best = samplers.learn(
+                    law.denoiser, (2,), n, sigma_max=HIGH, samples=few, generator=generator
+                )
                 out = best(law.denoiser, HIGH * new)
                 table[name].append((float((out - ends[1]).norm(dim=1).mean()), "learned"))
                 continue
@@ -255,7 +260,7 @@ def main() -> None:
     found = contestants()
     timed = ratios(found, given.points, given.steps, given.rounds)
     errors = error_table(found, given.budgets)
-    best = tuned(found, given.budgets)
+    best = tuned(found, given.budgets, given.points)
 
     print(f"\n{machine()}; {given.points} points, {given.steps} steps, {given.rounds} rounds.")
     print(f"A bare call takes {statistics.median(timed['bare']) * 1e3:.3f} ms.\n")
