@@ -32,9 +32,7 @@ class LearnedScheduler(GradientEstimationScheduler):
     ----------
     learned_sigmas, learned_weights, learned_second
         Those of the sampler.
-    num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas, prediction_type,
-    rescale_betas_zero_snr, clip_sample, clip_sample_range, thresholding,
-    dynamic_thresholding_ratio, sample_max_value
+    num_train_timesteps and all others
         As of ``GradientEstimationScheduler``.
 
     Raises
