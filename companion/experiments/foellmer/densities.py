@@ -144,6 +144,6 @@ class Sampling(Experiment):
         ]
         steps = (self.budget - self.samples) // (cost * self.batch)
         return training.fit(
-            nets, loss(density, self.times(), form), torch.zeros(8, 2), steps=steps,
+            nets, loss(density, self.times(), form), torch.zeros(8, 2), steps=steps,  # type: ignore[arg-type]
             batch_size=self.batch, lr=self.lr, ema=0.99, seed=first, device="cpu",
         ).denoiser  # fmt: skip

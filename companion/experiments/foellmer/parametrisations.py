@@ -106,5 +106,5 @@ def levels(loss: str, count: int) -> tuple[Tensor, Tensor]:
     if isinstance(law, LogNormal):
         sigma = torch.exp(law.mean + law.std * torch.special.ndtri(u))
     else:
-        sigma = law.quantile(1 - u)
+        sigma = law.quantile(1 - u)  # type: ignore[attr-defined]
     return sigma, WEIGHTS[objective.weight](sigma, objective.sigma_data)
