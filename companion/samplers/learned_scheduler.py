@@ -32,7 +32,7 @@ class LearnedScheduler(GradientEstimationScheduler):
     ----------
     learned_sigmas, learned_weights, learned_second
         Those of the sampler.
-    num_train_timesteps and all others
+    num_train_timesteps, others
         As of ``GradientEstimationScheduler``.
 
     Raises
