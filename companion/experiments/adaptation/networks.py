@@ -160,7 +160,7 @@ def _classifiers(
         def seen(x: Tensor, kind: str = kind, generator: torch.Generator = generator) -> Tensor:
             if kind == "plain":
                 return x
-            level = log_uniform(*settings.noise_range, generator)
+            level = log_uniform(*settings.noise_range, generator)  # type: ignore[call-arg]
             y = noise.corrupt(x, level, generator=generator)
             if kind == "noise":
                 return y

@@ -113,6 +113,7 @@ def _options(race: Results, way: str, condition: str) -> list[str]:
     levels = [f"{v:g}" for v in race.settings["factors" if noisy else "levels"]]
     if way in ("nothing", "trained with noise"):
         return [""]
+    options: list[tuple[str, ...]]
     if way == "guided":
         more = product(levels, race.settings["weights"], CONTENT)
         options = [(level, f"w {w:g}", f"content {c:g}") for level, w, c in more]
