@@ -124,6 +124,14 @@ def test_overfitting(factors, verdict):
     assert verdicts.overfitting(made_circle(**factors)).verdict == verdict
 
 
+def test_an_open_answer_says_what_is_settled():
+    circle = made_circle(held_out_mean=2.0)
+    rows = (circle.table["method"] == "sample") & (circle.table["measure"] == "held-out error")
+    circle.table.loc[rows, "value"] = 0.9 * np.exp(0.4 * RNG.standard_normal(rows.sum()))
+    claim = verdicts.overfitting(circle)
+    assert claim.answer == "It does not regularise with the mean form; else open."
+
+
 @pytest.mark.parametrize(("factor", "verdict"), [(1.5, "supported"), (1.0, "not supported")])
 def test_trade_off(factor, verdict):
     factors = {"distance_mean": factor}

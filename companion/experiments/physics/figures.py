@@ -49,7 +49,13 @@ def idea(sigma: float = 0.8) -> Figure:
     logits = exact.log_prob(circle) - (x - circle).square().sum(1) / (2 * sigma**2)
     ax.plot(*circle.T, color="#BBBBBB", linewidth=1)
     size = 40 * (logits - logits.max()).exp()
-    ax.scatter(*circle.T, s=size, color=plotting.PALETTE["sky"], label="where it may come from")
+    ax.scatter(
+        circle[:, 0],
+        circle[:, 1],
+        s=size,
+        color=plotting.PALETTE["sky"],
+        label="where it may come from",
+    )
     best = exact.denoiser(x, sigma)[0]
     moved = minimiser(exact, WEIGHTS["mean"])(x, sigma)[0]
     ax.plot(*x[0], "X", color="black", markersize=9, label="noisy point")
@@ -58,7 +64,7 @@ def idea(sigma: float = 0.8) -> Figure:
     )
     ax.plot(*moved, "s", color=plotting.PALETTE["orange"], markersize=9, label="mean form")
     arrow = {"arrowstyle": "->", "color": plotting.PALETTE["orange"], "linewidth": 1.8}
-    ax.annotate("", moved.tolist(), best.tolist(), arrowprops=arrow)
+    ax.annotate("", tuple(moved.tolist()), tuple(best.tolist()), arrowprops=arrow)
     ax.set(aspect="equal", xlim=(-1.4, 1.4), ylim=(-1.2, 1.6))
     ax.set_axis_off()
     figure.legend(loc="outside lower center", ncols=2)

@@ -74,7 +74,7 @@ class Square(Experiment):
         fresh = square.sample(max(self.samples, 8), session.generator(51))
         device = "cuda" if torch.cuda.is_available() else "cpu"
         found: dict[str, list[dict[str, float]]] = {}
-        arrays = {}
+        arrays: dict[str, Tensor] = {}
         for form in TRAINED:
             goal = objective(form, square.residual, WEIGHTS)
             for seed in range(self.seeds):

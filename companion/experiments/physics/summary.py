@@ -101,9 +101,10 @@ def guided(circle: Results) -> str:
 
 def residual_and_error(lines: Results) -> str:
     """Whether a smaller residual means a better pressure, as a sentence."""
-    where = {"largest": True, "equation": "bilinear"}
-    residual = ratio(lines, "residual", "mean", "none", **where)
-    error = ratio(lines, "solved again", "mean", "none", **where)
+    residual, error = (
+        ratio(lines, measure, "mean", "none", largest=True, equation="bilinear")
+        for measure in ("residual", "solved again")
+    )
     numbers = f"residual {residual:.2f}, error of the pressure {error:.2f}"
     if residual.below(1.0) and error.above(1.0):
         told = "A small residual is not a small error. The mean form makes the residual smaller and"

@@ -106,6 +106,7 @@ def alignment(circle: Results, lines: Results) -> Claim:
         {
             "supported": "Yes: samples obey the equation better, with both forms, everywhere here.",
             "depends": "The equation is obeyed better",
+            "denied": "The equation is obeyed no better",
             "not supported": "No: samples obey the equation no better than after plain training.",
             "inconclusive": "Open: these seeds do not say whether samples obey better.",
         },
@@ -124,6 +125,7 @@ def outperforms(circle: Results, lines: Results) -> Claim:
         {
             "supported": "Yes: its samples are nearer to the data than projected plain ones.",
             "depends": "Nearer to the data than projected samples",
+            "denied": "No nearer to the data than projected samples",
             "not supported": "No: plain training and a free projection at the end are as good.",
             "inconclusive": "Open: these seeds cannot tell it from a projection at the end.",
         },
@@ -192,6 +194,7 @@ def overfitting(circle: Results) -> Claim:
         {
             "supported": "Yes: with few points the error on held-out ones becomes less.",
             "depends": "It regularises",
+            "denied": "It does not regularise",
             "not supported": "No: with few points the error on held-out ones becomes no less.",
             "inconclusive": "Open: these seeds do not show whether it regularises.",
         },
@@ -240,6 +243,7 @@ def trade_off(circle: Results, lines: Results, exact: Results) -> Claim:
         {
             "supported": "Yes: with the mean form samples are further from the data.",
             "depends": "The mean form moves samples away from the data",
+            "denied": "The mean form does not move samples away",
             "not supported": "No: with the mean form samples are no further from the data.",
             "inconclusive": "Open: these seeds do not show whether samples get further away.",
         },
@@ -309,12 +313,12 @@ def _claim(
     verdict = combine(judged.values())
     first = _deciding(found, judged, verdict, smallest)
     answer = answers[verdict]
-    if "supported" in judged.values() and verdict != "supported":
-        answer = _where(answers["depends"], judged, open_=verdict == "inconclusive")
+    if verdict in ("depends", "inconclusive"):
+        answer = _where(answers, judged, verdict == "inconclusive") or answer
     power = ""
     if verdict == "inconclusive":
         one = found[first]
-        logs = Interval(*(math.log(v) for v in one[:3]), one.n)
+        logs = Interval(math.log(one.mean), math.log(one.low), math.log(one.high), one.n)
         seen = math.expm1(detectable(logs, confidence=1 - 0.05 / len(found)))
         power = f" So many seeds would show a change of {seen:.0%} with a power of 80 %."
     return Claim(
@@ -344,17 +348,23 @@ def _deciding(
     return pick(places, key=lambda p: sign * found[p].mean)
 
 
-def _where(claim: str, judged: Mapping[Place, str], open_: bool) -> str:
-    """Name the conditions under which it holds, in as many words as there are."""
-    yes = [p for p, verdict in judged.items() if verdict == "supported"]
+def _where(answers: Mapping[str, str], judged: Mapping[Place, str], open_: bool) -> str:
+    """Name the conditions under which it holds, or does not, in as many words as there are."""
+    kind = "supported" if "supported" in judged.values() else "not supported"
+    mine = [p for p, verdict in judged.items() if verdict == kind]
+    if not mine:
+        return ""
+    claim = answers["depends" if kind == "supported" else "denied"]
+    rest = "open" if open_ else "not"
     for which in (0, 1):
-        kinds = list(dict.fromkeys(p[which] for p in yes))
-        others = {p[which] for p in judged if p not in yes}
+        kinds = list(dict.fromkeys(p[which] for p in mine))
+        others = {p[which] for p in judged if p not in mine}
         if others and not others & set(kinds):
-            told = f"{claim} {' and '.join(map(_at, kinds))}; else {'open' if open_ else 'not'}."
+            told = f"{claim} {' and '.join(map(_at, kinds))}; else {rest}."
             if len(told.split()) <= LONGEST_ANSWER:
                 return told
-    return f"{claim} in {len(yes)} of {len(judged)} cases{'; else open' if open_ else ''}."
+    told = f"{claim} in {len(mine)} of {len(judged)} cases"
+    return f"{told}; else open." if open_ else f"{told}."
 
 
 def _at(kind: str) -> str:
