@@ -381,6 +381,15 @@ def test_large_pages_make_square_lessons(monkeypatch):
     assert len(made) and (made[:, 0] % 90 >= 64).all()
 
 
+def test_a_small_folder_is_not_trained_on_for_ever(monkeypatch):
+    """No pixel is visited more often than allowed, whatever the time."""
+    small = lambda channels, images: RestorationUNet(channels, images, (8,), blocks=1)  # noqa: E731
+    monkeypatch.setattr(restore, "RestorationUNet", small)
+    data = torch.rand(8, 5, 16, 16) + 0.5
+    plan = restore.make_plan(data, 60.0, pixels=400)
+    assert plan.steps == restore.VISITS * 400 // (plan.batch_size * 16**2)
+
+
 def test_trust_is_what_helps_most():
     """Of a network that removes part of the noise, adds something, or does nothing."""
     clean = np.zeros((1, 64, 64), np.float32)

@@ -238,7 +238,7 @@ def best_trust(denoiser: Guided, crops: Sequence[np.ndarray], seed: int = 0) -> 
     ----------
     denoiser : Guided
     crops : sequence of (C, H, W) arrays
-        Noisy, in units of their noise, and not trained on; without any the answer is 1.
+        Noisy, in units of their noise, best not trained on; without any the answer is 1.
     seed : int
         Of the directions.
 

@@ -139,13 +139,14 @@ def fit(
         limit = None if steps is not None else GUIDES * seconds
         data = _patches(pages, others, crops, rng, limit)
         left = max(1.0, seconds - (time.perf_counter() - started))
-        plan = plan or make_plan(data, left, seed, steps)
+        plan = plan or make_plan(data, left, seed, steps, sum(p[0].size for p in pages))
         if keep is not None:
             plan.keep(keep / "plan.json")
             _keep(keep / "patches.npy", data)
     assert plan is not None  # written before the patches
     denoiser = train(data, plan, keep, progress)
-    denoiser.trust = best_trust(denoiser, [crop.of(pages) for crop in crops])
+    unseen = [crop.of(pages) for crop in crops]
+    denoiser.trust = best_trust(denoiser, unseen or [page[:, :96, :96] for page in pages[:4]])
     return Restorer(denoiser, noisy.channels, crops, plan)
 
 
@@ -242,5 +243,5 @@ def describe(restorer: Restorer) -> str:
         f"A residual U-Net of {count:,} parameters, which corrects a collaborative filtering of "
         f"similar patches; {plan.steps:,} steps of {plan.batch_size} patches by the ambient loss, "
         f"precision {precision}. {restorer.denoiser.trust:.0%} of its correction counts, by "
-        "Stein's estimate on crops that it was not trained on."
+        f"Stein's estimate on {'crops that it was not trained on' if restorer.crops else 'pages'}."
     )
