@@ -55,7 +55,8 @@ def learn(
     forward differences, and a number that acts from level i on costs the evaluations from there:
     about N * N evaluations of a sample for each of some ten steps of the fit. A denoiser need not
     be differentiable, and no graph is kept: the memory is that of sampling. Noise that is held out
-    decides which step of the fit is returned, the start among them.
+    decides which step of the fit is returned, the start among them. It is a local search from one
+    start, and can end in a poor place: compare "error" with that of the sampler that you use now.
 
     Parameters
     ----------
