@@ -135,3 +135,12 @@ def test_in_short_says_what_was_found(session):
     assert "5 evaluations" in box.number and "With 21" in box.number
     assert told(0.5, excess=2.0).works.startswith("No: ")
     assert "a memory of its data beats the network" in told(2.0).caveat
+
+
+def test_every_network_that_is_tried_is_trained_and_the_best_drawn_from(session):
+    results = session.run(one_denoiser.ImageTraining)
+    tried = results.settings["tried"]
+    distances = {n: results.value(measure="Frechet distance", network=n, length=0.1) for n in tried}
+    assert all(np.isfinite(v) and v > 0 for v in distances.values())
+    assert results.facts["best"] == min(distances, key=distances.get)
+    assert results.tensor("samples").shape == (60, 1, 8, 8)

@@ -2,6 +2,7 @@
 
 from companion.experiments.one_denoiser import figures, tables
 from companion.experiments.one_denoiser.digits import DigitNetworks, DigitSamples, HeldOut
+from companion.experiments.one_denoiser.image_training import ImageTraining
 from companion.experiments.one_denoiser.points import (
     Budgets,
     ExcessError,
@@ -16,6 +17,7 @@ __all__ = [
     "DigitSamples",
     "ExcessError",
     "HeldOut",
+    "ImageTraining",
     "Likelihood",
     "PointNetworks",
     "figures",
