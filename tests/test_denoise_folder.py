@@ -390,22 +390,33 @@ def test_a_small_folder_is_not_trained_on_for_ever(monkeypatch):
     assert plan.steps == restore.VISITS * 400 // (plan.batch_size * 16**2)
 
 
+class Toy(torch.nn.Module):
+    """A pair whose correction of the guide is k times the noisy image."""
+
+    def __init__(self, k):
+        super().__init__()
+        self.k = torch.nn.Parameter(torch.tensor(float(k)))
+
+    def forward(self, pair, sigma):
+        x, guide = pair.chunk(2, 1)
+        return guide + self.k * x
+
+
+def test_a_guided_denoiser_adds_its_share_of_the_correction_to_the_filter():
+    """D = g + a f (eq-yi-guided), with f = 3 x."""
+    x = torch.from_numpy(RNG.standard_normal((1, 24, 24)).astype(np.float32))
+    found = guided.Guided(Toy(3), trust=0.25)(x[None], 1.0)[0]
+    torch.testing.assert_close(found, CollaborativeFilter(x, 1.0)(x) + 0.75 * x)
+
+
 def test_trust_is_what_helps_most():
-    """Of a network that removes part of the noise, adds something, or does nothing."""
-    clean = np.zeros((1, 64, 64), np.float32)
-    crop = clean + RNG.standard_normal(clean.shape).astype(np.float32)
-
-    class Toy(torch.nn.Module):
-        def __init__(self, k):
-            super().__init__()
-            self.k = torch.nn.Parameter(torch.tensor(float(k)))
-
-        def forward(self, pair, sigma):
-            x, guide = pair.chunk(2, 1)
-            return guide + self.k * x
-
-    guide_error = CollaborativeFilter(torch.from_numpy(crop), 1.0)(torch.from_numpy(crop)).std()
-    assert guide_error < 0.3
+    """Of a network that adds the noise again, does nothing, or has a best share (eq-yi-trust)."""
+    crop = RNG.standard_normal((1, 64, 64)).astype(np.float32)
+    y = torch.from_numpy(crop)
+    g = CollaborativeFilter(y, 1.0)(y)
+    assert g.std() < 0.3
+    best = -float(((g - y) * y).sum() + y.numel()) / float(y.square().sum())  # of k = 1: div = n
+    assert guided.best_trust(guided.Guided(Toy(2 * best)), [crop]) == pytest.approx(0.5, rel=0.01)
     assert guided.best_trust(guided.Guided(Toy(1)), [crop]) < 0.1  # the noise comes back
     assert guided.best_trust(guided.Guided(Toy(0)), [crop]) == 1.0
     assert guided.best_trust(guided.Guided(Toy(1)), []) == 1.0

@@ -119,10 +119,10 @@ def make_plan(
         speeds[done.config["mixed_precision"]] = done.steps_per_second
     fastest = max(speeds, key=speeds.__getitem__)
     left = seconds - (time.perf_counter() - started)
-    count = left * speeds[fastest]
+    fitting = left * speeds[fastest]
     if pixels is not None:
-        count = min(count, VISITS * pixels / (Plan.batch_size * data.shape[-1] ** 2))
-    return Plan(max(10, int(count)), fastest, seed=seed)
+        fitting = min(fitting, VISITS * pixels / (Plan.batch_size * data.shape[-1] ** 2))
+    return Plan(max(10, int(fitting)), fastest, seed=seed)
 
 
 def _precision(gpu: bool) -> str:

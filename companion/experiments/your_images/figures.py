@@ -26,7 +26,7 @@ MARKS = dict(zip(COLOURS, "osD^v"))
 
 def _show(axes: Any, image: np.ndarray, title: str, **options: Any) -> None:
     axes.imshow(image, **{"cmap": "gray", "vmin": 0, "vmax": 255, **options})
-    axes.set_title(title, fontsize=13)
+    axes.set_title(title, fontsize=14)
     axes.set_axis_off()
 
 
@@ -41,7 +41,7 @@ def pictures(race: Results) -> None:
 def race(results: Results) -> None:
     """PSNR over that of the noisy pictures, of each method at each level."""
     levels = results.labels("level", measure="psnr")
-    figure, axes = plt.subplots(figsize=(6, 4.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(5.6, 4.2), layout="constrained")
     for k, (name, colour) in enumerate(COLOURS.items()):
         means, low, high = [], [], []
         for level in levels:
@@ -61,13 +61,13 @@ def race(results: Results) -> None:
     axes.set_xlabel("noise level, grey values of 255")
     axes.set_ylabel("PSNR gained, dB")
     axes.set_ylim(bottom=0)
-    figure.legend(loc="outside upper center", ncols=2, fontsize=11)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=12)
 
 
 def losses(results: Results) -> None:
     """The tool minus each other way to train a network of its size, picture by picture."""
     names = results.labels("picture")
-    figure, axes = plt.subplots(figsize=(6, 4.0), layout="constrained")
+    figure, axes = plt.subplots(figsize=(5.6, 4.0), layout="constrained")
     ours = results.grid("picture", method=OURS)
     for k, (rival, mark, colour) in enumerate(
         [(AMBIENT, "s", plotting.PALETTE["orange"]), (NOISE2SELF, "^", plotting.PALETTE["purple"])]
@@ -84,13 +84,13 @@ def losses(results: Results) -> None:
     axes.set_yticks(range(len(names) + 1), [*names, "mean"])
     axes.invert_yaxis()
     axes.set_xlabel("PSNR of the tool minus that of the other, dB")
-    figure.legend(loc="outside upper center", ncols=2, fontsize=11)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=12)
 
 
 def levels_found(results: Results) -> None:
     """Estimated over true level, of single pictures and of the folder."""
     levels = results.labels("level", measure="folder")
-    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(5.6, 3.6), layout="constrained")
     for k, level in enumerate(levels):
         each = results.grid("draw", "picture", measure="one picture", level=level).mean(0)
         axes.plot(k + np.linspace(-0.15, 0.15, len(each)), each, "o", color="gray", alpha=0.6,
@@ -102,7 +102,7 @@ def levels_found(results: Results) -> None:
     axes.set_xticks(range(len(levels)), [f"{v:g}" for v in levels])
     axes.set_xlabel("true noise level, grey values of 255")
     axes.set_ylabel("found / true")
-    figure.legend(loc="outside upper center", ncols=2, fontsize=11)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=12)
 
 
 def without(results: Results) -> None:
@@ -119,12 +119,12 @@ def without(results: Results) -> None:
     axes.plot(ends, ends, color="gray", linewidth=1, zorder=0)
     axes.set_xlabel("true PSNR, dB")
     axes.set_ylabel("estimated without truth, dB")
-    figure.legend(loc="outside upper center", ncols=2, fontsize=11)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=12)
 
 
 def uncertainty(results: Results) -> None:
     """Predicted standard deviation beside the absolute error, on one scale."""
-    figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.6), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(5.8, 3.6), layout="constrained")
     top = float(np.quantile(results.arrays["error"], 0.99))
     for one, key, title in zip(axes, ("uncertainty", "error"), ("predicted", "true error")):
         _show(one, results.arrays[key], title, vmax=top, cmap="magma")
@@ -133,6 +133,6 @@ def uncertainty(results: Results) -> None:
 
 def before_after(hubble: Results) -> None:
     """A piece of the Hubble deep field as it is, and restored; dark values spread out."""
-    _, axes = plt.subplots(1, 2, figsize=(6.4, 3.5), layout="constrained")
+    _, axes = plt.subplots(1, 2, figsize=(5.8, 3.5), layout="constrained")
     for one, key in zip(axes, ("noisy", "restored")):
         _show(one, hubble.arrays[key], "as it is" if key == "noisy" else "restored", vmax=100)

@@ -18,6 +18,7 @@ from companion.noise.corruption import randint
 
 if TYPE_CHECKING:
     from companion.experiments.session import Session
+    from companion.objectives import Objective
 
 __all__ = ["AMBIENT", "NOISE2SELF", "Losses", "Noise2Self"]
 
@@ -89,7 +90,7 @@ class Losses(Experiment):
         seen = noisy(clean, self.level, 100 * session.seed + int(self.level))
         pages, mean = to_units(seen, self.level)
         data = patches(pages, np.random.default_rng(session.seed))
-        goals = {
+        goals: dict[str, Objective] = {
             AMBIENT: AmbientTweedie(1.0, LogUniform(1 / 3, 2.0), "epsilon"),
             NOISE2SELF: Noise2Self(),
         }
@@ -121,7 +122,8 @@ def _tuple(value):
 @torch.no_grad()
 def _by_hiding(denoiser, page: np.ndarray) -> np.ndarray:
     """Each pixel as it is predicted when it is hidden."""
-    x, answer = torch.from_numpy(page)[None], 0.0
+    x = torch.from_numpy(page)[None]
+    answer = torch.zeros_like(x)
     for row in range(GRID):
         for column in range(GRID):
             seen, mask = hidden(x, row, column)

@@ -169,6 +169,10 @@ def _strongest(clean, pages, mean, level, facts) -> dict[str, Function]:
             ])  # fmt: skip
 
         best = max(method.parameters, key=score)
+
+        def filtered(page, function=method.function, strength=best):
+            return function(page, strength)
+
         facts[f"strength of {method.name} at {level:g}"] = best
-        chosen[method.name] = lambda page, method=method, best=best: method.function(page, best)
+        chosen[method.name] = filtered
     return chosen
