@@ -26,6 +26,7 @@ from companion import (
     statistics,
 )
 from companion.samplers.diffusers_scheduler import GradientEstimationScheduler
+from companion.samplers.learned_scheduler import LearnedScheduler
 
 mpl.use("Agg")
 
@@ -173,6 +174,7 @@ SPECIAL: dict[str, dict[str, Callable[[], Any]]] = {
     "from_foellmer_drift": {"drift": lambda: lambda x, t: x},
     "monte_carlo_drift": {"t": lambda: 0.5},
     "from_diffusers": {"unet": Unet},
+    "from_learned": {"sampler": lambda: samplers.LearnedSampler((2.0, 1.0), (0.0, 0.1))},
     "from_scheduler": {"scheduler": lambda: diffusers.DDIMScheduler},
     "image_grid": {"images": lambda: IMAGES[:4]},
     "images": {"name": lambda: "digits"},
@@ -208,7 +210,9 @@ def instance(name: str, cls: Any, arguments: dict[str, Any]) -> Any:
     """Make an object whose methods are called."""
     if cls is metrics.FeatureClassifier:
         return cls.train(IMAGES, LABELS, steps=1)
+    if cls is LearnedScheduler:  # of the same levels, so that its timesteps are those above
+        arguments = {"learned_sigmas": _scheduler.sigmas[:-1], "learned_weights": [0.0] * 5}
     made = cls(**arguments)
-    if cls is GradientEstimationScheduler:
+    if issubclass(cls, GradientEstimationScheduler):
         made.set_timesteps(5)
     return made

@@ -252,7 +252,7 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
             If it is none of them.
         """
         self._require_timesteps()
-        timestep = _number(timestep)
+        timestep = as_number(timestep)
         at = (self.timesteps.cpu().double() - timestep).abs() < 1e-3
         if not at.any():
             raise ValueError(
@@ -321,7 +321,7 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
         checks.tensor("sample", sample)
         checks.like("model_output", model_output, sample, "sample")
         checks.generator("generator", generator)
-        index = self._position(_number(timestep))
+        index = self._position(as_number(timestep))
         sigma, below = self.sigmas[index], self.sigmas[index + 1]
         dtype = sample.dtype
         half = dtype not in (torch.float32, torch.float64)
@@ -389,7 +389,7 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
         return len(self._levels)
 
 
-def _number(timestep: Any) -> float:
+def as_number(timestep: Any) -> float:
     """Return a timestep as a number; pipelines hand over tensors of one."""
     if isinstance(timestep, Tensor) and timestep.numel() == 1:
         timestep = timestep.item()  # a check of a tensor would write it out, at each step

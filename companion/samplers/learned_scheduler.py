@@ -15,7 +15,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
 from torch import Tensor
 
 from companion import checks
-from companion.samplers.diffusers_scheduler import GradientEstimationScheduler
+from companion.samplers.diffusers_scheduler import GradientEstimationScheduler, as_number
 from companion.samplers.learned import LearnedSampler, leave
 
 __all__ = ["LearnedScheduler"]
@@ -145,8 +145,7 @@ class LearnedScheduler(GradientEstimationScheduler):
         checks.tensor("sample", sample)
         checks.like("model_output", model_output, sample, "sample")
         checks.generator("generator", generator)
-        time = timestep.item() if isinstance(timestep, Tensor) else timestep
-        index = self._position(float(time))
+        index = self._position(as_number(timestep))
         sigma, below = self.sigmas[index], self.sigmas[index + 1]
         dtype = sample.dtype
         z = sample if dtype in (torch.float32, torch.float64) else sample.float()
