@@ -332,7 +332,7 @@ def test_a_finished_site_takes_the_place_of_the_old_one_whole(tmp_path, monkeypa
     monkeypatch.setattr(book_pages.search, "improve", lambda *arguments: None)
     assert book_site.site("smoke", folder) == 0
     names = {path.name for path in folder.iterdir()}
-    assert {"index.html", "page.html", "ledger.json"} <= names and "old.html" not in names
+    assert {"index.html", "page.html"} <= names and "old.html" not in names
     assert "Content-Security-Policy" in (folder / "page.html").read_text(encoding="utf-8")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["site", "sphinx"]
 

@@ -85,6 +85,7 @@ RAW = {"pinned drift": PinnedDrift, "OU drift": SmoothDrift, "OU score": SmoothS
 """Networks that give a drift or a score as it is (OU: Ornstein-Uhlenbeck)."""
 
 PARAMETRISATIONS = (*RAW, "preconditioned")
+"""All ways in which a network may give a denoiser."""
 
 
 def make(name: str, width: int, seed: int, depth: int = 2) -> nn.Module:

@@ -33,6 +33,8 @@ LABELS = {
     "end": "plain, projected at the end", "late": "plain, guided at low noise",
     "always": "plain, guided at all levels",
 }  # fmt: skip
+"""Short name of a way to obey the equation -> the name that is shown."""
+
 LATE = 0.3
 """Noise level from which on late guidance acts."""
 
