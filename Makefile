@@ -39,7 +39,7 @@ RUN       := $(VENV)/bin/python
 BUILD     := $(RUN) -m book
 CHAPTERS  := $(patsubst notebooks/%.md,%,$(sort $(wildcard notebooks/[0-9]*.md)))
 MODULE    := $(shell find companion -name '*.py')
-RECORDS   := $(shell find results -type f -not -name '.*')
+RECORDS   := $(shell find results -type f -not -name '.*' -not -path 'results/parts/*')
 BOOK      := $(shell find book -type f -not -path '*/__pycache__/*' -not -path '*/_generated/*')
 
 # The seed and the address of the repository, as files that change only when they do.

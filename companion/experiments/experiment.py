@@ -41,6 +41,10 @@ class Experiment:
         show the record. Default False.
     needs : tuple of experiments (class)
         Those whose results ``run`` asks the session for; they are run first.
+    part : bool (class)
+        One of the ``parts`` of a recorded experiment, run with it only: at ``long`` and ``gpu`` its
+        results are kept in ``results/parts``, so that they can be committed before all are there.
+        Default False.
     seconds : float (class)
         About how long it takes at ``cpu`` on one core; the longest are started first.
 
@@ -57,6 +61,7 @@ class Experiment:
     sizes: ClassVar[Mapping[str, Mapping[str, Any] | Sequence[Mapping[str, Any]]]] = {}
     recorded: ClassVar[bool] = False
     needs: ClassVar[tuple[type[Experiment], ...]] = ()
+    part: ClassVar[bool] = False
     seconds: ClassVar[float] = 5.0
 
     def __new__(cls, *args: Any, **kwargs: Any):
@@ -69,6 +74,20 @@ class Experiment:
     def run(self, session: Session) -> Results:
         """Measure. Everything random comes from ``session.generator``."""
         raise NotImplementedError(f"{type(self).__name__} does not define run(session)")
+
+    def parts(self, session: Session) -> Sequence[Experiment]:
+        """Return the experiments that it is made of, such as one for each network; none if one.
+
+        The session runs them first and keeps each as soon as it is there, so that a run that was
+        cut goes on where it was; two processes share them. ``run`` takes them from
+        ``session.run(part)``.
+        """
+        return ()
+
+    def with_its(self, part: type[E], **differ: Any) -> E:
+        """Return an experiment of another class, with the settings of this one that it has too."""
+        shared = {f.name for f in dataclasses.fields(part)} & set(self.settings())
+        return part(**{**{name: getattr(self, name) for name in shared}, **differ})
 
     def possible(self) -> bool:
         """Whether this machine has what it needs beside data, such as a model; prints why not."""
@@ -94,7 +113,7 @@ class Experiment:
             If ``sizes`` names a setting that does not exist.
         """
         checks.choice("profile", profile, PROFILES)
-        if cls.recorded and profile not in cls.sizes:
+        if (cls.recorded or cls.part) and profile not in cls.sizes:
             return []
         size = cls.sizes.get(profile, {})
         sizes = [size] if isinstance(size, Mapping) else list(size)

@@ -45,6 +45,9 @@ __all__ = [
 LIMIT = 2_000_000
 """Bytes that a committed record may take, its two files together."""
 
+PARTS = "parts"
+"""Folder, inside of that of the records, of the parts of those that are being made."""
+
 LOCK = ".lock"
 """File in a folder of results; a process that writes there holds it."""
 

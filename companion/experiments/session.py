@@ -8,7 +8,6 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from companion.experiments import records
 from companion.experiments.experiment import PROFILES, Experiment
 from companion.experiments.provenance import expected, provenance
 from companion.experiments.results import Results
+from companion.experiments.shown import Records, record_name, title
 from companion.experiments.source import code_hash
 
 __all__ = ["Records", "Session", "choose", "start"]
@@ -70,12 +70,15 @@ class Session:
         ``accelerate launch`` on several processes each of them runs it, so that they meet in its
         training, and the first keeps the results.
 
+        Its parts are run first, and each is kept when it is there. Where several processes run the
+        same experiment, each takes the parts that no other has at hand.
+
         Parameters
         ----------
         experiment : Experiment, or its class
             Settings that were not given are those of the profile.
         again : bool
-            Run it in any case (default False).
+            Run it and its parts in any case (default False).
 
         Raises
         ------
@@ -92,23 +95,43 @@ class Session:
         UserWarning
             If its results could not be written to the memory; it says where they are kept.
         """
-        experiment = self.asked(experiment)
+        return self._run(self.asked(experiment), again)  # type: ignore[return-value]
+
+    def _run(self, experiment: Experiment, again: bool, timeout: float = -1) -> Results | None:
+        """Run it; None where another process has it at hand for more than ``timeout`` seconds."""
         code = _code(experiment)
         if code is None:
             return self._measure(experiment, code)
         name = f"{experiment.name()}-{self._key(experiment, code)}"
-        folder = self._memory or records.memory_folder()
+        folder = self._folder(experiment)
         if _processes() > 1:
             return self._run_by_all(experiment, code, name, folder)
         if not again and (known := _known(name, folder)) is not None:
             return known
-        from filelock import FileLock
+        from filelock import FileLock, Timeout
 
         records.check_writable("COMPANION_MEMORY", folder)
-        with FileLock(folder / f"{name}.lock"):  # two processes that want the same run it once
-            if not again and (known := _known(name, folder)) is not None:
-                return known
-            return records.keep(self._measure(experiment, code), name, folder)
+        spent = self._run_parts(experiment, again)
+        try:
+            with FileLock(folder / f"{name}.lock", timeout):  # two that want the same run it once
+                if not again and (known := _known(name, folder)) is not None:
+                    return known
+                return records.keep(self._measure(experiment, code, spent), name, folder)
+        except Timeout:
+            return None
+
+    def _run_parts(self, experiment: Experiment, again: bool) -> float:
+        """Run all parts, those first that no other process has at hand; return their seconds."""
+        parts = experiment.parts(self)
+        found = [self._run(part, again, 0) for part in progress.track(parts, "parts")]
+        every = [self.run(part) if one is None else one for part, one in zip(parts, found)]
+        return sum(one.provenance["seconds"] for one in every)
+
+    def _folder(self, experiment: Experiment) -> Path:
+        """Where its results are remembered."""
+        if experiment.part and self.profile in ("long", "gpu"):
+            return records.writable_records_folder() / records.PARTS
+        return self._memory or records.memory_folder()
 
     def _run_by_all(self, experiment: Experiment, code: str, name: str, folder: Path) -> Results:
         if name not in self._shared:
@@ -126,7 +149,7 @@ class Session:
         if code is None:
             return None
         name = f"{experiment.name()}-{self._key(experiment, code)}"
-        return _known(name, self._memory or records.memory_folder())
+        return _known(name, self._folder(experiment))
 
     def asked(self, experiment: type[Experiment] | Experiment) -> Experiment:
         """Return an experiment with all its settings, those of the profile where none was given."""
@@ -143,7 +166,7 @@ class Session:
             return experiment.filled(self.profile)
         raise TypeError(f"experiment: got {experiment!r}; allowed is an Experiment or its class")
 
-    def _measure(self, experiment: Experiment, code: str | None) -> Results:
+    def _measure(self, experiment: Experiment, code: str | None, spent: float = 0.0) -> Results:
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         began = time.perf_counter()
@@ -160,7 +183,7 @@ class Session:
             settings=records.plain("settings", experiment.settings()),
             profile=self.profile,
             seed=self.seed,
-            provenance=provenance(seconds=time.perf_counter() - began, code=code),
+            provenance=provenance(seconds=spent + time.perf_counter() - began, code=code),
         )
 
     def _key(self, experiment: Experiment, code: str) -> str:
@@ -203,6 +226,26 @@ class Session:
             for planned in experiment.planned("smoke"):
                 shown[f"{title(planned)}, smoke run"] = self.run(planned)
         return shown
+
+    def latest(self, experiment: type[Experiment]) -> Results:
+        """Return the record of this profile even if its code has changed; without one, run it.
+
+        For an experiment that goes on from what a recorded one has chosen.
+
+        Raises
+        ------
+        ValueError
+            If this profile has no size for it.
+        """
+        planned = self.asked(experiment)
+        if self.profile not in ("long", "gpu") or not experiment.recorded:
+            return self.run(planned)
+        ending = "" if planned in experiment.planned("gpu") else "-long"
+        name, folder = record_name(planned, ending), records.records_folder()
+        try:
+            return records.kept(records.load(name, folder), name, folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return self._recorded(planned, ending, again=False)
 
     def _record(self, planned: Experiment, ending: str, live: bool, again: bool) -> Records:
         """One record, of each version of its data that there is; made anew where ``live``."""
@@ -249,52 +292,6 @@ class Session:
             except (OSError, records.RecordError) as error:
                 raise records.RecordError(f"{error}. The run is kept in {results.kept}") from error
         return records.kept(results, name, folder)
-
-
-class Records(dict[str, Results | None]):
-    """Records of an experiment by what they are about; None stands for one that is missing."""
-
-    def there(self) -> dict[str, Results]:
-        """Return those that there are."""
-        return {name: results for name, results in self.items() if results is not None}
-
-    def items_there(self) -> Iterator[tuple[str, Results]]:
-        """Go through those that there are."""
-        yield from self.there().items()
-
-    def __ior__(self, other: Mapping[str, Results | None]) -> Records:  # type: ignore[override,misc]
-        self.update(other)
-        return self
-
-    def __str__(self) -> str:
-        return "\n".join(
-            f"{name}. {results.line if results else 'Not yet recorded.'}"
-            for name, results in self.items()
-        )
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        lines = [
-            f"<strong>{escape(name)}.</strong> "
-            f"{escape(results.line if results else 'Not yet recorded.')}"
-            for name, results in self.items()
-        ]
-        return f'<p class="nop-records">{"<br>".join(lines)}</p>'
-
-
-def title(experiment: Experiment) -> str:
-    """Return what a recorded experiment is about: its images, or its name."""
-    given = getattr(experiment, "title", None)
-    return given if isinstance(given, str) else experiment.name()
-
-
-def record_name(experiment: Experiment, ending: str = "") -> str:
-    """Return the name of a record's file: the experiment, its data set, the size if not gpu."""
-    name = getattr(experiment, "data", None)
-    return experiment.name() + (f"-{name}" if name else "") + ending
 
 
 def _differences(results: Results, experiment: Experiment) -> tuple[str, ...]:
