@@ -1,6 +1,6 @@
 """Experiments of chapter 3: the denoiser as a noise classifier (Wu et al. 2024)."""
 
-from companion.experiments.noise_classifier import figures, tables
+from companion.experiments.noise_classifier import figures, image_figures, tables
 from companion.experiments.noise_classifier.ablations import (
     DRAWS,
     OFFICIAL_DRAWS,
@@ -26,6 +26,10 @@ from companion.experiments.noise_classifier.digits import (
     DigitScan,
     DigitTest,
 )
+from companion.experiments.noise_classifier.image_gradients import ImageGradients
+from companion.experiments.noise_classifier.image_picard import ImagePicard
+from companion.experiments.noise_classifier.image_search import ImageSearch
+from companion.experiments.noise_classifier.image_verdict import contested
 from companion.experiments.noise_classifier.images import ImageContrast
 from companion.experiments.noise_classifier.loss import (
     OFFICIAL_SCAN,
@@ -67,6 +71,9 @@ __all__ = [
     "DigitTest",
     "ExactPicard",
     "ImageContrast",
+    "ImageGradients",
+    "ImagePicard",
+    "ImageSearch",
     "LaterErrors",
     "LevelReading",
     "ModeMap",
@@ -79,8 +86,10 @@ __all__ = [
     "Signal",
     "TrainedClassifiers",
     "Visits",
+    "contested",
     "cost_factor",
     "figures",
+    "image_figures",
     "in_short",
     "official_loss",
     "tables",

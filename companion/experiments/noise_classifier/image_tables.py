@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from companion.experiments.image_search import CHOSEN_BY, best_trial, chosen
 from companion.experiments.noise_classifier.comparisons import (
     cases,
     entropy_differences,
@@ -14,6 +15,7 @@ from companion.experiments.noise_classifier.comparisons import (
     kind_ratios,
 )
 from companion.experiments.noise_classifier.continuations import (
+    BEFORE,
     CONTROLS,
     SAME_COST,
     SAME_STEPS,
@@ -29,11 +31,20 @@ from companion.experiments.noise_classifier.table_parts import (
     shown,
 )
 from companion.experiments.results import Results
+from companion.statistics import paired_ratio
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
-__all__ = ["image_ratios", "image_samples", "image_test", "image_times"]
+__all__ = [
+    "image_gradients",
+    "image_iterations",
+    "image_ratios",
+    "image_samples",
+    "image_test",
+    "image_times",
+    "image_trials",
+]
 
 DIFFERENCES = {SAME_STEPS: "less same steps", SAME_COST: "less same evaluations"}
 
@@ -102,6 +113,72 @@ def image_test(records: Mapping[str, Results]) -> Styler | None:
         return pd.DataFrame(rows)
 
     return _by_record(records, frame, "telling clean images from noised ones", 0.0)
+
+
+def image_trials(record: Results) -> Styler:
+    """Return what the search of ``ImageSearch`` chose for each method, beside the start."""
+    found: dict[str, Mapping[str, Any]] = {BEFORE: {}, **chosen(record)}
+    rows = []
+    for method, settings in found.items():
+        number = 0 if method == BEFORE else best_trial(record, method)
+        where = {"method": method, "trial": number}
+        told = {name: _text(value) for name, value in settings.items()}
+        distance = record.value(measure=CHOSEN_BY, **where)
+        rows.append({"": SHORT[method], "distance": f"{distance:.3g}", **told})
+    return shown(pd.DataFrame(rows).fillna("–"), "The best trial of each method")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return " to ".join(f"{v:g}" for v in value)
+    return f"{value:g}"
+
+
+def image_gradients(record: Results) -> Styler:
+    """Return norms and cosine of the gradients of ``ImageGradients``, and what is told apart.
+
+    Norms are those of the loss at weight 1, as a share of denoising's. Cross entropy is in nats;
+    chance has ln 2.
+    """
+    objectives = [str(name) for name in record.labels("objective")]
+    plain = objectives[0]
+
+    def share(measure: str, name: str) -> str:
+        over = record.value(measure=measure, objective=plain)
+        size = record.value(measure=measure, objective=name)
+        return f"{size / over:.2g}" if over else "–"
+
+    rows = [
+        {
+            "contrast": name,
+            "cross entropy": f"{record.value(measure='loss', objective=name) / 2:.3f}",
+            "norm, one batch": share("of a batch", name),
+            "norm of the mean": share("of the mean", name),
+            "cosine": f"{record.value(measure='cosine to denoising', objective=name):.2f}",
+        }
+        for name in objectives[1:]
+    ]
+    return shown(pd.DataFrame(rows), "The gradient of the loss, over that of denoising")
+
+
+def image_iterations(records: Mapping[str, Results]) -> Styler | None:
+    """Return the cost until the tolerance of ``ImagePicard``, and its ratio to the plain form."""
+
+    def frame(record: Results) -> pd.DataFrame:
+        rows, ways = [], [str(way) for way in record.labels("way")]
+        for way in ways:
+            row: dict[str, Any] = {"iteration": way}
+            for measure in ("iterations", "evaluations"):
+                cost, plain = (record.values(measure=measure, way=w) for w in (way, ways[0]))
+                row[measure] = f"{cost.mean():.1f}"
+                if way != ways[0]:
+                    # Ways times measures, without the first way: these intervals hold together.
+                    held = 2 * (len(ways) - 1)
+                    row[f"{measure} over plain"] = paired_ratio(cost, plain, comparisons=held)
+            rows.append(row)
+        return pd.DataFrame(rows).astype(object).fillna("1")
+
+    return _by_record(records, frame, "until no state moves more than the tolerance")
 
 
 def _by_record(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from companion import metrics, noise, objectives, samplers
+from companion.experiments.image_search import Distance, halves, searched
 from companion.experiments.images import ImageExperiment, Setting, recipe
 from companion.experiments.noise_classifier.continuations import (
     BEFORE,
@@ -18,7 +19,13 @@ from companion.experiments.noise_classifier.continuations import (
     SAME_COST,
     SAME_STEPS,
     cost_factor,
-    with_controls,
+)
+from companion.experiments.noise_classifier.image_search import (
+    SIGMA_MAX,
+    SIGMA_MIN,
+    ImageSearch,
+    contrastive_loss,
+    loss_weight,
 )
 from companion.experiments.noise_classifier.picard import (
     FORMS,
@@ -36,13 +43,16 @@ __all__ = ["IMAGE_METHODS", "SEQUENTIAL", "ImageContrast"]
 
 IMAGE_METHODS = (BEFORE, SAME_STEPS, SAME_COST, CONTRASTIVE)
 SEQUENTIAL = "sequential"
-SIGMA_MIN, SIGMA_MAX = 0.01, 40.0
-"""Noise levels of the integrals."""
 
 
 @dataclass(frozen=True)
 class ImageContrast(ImageExperiment):
     """The contrastive loss against both controls with U-Nets: samples, and the test of noise.
+
+    Where there is a record of ``ImageSearch`` with the same images and networks, the loss and the
+    control of equal evaluations have the settings that it chose, each for itself; the control of
+    equal steps has the steps and the learning rate of the loss. Distances are then to the second
+    half of the test images, which the search did not see.
 
     Parameters
     ----------
@@ -94,8 +104,9 @@ class ImageContrast(ImageExperiment):
             samplers=("DDIM", "DDPM"), budgets=(2,), levels=3, depths=(1, 2), seeds=2,
         ),
         "long": recipe(
-            "mnist", "long", tune_steps=120, contrasted=2, classified=96, samples=512,
-            parallel=256, levels=20,
+            "mnist", "long", tune_steps=120, contrasted=2, classified=64, samples=384,
+            parallel=192, budgets=(10, 20), forms=("semilinear",), levels=20, depths=(2, 4, 6, 8),
+            seeds=5,
         ),
         "gpu": [
             recipe("mnist", "gpu"),
@@ -110,32 +121,44 @@ class ImageContrast(ImageExperiment):
     def run(self, session: Session) -> Results:
         """Distances, times of Picard iteration, and the test of noise, by method and seed."""
         setting = self.setting()
-        plain = setting.plain()
-        loss = objectives.ContrastiveDiffusion(
-            contrast=noise.LogUniform(*self.contrast),
-            levels=noise.LogUniform(SIGMA_MIN, SIGMA_MAX),
-            points=self.points,
-            samples=self.contrasted,
-            sigma_data=setting.data_std,
-        )
-        weight = 2 * self.weight / math.prod(setting.shape)
-        goals = with_controls(plain, loss, self.tune_steps, weight, self.batch)
+        chosen = searched(session, ImageSearch, self)
+        goals, facts = self._goals(setting, chosen)
+        frechet = halves(setting)[1] if chosen else setting.frechet
         tables: list = []
         arrays: dict[str, Tensor] = {}
         for seed in range(session.seed, session.seed + self.seeds):
-            nets = {BEFORE: setting.fit(plain, seed)}
-            for method, (objective, steps) in goals.items():
-                nets[method] = setting.fit(
-                    objective, seed + 1000, start=nets[BEFORE], steps=steps, lr=self.tune_lr
-                )
+            nets = {BEFORE: setting.fit(setting.plain(), seed)}
+            for method, (objective, how) in goals.items():
+                nets[method] = setting.fit(objective, seed + 1000, start=nets[BEFORE], **how)
             z = setting.noise(self.samples, seed)
             for method, net in nets.items():
                 tables += self._test(setting, net, seed, method)
-                tables += self._sequential(setting, net, z, seed, method, arrays)
-                tables += self._parallel(setting, net, z[: self.parallel], seed, method)
-        floor = setting.floor(self.samples)
-        facts = {"factor": cost_factor(loss, self.batch), "weight": weight, "floor": floor}
+                where = {"method": method, "seed": seed}
+                tables += self._sequential(setting, net, z, frechet, arrays, where)
+                tables += self._parallel(setting, net, z[: self.parallel], frechet, where)
+        facts["floor"] = frechet(setting.train[: self.samples])
         return Results(tables, arrays, {**facts, **setting.report()})
+
+    def _goals(self, setting: Setting, chosen: Mapping) -> tuple[dict[str, tuple], dict]:
+        """What each method is trained for, with its steps and learning rate; facts about it."""
+        own = {
+            "weight": self.weight, "points": self.points, "contrast": self.contrast,
+            "lr": self.tune_lr, "steps": self.tune_steps,
+        }  # fmt: skip
+        tuned = {**own, **chosen.get(CONTRASTIVE, {})}
+        loss = contrastive_loss(self, setting.data_std, tuned["contrast"], tuned["points"])
+        factor, weight = cost_factor(loss, self.batch), loss_weight(tuned["weight"], setting)
+        how = {"lr": tuned["lr"], "steps": tuned["steps"]}
+        longer = {"lr": tuned["lr"], "steps": round(tuned["steps"] * factor)}
+        longer |= chosen.get(SAME_COST, {})
+        plain = setting.plain()
+        goals = {
+            SAME_STEPS: (plain, how),
+            SAME_COST: (plain, longer),
+            CONTRASTIVE: (objectives.Sum((plain, loss), (1.0, weight)), how),
+        }
+        facts: dict[str, Any] = {"factor": factor, "weight": weight, "searched": bool(chosen)}
+        return goals, {**facts, "chosen": {CONTRASTIVE: tuned, SAME_COST: longer}}
 
     def _test(self, setting: Setting, net: Any, seed: int, method: str) -> list:
         """Held-out images against the same with noise: cross entropy and area under the curve."""
@@ -155,10 +178,10 @@ class ImageContrast(ImageExperiment):
         return tables
 
     def _sequential(
-        self, setting: Setting, net: Any, z: Tensor, seed: int, method: str, arrays: dict
+        self, setting: Setting, net: Any, z: Tensor, frechet: Distance, arrays: dict, at: dict
     ) -> list:
         """Distances of samples; the first of a few are kept as pictures."""
-        tables = []
+        tables, seed = [], at["seed"]
         for sampler in self.samplers:
             for budget in self.budgets:
                 schedule = schedule_of_cost(sampler, budget, SIGMA_MAX, 0.02)
@@ -170,27 +193,23 @@ class ImageContrast(ImageExperiment):
                     return draw(sampler, net, part, schedule, source)
 
                 x = setting.draw(sample, z)
-                where = {"kind": SEQUENTIAL, "sampler": sampler, "budget": budget}
-                where |= {"method": method, "seed": seed}
-                tables.append(
-                    tidy([setting.frechet(x)], {"measure": ["Frechet distance"]}, **where)
-                )
+                where = {"kind": SEQUENTIAL, "sampler": sampler, "budget": budget, **at}
+                tables.append(tidy([frechet(x)], {"measure": ["Frechet distance"]}, **where))
                 if sampler == self.samplers[0]:
-                    arrays[f"{method}: {budget}"] = x[:8].clamp(-1, 1).half()
+                    arrays[f"{at['method']}: {budget}"] = x[:8].clamp(-1, 1).half()
         return tables
 
-    def _parallel(self, setting: Setting, net: Any, z: Tensor, seed: int, method: str) -> list:
+    def _parallel(self, setting: Setting, net: Any, z: Tensor, frechet: Distance, at: dict) -> list:
         """Distances of what iterations hold for samples, and times; also those in sequence."""
         schedule, tables = noise.log_linear(self.levels, SIGMA_MAX, 0.02), []
         for form in self.forms:
-            states = self._by_depth(setting, net, z, schedule, form, 100 * seed)
+            states = self._by_depth(setting, net, z, schedule, form, 100 * at["seed"])
             for depth, (x, seconds) in states.items():
                 names = ["Frechet distance", "seconds"]
                 if not depth:
                     names = [f"{name} in sequence" for name in names]
-                where = {"kind": form, "sampler": "DDPM", "budget": depth or self.levels}
-                where |= {"method": method, "seed": seed}
-                tables.append(tidy([setting.frechet(x), seconds], {"measure": names}, **where))
+                where = {"kind": form, "sampler": "DDPM", "budget": depth or self.levels, **at}
+                tables.append(tidy([frechet(x), seconds], {"measure": names}, **where))
         return tables
 
     def _by_depth(

@@ -26,10 +26,13 @@ from companion.experiments.noise_classifier.evidence import (
     mean_ratios,
 )
 from companion.experiments.noise_classifier.image_tables import (
+    image_gradients,
+    image_iterations,
     image_ratios,
     image_samples,
     image_test,
     image_times,
+    image_trials,
 )
 from companion.experiments.noise_classifier.points import DATA
 from companion.experiments.noise_classifier.table_parts import (
@@ -54,10 +57,13 @@ __all__ = [
     "error_ratios",
     "errors",
     "good_iterations",
+    "image_gradients",
+    "image_iterations",
     "image_ratios",
     "image_samples",
     "image_test",
     "image_times",
+    "image_trials",
     "iterations",
     "picard",
     "sample_ratios",

@@ -1,0 +1,80 @@
+"""The contested claim of chapter 3 on images: contrastive fine-tuning helps a trained U-Net.
+
+The rule was committed before a network that it judges was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from companion.experiments.contested import UNDECIDED, Contested
+from companion.experiments.noise_classifier.comparisons import (
+    decide_each,
+    kind_name,
+    kind_ratios,
+    ratio_text,
+)
+from companion.experiments.noise_classifier.continuations import SAME_COST, SAME_STEPS
+from companion.experiments.results import Results
+
+__all__ = ["CLOSER", "contested", "judged"]
+
+CLOSER = 0.95
+"""Ratio of Fréchet distances below which a gain counts: as for points and digits."""
+
+ANSWERS = {
+    "supported": "Yes: on trained networks samples are better than after plain denoising.",
+    "not supported": "No: on trained networks samples are not 5 % better than after denoising.",
+    "depends": "In part: on trained networks samples are better in one kind of sampling.",
+    "inconclusive": "Not decided: on trained networks samples may be 5 % better, or not.",
+    UNDECIDED: "Not decided: there is no record of trained networks with searched settings.",
+}
+CHANGE = {
+    "supported": "A search of plain denoising that is wider, at the same cost, and reaches the "
+    "same distance with five new networks.",
+    "else": "A setting of the loss, found with at most as many trials as the control has, that "
+    "brings samples 5 % closer to the data at equal network evaluations, in sequence and in "
+    "parallel, with five new networks.",
+}
+
+
+def judged(images: Mapping[str, Results | None]) -> tuple[str, Results] | None:
+    """Return the last record whose settings were searched, with its title; None without one."""
+    found = [(t, r) for t, r in images.items() if r is not None and r.facts.get("searched")]
+    return found[-1] if found else None
+
+
+def contested(images: Mapping[str, Results | None]) -> Contested:
+    """Judge the claim by records of ``ImageContrast``.
+
+    The claim: with the loss, samples are at least 5 % closer to the data than after plain denoising
+    with as many network evaluations, both with settings from searches of equal size. It is decided
+    for each kind of sampling from the mean logarithm over its samplers and budgets, paired over
+    networks; intervals hold together at 95 %.
+    """
+    found = judged(images)
+    if found is None:
+        return Contested(UNDECIDED, ANSWERS[UNDECIDED], _earlier(images), CHANGE["else"])
+    title, record = found
+    ratios = kind_ratios(record)
+    kinds = list(dict.fromkeys(kind for kind, _ in ratios))
+    decision = decide_each({kind_name(k): ratios[k, SAME_COST] for k in kinds}, CLOSER)
+    steps = ", ".join(f"{ratio_text(ratios[k, SAME_STEPS])} ({kind_name(k)})" for k in kinds)
+    evidence = (
+        f"{title}, {record.settings['seeds']} networks of {record.settings['steps']:,} steps. "
+        f"Ratio of Fréchet distances, with the loss over denoising at equal evaluations: "
+        f"{decision.listed}. Over denoising at equal steps: {steps}.{decision.power}"
+    )
+    change = CHANGE.get(decision.verdict, CHANGE["else"])
+    return Contested(decision.verdict, ANSWERS[decision.verdict], evidence, change)
+
+
+def _earlier(images: Mapping[str, Results | None]) -> str:
+    """Say what there is instead."""
+    lines = [
+        f"{title}: the settings of this record were not searched; its networks were trained for "
+        f"{r.settings['steps']:,} steps."
+        for title, r in images.items()
+        if r is not None
+    ]
+    return " ".join(lines) or "Images are not yet recorded."
