@@ -76,7 +76,7 @@ run: $(READY)
 site: $(READY)
 	@$(SIDE_BY_SIDE) _build/site/$(PROFILE)/index.html
 
-# The tests in five parts, side by side like the chapters: what a part says is shown when it is done.
+# The tests in six parts, side by side like the chapters, the longest first: what a part says is shown when it is done.
 TESTING := PYTEST_ADDOPTS="$$PYTEST_ADDOPTS $$PYTEST" env -u MPLBACKEND -u MAKEFLAGS -u MFLAGS OMP_NUM_THREADS=1 COMPANION_PROGRESS=0 PYTHONHASHSEED=0 $(RUN) -m pytest
 NAMES := one_denoiser extra_noise tweedie noise_classifier gradient_estimation four_noises physics foellmer adaptation your_images
 CHAPTER_TESTS := $(sort $(foreach name,$(NAMES),$(wildcard tests/test_$(name)*.py)))
@@ -86,8 +86,9 @@ test-module:   TESTS = tests $(patsubst %,--ignore=%,$(CHAPTER_TESTS) $(SITE_TES
 test-chapters: TESTS = $(CHAPTER_TESTS)
 test-site:     TESTS = $(SITE_TESTS)
 test-commands: TESTS = $(COMMAND_TESTS)
-test-nbval:    TESTS = --nbval-lax $(CHAPTERS:%=_build/executed/smoke/%.ipynb)
-PARTS := test-module test-chapters test-site test-commands test-nbval
+test-nbval:    TESTS = --nbval-lax $(patsubst %,_build/executed/smoke/%.ipynb,$(filter-out %-details,$(CHAPTERS)))
+test-details:  TESTS = --nbval-lax $(patsubst %,_build/executed/smoke/%.ipynb,$(filter %-details,$(CHAPTERS)))
+PARTS := test-site test-chapters test-module test-commands test-nbval test-details
 .PHONY: $(PARTS)
 test: $(READY) ## pytest, and nbval over the smoke runs
 	@$(MAKE) --no-print-directory site PROFILE=smoke
