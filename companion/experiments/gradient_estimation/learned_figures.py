@@ -40,6 +40,7 @@ __all__ = [
     "best_fixed",
     "cost",
     "errors",
+    "image_cost",
     "image_ratio",
     "images",
     "learned",
@@ -220,7 +221,11 @@ def on_images(records: Mapping[str, Results]) -> str:
                 f"sampler ({error[0]}), its Fréchet distance {as_factor(frechet[1])} times "
                 f"({frechet[0]})"
             )
-        told.append(f"**On {name}** (one recorded network, batches of noise): {'; '.join(lines)}.")
+        networks = len(record.labels("seed", measure="error"))
+        told.append(
+            f"**On {name}** ({networks} networks, each with its own sampler, settings and noise): "
+            f"{'; '.join(lines)}."
+        )
     return "\n\n".join(told)
 
 
@@ -240,14 +245,25 @@ def cost(results: Results) -> Styler:
     lines = {}
     for problem, n in places(results):
         where = {"problem": problem, "method": "learned", "budget": n}
-        asked, teacher, seconds = (
-            results.value(measure=m, **where)
-            for m in ("evaluations", "teacher_evaluations", "seconds")
-        )
-        lines[f"{problem}, N = {n}"] = {
-            "evaluations of the fit": f"{asked:,.0f}",
-            "of the teacher": f"{teacher:,.0f}",
-            "as many samples drawn": f"{(asked + teacher) / n:,.0f}",
-            "seconds": f"{seconds:.1f}",
-        }
+        lines[f"{problem}, N = {n}"] = _cost(results, n, **where)
     return plotting.table(pd.DataFrame(lines).T, caption="What learning costs")
+
+
+def image_cost(name: str, record: Results) -> Styler:
+    """What learning cost on images, means over networks, of a record of ``LearnedImages``."""
+    budgets = whole(record, "budget", measure="error")
+    lines = {f"N = {n}": _cost(record, n, budget=n) for n in budgets}
+    return plotting.table(pd.DataFrame(lines).T, caption=f"{name}: what learning costs")
+
+
+def _cost(results: Results, n: int, **where: Any) -> dict[str, str]:
+    asked, teacher, seconds = (
+        results.values(measure=m, **where).mean()
+        for m in ("evaluations", "teacher_evaluations", "seconds")
+    )
+    return {
+        "evaluations of the fit": f"{asked:,.0f}",
+        "of the teacher": f"{teacher:,.0f}",
+        "as many samples drawn": f"{(asked + teacher) / n:,.0f}",
+        "seconds": f"{seconds:.1f}",
+    }

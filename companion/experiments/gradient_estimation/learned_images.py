@@ -1,4 +1,4 @@
-"""The learned sampler on images: a recorded network, its error and its Frechet distance."""
+"""The learned sampler on images: on several networks, its error and its Frechet distance."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from companion import progress, samplers
-from companion.experiments.gradient_estimation.images import ImageRace
 from companion.experiments.gradient_estimation.learned_rivals import Setting, settings
 from companion.experiments.gradient_estimation.methods import SIGMA_MAX
 from companion.experiments.gradient_estimation.problems import converged, error_by_seed
-from companion.experiments.images import ImageExperiment, recipe, restored
+from companion.experiments.images import ImageExperiment, recipe
 from companion.experiments.results import Results, tidy
 
 if TYPE_CHECKING:
@@ -24,13 +24,16 @@ __all__ = ["LearnedImages"]
 METHODS = ("ddim", "gradient_estimation", "dpmpp_2m", "dpmpp_3m", "unipc", "deis")
 """Fixed samplers; Heun's method is far behind with few evaluations."""
 
+LEARNING, NOISE = 510, 20_000
+"""First number of the noise that is learned and chosen on, and of that which decides."""
+
 
 @dataclass(frozen=True)
 class LearnedImages(ImageExperiment):
-    """A learned sampler and fixed ones on the network that the record of ``ImageRace`` keeps.
+    """A learned sampler and fixed ones on U-Nets: error against the flow, Frechet distance.
 
-    Learned and chosen on the same noise, compared on other noise. A seed is a batch of noise: there
-    is one network.
+    A seed is a network with noise of its own. For each network the sampler is learned, and the
+    settings of the fixed ones are chosen, on the same noise; they are compared on other noise.
 
     Parameters
     ----------
@@ -48,101 +51,96 @@ class LearnedImages(ImageExperiment):
     teacher : int
         Evaluations that stand for the flow where the sampler is learned.
     samples : int
-        For each batch, for the Frechet distance.
+        For each network, for the Frechet distance.
     paired : int
-        Of each batch, those that are compared with the flow.
+        Of these, those that are compared with the flow.
     reference : int
         Steps of Heun's method that stand for the flow.
-    batches : int
+    seeds : int
+        Networks.
     """
 
     methods: tuple[str, ...] = METHODS
-    budgets: tuple[int, ...] = (3, 5, 10)
+    budgets: tuple[int, ...] = (3, 5, 10, 20)
     lows: tuple[float, ...] = (0.02, 0.1)
-    held_in: int = 64
-    iterations: int = 12
+    held_in: int = 48
+    iterations: int = 10
     teacher: int = 200
     samples: int = 512
     paired: int = 64
     reference: int = 60
-    batches: int = 3
+    seeds: int = 3
 
     sizes = {
         "smoke": recipe(
             "digits", "smoke", budgets=(3,), lows=(0.1,), held_in=2, iterations=1,
-            teacher=4, samples=70, paired=2, reference=2, batches=2, methods=("ddim",),
+            teacher=4, samples=70, paired=2, reference=2, seeds=2, methods=("ddim",),
         ),
         "long": recipe("mnist", "long"),
     }  # fmt: skip
 
     def run(self, session: Session) -> Results:
-        """Error and Frechet distance by method, budget and batch; levels and weights."""
-        setting = self.setting()
-        unet: Any = self.network(session)
-        generator = session.generator(51)
-        few = torch.randn(2 * self.held_in, *setting.shape, generator=generator)
-        learned = samplers.learn(
-            unet, setting.shape, self.budgets, sigma_max=SIGMA_MAX, samples=self.held_in,
-            iterations=self.iterations, teacher_steps=self.teacher,
-            generator=session.generator(51), batch_size=self.held_in,
-        )  # fmt: skip
-        few = few[: self.held_in]
-        with torch.no_grad():
-            ends = converged(unet, few, steps=self.reference)[0]
-        chosen: dict[tuple[str, int], Any] = {}
-        for n in self.budgets:
-            chosen["learned", n] = _from_noise(learned[n])
-            chosen |= {(s.method, n): s for s in self.best(unet, n, few, ends)}
-        tables = []
-        for batch in range(self.batches):
-            z = setting.noise(self.samples, 20_000 + batch)
-            with torch.no_grad():
-                end = converged(unet, z[: self.paired], steps=self.reference)[0]
-            for (method, n), run in progress.track([*chosen.items()], "samplers"):
-                out = setting.draw(_drawn(run, unet), z)
-                where = {"method": method, "budget": n, "seed": batch}
-                error = error_by_seed(out[: self.paired], end, 1)
-                tables += [
-                    tidy([float(error)], {"measure": ["error"]}, **where),
-                    tidy([setting.frechet(out)], {"measure": ["Frechet distance"]}, **where),
-                ]
-        for n, sampler in learned.items():
-            for name in ("sigmas", "weights", "second"):
-                values = getattr(sampler, name)
-                tables.append(tidy(values, {"step": range(n)}, measure=name, budget=n))
-        facts = {n: sampler.facts for n, sampler in learned.items()}
-        costs = {
-            f"{key}, N = {n}": facts[n][key]
-            for n in self.budgets
-            for key in ("evaluations", "seconds")
-        }
-        return Results(tables, {}, {"floor": setting.floor(self.samples), **costs})
+        """Error and Frechet distance by method, budget and network; levels, weights and cost."""
+        setting, tables = self.setting(), []
+        for seed in range(session.seed, session.seed + self.seeds):
+            denoiser = setting.fit(setting.plain(), seed)
+            shape = (2 * self.held_in, *setting.shape)
+            z = torch.randn(*shape, generator=session.generator(LEARNING + seed))
+            learned = samplers.learn(
+                denoiser, setting.shape, self.budgets, sigma_max=SIGMA_MAX, samples=self.held_in,
+                iterations=self.iterations, teacher_steps=self.teacher,
+                generator=session.generator(LEARNING + seed), batch_size=self.held_in,
+            )  # fmt: skip
+            chosen = {("learned", n): _from_noise(sampler) for n, sampler in learned.items()}
+            chosen |= self.best(denoiser, z[: self.held_in])
+            tables += self.measured(setting, denoiser, chosen, seed)
+            for n, sampler in learned.items():
+                tables += _numbers(sampler, budget=n, seed=seed)
+        return Results(tables, {}, {"floor": setting.floor(self.samples), **setting.report()})
 
-    def network(self, session: Session) -> Any:
-        """The network of the record; at the size ``smoke`` a new one."""
-        if self.data == "digits":
-            setting = self.setting()
-            return setting.fit(setting.plain(), session.seed)
-        from companion.experiments.session import Session as Plain
-
-        record = list(Plain("cpu").records(ImageRace).there().values())[-1]
-        return restored(record)
-
-    def best(self, unet: Any, evaluations: int, z: Any, ends: Any) -> Iterator[Setting]:
+    def best(self, denoiser: Any, z: Tensor) -> dict[tuple[str, int], Any]:
         """Each fixed sampler with its best setting on the noise that is learned on."""
-        least: dict[str, tuple[float, Setting]] = {}
+        chosen: dict[tuple[str, int], Any] = {}
         with torch.no_grad():
-            for setting in settings(evaluations, self.lows):
-                if setting.method not in self.methods:
-                    continue
-                off = float(error_by_seed(setting(unet, z), ends, 1))
-                if setting.method not in least or off < least[setting.method][0]:
-                    least[setting.method] = (off, setting)
-        yield from (setting for _, setting in least.values())
+            ends = converged(denoiser, z, steps=self.reference)[0]
+            for n in self.budgets:
+                least: dict[str, float] = {}
+                for tried in self.tried(n):
+                    off = float(error_by_seed(tried(denoiser, z), ends, 1))
+                    if off < least.get(tried.method, float("inf")):
+                        least[tried.method] = off
+                        chosen[tried.method, n] = tried
+        return chosen
+
+    def tried(self, evaluations: int) -> Iterator[Setting]:
+        """Every setting of the fixed samplers."""
+        return (s for s in settings(evaluations, self.lows) if s.method in self.methods)
+
+    def measured(
+        self, setting: Any, denoiser: Any, chosen: dict[tuple[str, int], Any], seed: int
+    ) -> list[Any]:
+        """Error and Frechet distance of each sampler on new noise."""
+        z, tables = setting.noise(self.samples, NOISE + seed), []
+        with torch.no_grad():
+            end = converged(denoiser, z[: self.paired], steps=self.reference)[0]
+        for (method, n), run in progress.track([*chosen.items()], "samplers"):
+            out = setting.draw(lambda part, _, run=run: run(denoiser, part), z)
+            error = float(error_by_seed(out[: self.paired], end, 1))
+            values = {"error": error, "Frechet distance": setting.frechet(out)}
+            where = {"method": method, "budget": n, "seed": seed}
+            tables.append(tidy([*values.values()], {"measure": [*values]}, **where))
+        return tables
 
 
-def _drawn(run: Any, unet: Any) -> Any:
-    return lambda part, _: run(unet, part)
+def _numbers(sampler: samplers.LearnedSampler, **where: Any) -> list[Any]:
+    """Levels and weights that were learned, and what learning cost."""
+    facts: Any = sampler.facts
+    cost = ("evaluations", "teacher_evaluations", "seconds", "teacher_seconds", "start_error")
+    tables = [tidy([facts[name] for name in cost], {"measure": [*cost]}, **where)]
+    for name in ("sigmas", "weights", "second"):
+        steps = {"step": range(sampler.steps)}
+        tables.append(tidy(getattr(sampler, name), steps, measure=name, **where))
+    return tables
 
 
 def _from_noise(sampler: samplers.LearnedSampler) -> Any:
