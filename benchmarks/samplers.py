@@ -15,6 +15,7 @@ machine; on a small batch of a small network, where overhead shows most.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import importlib.util
 import platform
@@ -109,9 +110,13 @@ def as_scheduler(denoiser: Any, x: Tensor, sigmas: Tensor) -> Tensor:
 
 def on_given_levels(denoiser: Any, x: Tensor, sigmas: Tensor) -> Tensor:
     """A learned sampler's step, with weights that were not learned: for its cost."""
-    n = len(sigmas) - 1
-    weights, second = (0.0, *[0.5] * (n - 1)), (0.0, *[-0.1] * (n - 1))
-    return samplers.LearnedSampler(tuple(sigmas.tolist()[:-1]), weights, second)(denoiser, x)
+    return _unlearned(tuple(sigmas.tolist()[:-1]))(denoiser, x)
+
+
+@functools.cache
+def _unlearned(levels: tuple[float, ...]) -> samplers.LearnedSampler:
+    n = len(levels)
+    return samplers.LearnedSampler(levels, (0.0, *[0.5] * (n - 1)), (0.0, *[-0.1] * (n - 1)))
 
 
 def contestants() -> dict[str, Sampler]:

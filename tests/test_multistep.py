@@ -141,6 +141,18 @@ def test_deis_of_order_two_is_gradient_estimation_with_its_gamma(network):
     torch.testing.assert_close(samplers.deis(network, start(), sigmas), other)
 
 
+@pytest.mark.parametrize(
+    "weights", [(1.0,), (1.7, -0.7), (1.4, -0.6, 0.2), (0.8, -0.8, 1.0), (0.0, 0.0, 1.0)]
+)
+def test_a_step_is_the_weighted_sum_and_changes_nothing_that_was_given(weights):
+    x, *answers = given = [start() for _ in range(1 + len(weights))]
+    kept = [tensor.clone() for tensor in given]
+    step = multistep.step_of_answers(x, answers, weights, 0.3)
+    mixed = sum(w * answer for w, answer in zip(weights, answers))
+    torch.testing.assert_close(step, 0.3 * x + 0.7 * mixed)
+    assert all(torch.equal(a, b) for a, b in zip(given, kept))
+
+
 def test_wrong_options_are_named(network):
     sigmas = noise.log_linear(4, 40.0, 0.02)
     with pytest.raises(ValueError, match="variant: got 'bh3'"):

@@ -68,6 +68,7 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
     _compatibles = [e.name for e in KarrasDiffusionSchedulers]  # noqa: RUF012
     order = 1
     init_noise_sigma = 1.0
+    _steps_by_clean = False  # whether a step needs the predicted clean sample
 
     @register_to_config
     def __init__(
@@ -322,25 +323,33 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
         checks.like("model_output", model_output, sample, "sample")
         checks.generator("generator", generator)
         index = self._position(as_number(timestep))
-        sigma, below = self.sigmas[index], self.sigmas[index + 1]
         dtype = sample.dtype
         half = dtype not in (torch.float32, torch.float64)
         z = sample.float() if half else sample
         output = model_output if model_output.dtype == z.dtype else model_output.to(z.dtype)
-        clean, eps = self._predictions(output, z, sigma, return_dict)
-        scale, before = math.sqrt(1 + below**2), self._before
-        if sigma == math.inf:
-            previous = torch.add(clean, eps, alpha=below).mul_(1 / scale)
-        else:  # a step along direction from the state clean + sigma * eps = sqrt(1 + sigma^2) z
-            direction = eps if before is None else torch.lerp(before, eps, self.config.gamma)
-            previous = torch.mul(z, math.sqrt(1 + sigma**2) / scale)
-            previous.add_(direction, alpha=(below - sigma) / scale)
-        self._index, self._before = index + 1, eps
+        clean, eps = self._predictions(
+            output, z, self.sigmas[index], return_dict or self._steps_by_clean
+        )
+        previous = self._leave(index, z, clean, eps)
+        self._index = index + 1
         if half:
             previous = previous.to(dtype)
         if not return_dict:
             return (previous,)
         return DDIMSchedulerOutput(prev_sample=previous, pred_original_sample=clean.to(dtype))
+
+    def _leave(self, index: int, z: Tensor, clean: Any, eps: Tensor) -> Tensor:
+        """State at the next level: along the direction from sqrt(1 + sigma^2) z, scaled."""
+        sigma, below = self.sigmas[index], self.sigmas[index + 1]
+        scale, before = math.sqrt(1 + below**2), self._before
+        self._before = eps
+        if sigma == math.inf:
+            return torch.add(clean, eps, alpha=below).mul_(1 / scale)
+        length, gamma = (below - sigma) / scale, self.config.gamma
+        state = torch.mul(z, math.sqrt(1 + sigma**2) / scale)
+        if before is None:
+            return state.add_(eps, alpha=length)
+        return state.add_(eps, alpha=length * gamma).add_(before, alpha=length * (1 - gamma))
 
     def _predictions(
         self, output: Tensor, z: Tensor, sigma: float, with_clean: bool

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from companion import checks
 from companion.denoisers import Denoiser, denoise
+from companion.samplers.multistep import step_of_answers
 from companion.samplers.sequential import Callback, Step, differentiable
 
 __all__ = ["LearnedSampler"]
@@ -129,13 +130,14 @@ class LearnedSampler:
 
 def leave(sampler: LearnedSampler, number: int, x: Tensor, answers: Sequence[Tensor]) -> Tensor:
     """Return the state at the next level, given the answers so far, newest first."""
-    sigma, mixed = sampler.sigmas[number], answers[0]
-    if len(answers) > 1:
-        mixed = torch.lerp(answers[1], answers[0], 1 + sampler.weights[number])
-    if len(answers) > 2 and sampler.second and sampler.second[number]:
-        mixed = mixed + sampler.second[number] * (answers[1] - answers[2])
-    below = sampler.sigmas[number + 1] if number + 1 < sampler.steps else 0.0
-    return torch.lerp(mixed, x, below / sigma) if below else mixed
+    sigmas, after = sampler.sigmas, number + 1
+    ratio = sigmas[after] / sigmas[number] if after < len(sigmas) else 0.0
+    if len(answers) == 1:
+        return torch.lerp(answers[0], x, ratio) if ratio else answers[0]
+    c = sampler.weights[number]
+    e = sampler.second[number] if len(answers) > 2 and sampler.second else 0.0
+    weights = (1 + c, e - c, -e) if e else (1 + c, -c)
+    return step_of_answers(x, answers, weights, ratio)
 
 
 def walk(

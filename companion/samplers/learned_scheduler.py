@@ -9,13 +9,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from diffusers.configuration_utils import register_to_config
-from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
 from torch import Tensor
 
 from companion import checks
-from companion.samplers.diffusers_scheduler import GradientEstimationScheduler, as_number
+from companion.samplers.diffusers_scheduler import GradientEstimationScheduler
 from companion.samplers.learned import LearnedSampler, leave
 
 __all__ = ["LearnedScheduler"]
@@ -40,6 +38,8 @@ class LearnedScheduler(GradientEstimationScheduler):
     TypeError, ValueError
         If a setting is none of these, or cannot be honoured.
     """
+
+    _steps_by_clean = True
 
     @register_to_config
     def __init__(
@@ -130,30 +130,8 @@ class LearnedScheduler(GradientEstimationScheduler):
         super().set_timesteps(device=device, sigmas=[*self._learned.sigmas, 0.0])
         self._answers = []
 
-    def step(
-        self,
-        model_output: Tensor,
-        timestep: Tensor | float,
-        sample: Tensor,
-        generator: torch.Generator | None = None,
-        return_dict: bool = True,
-    ) -> DDIMSchedulerOutput | tuple[Tensor]:
-        """One step down from the variance-preserving state ``sample``.
-
-        Parameters and errors are those of ``GradientEstimationScheduler.step``.
-        """
-        checks.tensor("sample", sample)
-        checks.like("model_output", model_output, sample, "sample")
-        checks.generator("generator", generator)
-        index = self._position(as_number(timestep))
+    def _leave(self, index: int, z: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
         sigma, below = self.sigmas[index], self.sigmas[index + 1]
-        dtype = sample.dtype
-        z = sample if dtype in (torch.float32, torch.float64) else sample.float()
-        clean, _ = self._predictions(model_output.to(z.dtype), z, sigma, True)
         self._answers = [clean, *self._answers[:2]]
         state = leave(self._learned, index, z * math.sqrt(1 + sigma**2), self._answers)
-        previous = (state / math.sqrt(1 + below**2)).to(dtype)
-        self._index = index + 1
-        if not return_dict:
-            return (previous,)
-        return DDIMSchedulerOutput(prev_sample=previous, pred_original_sample=clean.to(dtype))
+        return state / math.sqrt(1 + below**2)

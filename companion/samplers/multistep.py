@@ -14,13 +14,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from companion import checks
 from companion.denoisers import Denoiser, denoise
-from companion.samplers.sequential import Callback, Step, differentiable, numbered_steps
+from companion.samplers.sequential import (
+    Callback,
+    Step,
+    differentiable,
+    numbered_steps,
+    step_of_noise,
+)
 
 __all__ = ["deis", "dpmpp_2m", "dpmpp_3m", "unipc"]
 
@@ -45,44 +50,56 @@ def third_order_weights(levels: Sequence[float], below: float) -> list[float]:
     if len(levels) < 3:
         return midpoint_weights(levels, below)
     h = math.log(levels[0] / below)
-    a, b = (math.log(levels[i + 1] / levels[i]) / h for i in (0, 1))
+    a, b = math.log(levels[1] / levels[0]) / h, math.log(levels[2] / levels[1]) / h
     r = math.exp(-h)
-    # weights of the first and of the second divided difference in D_hat
-    first = ((r - 1) / h + 1) / (1 - r)
-    second = -((r - 1 + h) / h**2 - 0.5) / (1 - r)
-    d0 = np.array([1 / a, -1 / a, 0.0])
-    d1 = np.array([0.0, 1 / b, -1 / b])
-    slope = d0 + a / (a + b) * (d0 - d1)
-    bend = (d0 - d1) / (a + b)
-    return (np.array([1.0, 0.0, 0.0]) + first * slope + second * bend).tolist()
+    # weights of the slope and of the bend in D_hat, which are made of the divided differences
+    # (D_0 - D_1) / a and (D_1 - D_2) / b
+    slope = ((r - 1) / h + 1) / (1 - r)
+    bend = -((r - 1 + h) / h**2 - 0.5) / (1 - r)
+    before = -(slope * a + bend) / (a + b)
+    newest, before = (slope - before) / a, before / b
+    return [1 + newest, before - newest, -before]
 
 
 def polynomial_weights(levels: Sequence[float], below: float) -> list[float]:
     """Weights of DEIS: the mean, over the step, of a polynomial in ``log sigma``."""
-    nodes = [math.log(level) for level in levels]
-    top, bottom = nodes[0], math.log(below)
-    # Moments of log(s) over s from the level to the one below, around log(level).
-    moments = [1.0]
-    for k in range(1, len(levels)):
-        edge = below * (bottom - top) ** k
-        moments.append(edge / (below - levels[0]) - k * moments[-1])
-    if len(levels) == 2:  # as below, without the cost of a solver
-        slope = moments[1] / (nodes[1] - top)
-        return [1 - slope, slope]
-    vandermonde = np.vander([node - top for node in nodes], increasing=True).T
-    return np.linalg.solve(vandermonde, moments).tolist()
+    if len(levels) == 1:
+        return [1.0]
+    # Means of powers of log(s / level) over s from the level to the one below.
+    h = math.log(below / levels[0])
+    edge = below / (below - levels[0])
+    first = edge * h - 1
+    one = math.log(levels[1] / levels[0])
+    if len(levels) == 2:
+        return [1 - first / one, first / one]
+    second = edge * h * h - 2 * first
+    two = math.log(levels[2] / levels[0])
+    w1 = (second - two * first) / (one * (one - two))
+    w2 = (second - one * first) / (two * (two - one))
+    return [1 - w1 - w2, w1, w2]
 
 
-def _combined(answers: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Weighted sum of the last answers, newest first."""
+# --- the steps ----------------------------------------------------------------------------------
+
+
+def step_of_answers(
+    x: Tensor, answers: Sequence[Tensor], weights: Sequence[float], ratio: float
+) -> Tensor:
+    """``ratio x + (1 - ratio) sum_j w_j D_j``, a new tensor, in one operation for each answer.
+
+    One to three answers, newest first; the weights' sum is 1.
+    """
     if len(weights) == 1:
-        return answers[0]
+        return torch.lerp(answers[0], x, ratio)
     if len(weights) == 2:
-        return torch.lerp(answers[1], answers[0], weights[0])
-    total = answers[0] * weights[0]
-    for answer, weight in zip(answers[1:], weights[1:]):
-        total.add_(answer, alpha=weight)
-    return total
+        return torch.lerp(answers[1], answers[0], weights[0]).lerp_(x, ratio)
+    first, _, third = weights
+    rest = 1 - third
+    if abs(rest) < 1e-3:  # the first two cancel out
+        mixed = torch.mul(answers[2], third).add_(answers[1], alpha=weights[1])
+        return mixed.add_(answers[0], alpha=first).lerp_(x, ratio)
+    mixed = torch.lerp(answers[1], answers[0], first / rest)
+    return mixed.lerp_(answers[2], third).lerp_(x, ratio)
 
 
 # --- the samplers -------------------------------------------------------------------------------
@@ -104,9 +121,8 @@ def _denoised_steps(
             callback(Step(i, sigma, x, denoised))
         answers, levels = [denoised, *answers[: order - 1]], [sigma, *levels[: order - 1]]
         if below == 0:
-            x = denoised
-        else:
-            x = torch.lerp(_combined(answers, weights(levels, below)), x, below / sigma)
+            return denoised
+        x = step_of_answers(x, answers, weights(levels, below), below / sigma)
     return x
 
 
@@ -187,7 +203,7 @@ def deis(
         Levels that are used; 1 is DDIM (default 2). A step to 0 is DDIM.
     """
     order = checks.whole("order", order, 1, 3)
-    noises: list[Tensor] = []
+    removed: list[Tensor] = []  # x - D = sigma eps, of each level
     levels: list[float] = []
     for i, (sigma, below) in numbered_steps(x, sigmas, callback):
         denoised = denoise(denoiser, x, sigma)
@@ -195,9 +211,9 @@ def deis(
             callback(Step(i, sigma, x, denoised))
         if below == 0:
             return denoised
-        noises = [(x - denoised).div_(sigma), *noises[: order - 1]]
+        removed = [x - denoised, *removed[: order - 1]]
         levels = [sigma, *levels[: order - 1]]
-        x = x.add(_combined(noises, polynomial_weights(levels, below)), alpha=below - sigma)
+        x = step_of_noise(x, removed, levels, polynomial_weights(levels, below), below)
     return x
 
 
@@ -236,16 +252,13 @@ def unipc(
         denoised = denoise(denoiser, x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
+        if below == 0:
+            return denoised
         if answers:
             weights = _corrector(levels, sigma, variant)
-            mixed = _combined([denoised, *answers], weights)
-            x = torch.lerp(mixed, start, sigma / levels[0])
+            x = step_of_answers(start, [denoised, *answers], weights, sigma / levels[0])
         answers, levels, start = [denoised, *answers[:1]], [sigma, *levels[:1]], x
-        if below == 0:
-            x = denoised
-        else:
-            mixed = _combined(answers, _predictor(levels, below, variant))
-            x = torch.lerp(mixed, x, below / sigma)
+        x = step_of_answers(x, answers, _predictor(levels, below, variant), below / sigma)
     return x
 
 

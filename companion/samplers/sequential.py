@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
@@ -199,15 +199,34 @@ def gradient_estimation(
         Weight of the present direction: 2 (default) is the paper's choice, 1 is DDIM.
     """
     gamma = checks.number("gamma", gamma)
-    before: Tensor | None = None
+    weights = [1.0]
+    removed: list[Tensor] = []  # x - D = sigma eps, of this level and the one before
+    levels: list[float] = []
     for i, (sigma, below) in numbered_steps(x, sigmas, callback):
         denoised = denoise(denoiser, x, sigma)
         if callback is not None:
             callback(Step(i, sigma, x, denoised))
-        eps = (x - denoised).div_(sigma)
-        direction = eps if before is None else torch.lerp(before, eps, gamma)
-        x = x.add(direction, alpha=below - sigma)
-        before = eps
+        removed, levels = [x - denoised, *removed[:1]], [sigma, *levels[:1]]
+        x = step_of_noise(x, removed, levels, weights, below)
+        weights = [gamma, 1 - gamma]
+    return x
+
+
+def step_of_noise(
+    x: Tensor,
+    removed: Sequence[Tensor],
+    levels: Sequence[float],
+    weights: Sequence[float],
+    below: float,
+) -> Tensor:
+    """``x + (below - sigma) sum_j w_j eps_j``, a new tensor, in one operation for each noise.
+
+    Newest first; ``removed`` is ``eps_j`` times its level.
+    """
+    length = below - levels[0]
+    x = x.add(removed[0], alpha=length * weights[0] / levels[0])
+    for noise, level, weight in zip(removed[1:], levels[1:], weights[1:]):
+        x.add_(noise, alpha=length * weight / level)
     return x
 
 
