@@ -195,3 +195,24 @@ def test_tables_and_figures_show_made_up_results():
     assert "1e-08" in physics.tables.weights_table(lines).to_html()
     assert physics.figures.pareto(circle, lines).axes
     assert physics.figures.bias(made_exact(), circle).axes
+
+
+@pytest.mark.parametrize(
+    "factors, said",
+    [
+        ({"residual": 0.5, "solved again": 2.0}, ("residual smaller", "is further from")),
+        ({"residual": 2.0, "solved again": 0.5}, ("residual larger", "is nearer to")),
+        ({}, ("than networks differ", "is open")),
+    ],
+)
+@pytest.mark.parametrize("width", [0.7, 1.0])
+def test_a_record_of_the_square_is_told_as_it_came_out(factors, said, width):
+    tables = []
+    for method in ("none", "mean", "sample"):
+        for measure in ("residual", "solved again", "coefficients"):
+            scale = width if measure == "coefficients" else factors.get(measure, 1.0)
+            values = around(scale if method != "none" or measure == "coefficients" else 1.0, 0.02)
+            tables.append(tidy(values, SEEDS, measure=measure, method=method))
+    told = summary.on_the_square(Results(tables))
+    assert all(told.count(part) == 2 for part in said)
+    assert ("not trained to the end" in told) == (width < 0.9)

@@ -8,13 +8,15 @@ from companion.experiments.claims import Claims
 from companion.experiments.in_short import InShort, choose
 from companion.experiments.physics.circle import Circle
 from companion.experiments.physics.lines import Lines
-from companion.experiments.physics.verdicts import ratio, verdicts
+from companion.experiments.physics.methods import LABELS
+from companion.experiments.physics.verdicts import FORMS, ratio, verdicts
 from companion.experiments.results import Results
+from companion.statistics import mean_interval, paired_ratio
 
 if TYPE_CHECKING:
     from companion.experiments.session import Session
 
-__all__ = ["box", "guided", "in_short", "residual_and_error"]
+__all__ = ["box", "guided", "in_short", "on_the_square", "residual_and_error"]
 
 
 def in_short(session: Session) -> InShort:
@@ -79,7 +81,7 @@ def box(circle: Results, lines: Results, claims: Claims) -> InShort:
         f"to the data {distance:.2f}. Projected plain samples: residual at rounding, distance "
         f"{free.mean:.2f}.",
         caveat="The mean of solutions solves the equation only if it is linear. Small networks and "
-        "short training; the flow on a square is not run with the book.",
+        "short training.",
         claims=claims,
     )
 
@@ -114,3 +116,38 @@ def residual_and_error(lines: Results) -> str:
     else:
         told = "The residual and the error of the pressure do not change together for certain"
     return f"{told} (bilinear equation, largest weight, over plain training: {numbers})."
+
+
+def on_the_square(record: Results) -> str:
+    """What a record of ``Square`` shows of both forms against plain training, in sentences."""
+    told = []
+    for form in FORMS:
+        residual, error = (
+            paired_ratio(
+                record.values(measure=m, method=form), record.values(measure=m, method="none")
+            )
+            for m in ("residual", "solved again")
+        )
+        if residual.below(1.0):
+            effect = "makes the residual smaller"
+        elif residual.above(1.0):
+            effect = "makes the residual larger"
+        else:
+            effect = "changes the residual by no more than networks differ"
+        if error.above(1.0):
+            effect += ", and the pressure is further from the one that belongs to its permeability"
+        elif error.below(1.0):
+            effect += ", and the pressure is nearer to the one that belongs to its permeability"
+        else:
+            effect += "; whether the pressure comes nearer to its permeability's is open"
+        told.append(
+            f"The {LABELS[form]} {effect} (over plain training: residual {residual:.2g}, error of "
+            f"the pressure {error:.2g})."
+        )
+    width = mean_interval(record.values(measure="coefficients", method="none"))
+    if width.below(0.9):
+        told.append(
+            "These networks are not trained to the end: also with plain training the fields vary "
+            f"less than the data (coefficients of log K: {width:.2f} of their size)."
+        )
+    return " ".join(told)

@@ -97,10 +97,21 @@ def weights_table(lines: Results) -> Styler:
     return plotting.table(pd.DataFrame(rows), caption="Line: every weight that was tried")
 
 
-def square_table(record: Results) -> pd.DataFrame:
-    """Means over seeds of a record of ``Square``, by method."""
-    table = record.table.groupby(["method", "measure"], sort=False)["value"].mean().unstack()
-    return table[[m for m in record.labels("measure")]].rename(index=LABELS)
+def square_table(record: Results, caption: str) -> Styler:
+    """Means over the networks of a record of ``Square``, by method."""
+    columns = {
+        "residual": "residual", "over the size": "residual over size",
+        "other faces": "residual of another discretisation", "size of p": "size",
+        "solved again": "solved again", "size of log K": "coefficients", "distance": "distance",
+    }  # fmt: skip
+    rows = {
+        LABELS[m]: {name: _mean(record, measure, m) for name, measure in columns.items()}
+        for m in ORDER
+        if m in record.labels("method")
+    }
+    number = len(record.labels("seed"))
+    caption = f"{caption}: means over {number} networks, in units of the source and of the data"
+    return plotting.table(pd.DataFrame.from_dict(rows, orient="index"), caption=caption)
 
 
 def exact_table(exact: Results, weight: float) -> Styler:
