@@ -13,8 +13,8 @@ from book.project import ROOT
 SOURCE = ROOT / "book" / "_static" / "playground"
 
 ORDER = (
-    "mixture", "schedules", "samplers", "denoisers", "measures", "scenes", "state", "run", "view",
-    "controls", "modes", "main",
+    "mixture", "schedules", "learned", "samplers", "denoisers", "measures", "scenes", "state",
+    "run", "view", "controls", "modes", "main",
 )  # fmt: skip
 """Each uses only what stands before it."""
 

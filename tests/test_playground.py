@@ -10,7 +10,7 @@ import torch
 from conftest import ROOT, randn, seeded, three
 from test_site_browser import browser  # noqa: F401 - a fixture
 
-from book import playground
+from book import playground, playground_learned
 from companion import noise, objectives, oracles, samplers
 
 SCHEDULES = ("log_linear", "karras", "ddpm", "cosine")
@@ -141,6 +141,37 @@ def test_samplers_are_those_of_companion(ask, name, steps):
         assert_near(points(got)[-1, -1], last)
     else:
         assert_near(points(got), torch.stack([*states, last]))
+
+
+@pytest.mark.parametrize("name", playground_learned.laws())
+def test_learned_samplers_are_those_of_companion(ask, name):
+    law, x = playground_learned.laws()[name], 10 * randn(200, 2)
+    for steps, sampler in playground_learned.load()[name].items():
+        states = []
+        last = sampler(law.denoiser, x, callback=lambda step, kept=states: kept.append(step.x))
+        got = ask(
+            f"""(() => {{
+                const data = new Playground.Mixture(Playground.modesOf({{data: "{name}"}}));
+                const made = Playground.learnedFor("{name}", {steps} + 1);
+                const denoise = (x, s) => data.denoise(x, s);
+                return [...Playground.sample("learned", denoise, flat(given.x), made.sigmas, made)];
+            }})()""",
+            x=x.tolist(),
+        )
+        assert_near(points(got), torch.stack([*states, last]))
+
+
+@pytest.mark.parametrize("name", playground_learned.laws())
+def test_learned_samplers_are_nearer_to_the_flow_than_a_fixed_one(name):
+    law, x = playground_learned.laws()[name], 10 * randn(500, 2, seed=5)
+    exact = samplers.heun(law.denoiser, x, noise.log_linear(400, 10.0, 1e-4))
+
+    def error(end):
+        return (end - exact).norm(dim=1).mean()
+
+    for steps, sampler in playground_learned.load()[name].items():
+        fixed = samplers.dpmpp_2m(law.denoiser, x, noise.log_linear(steps, 10.0, 0.02))
+        assert error(sampler(law.denoiser, x)) < 0.6 * error(fixed), steps
 
 
 def told() -> dict:
@@ -303,7 +334,7 @@ def test_it_plays_pauses_and_steps(page):
 def test_it_is_small_and_loads_nothing_from_elsewhere():
     css = (playground.SOURCE / "playground.css").read_text(encoding="utf-8")
     text = playground.script()
-    assert len((text + css).encode()) < 60_000
+    assert len((text + css).encode()) < 68_000
     assert "://" not in text + css and "eval(" not in text and "innerHTML" not in text
     for name in playground.ORDER:
         assert len((playground.SOURCE / f"{name}.js").read_text().splitlines()) <= 400

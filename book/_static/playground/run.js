@@ -13,16 +13,18 @@
     constructor(state, prefix, mixture) {
       const get = (name) => state[prefix + name];
       this.name = prefix ? state.b : state.a;
-      this.told = get("told");
+      const learned = this.name === "learned" && Playground.learnedFor(state.data, get("steps"));
+      // A learned sampler has levels of its own, down to 0.
+      this.told = learned && get("told") === "stop" ? "exact" : get("told");
       this.parallel = Playground.isPicard(this.name);
       // Stopped at the noise of the data: the last level is sigma_n, and the answer there is the sample.
       const min = this.told === "stop" ? state.noise : state.min;
-      this.sigmas = Playground.schedules[state.schedule](get("steps"), Math.max(state.max, 1.01 * min), min);
+      this.sigmas = learned ? learned.sigmas : Playground.schedules[state.schedule](get("steps"), Math.max(state.max, 1.01 * min), min);
       this.random = this.name === "ddpm" && get("scale") > 0;
       this.ask = Playground.denoiser(this.told, mixture, state);
       this.mixture = mixture;
       const noise = (i) => Playground.normals(1000 * (state.seed + 1) + i, 2 * POINTS);
-      this.options = { gamma: get("gamma"), scale: get("scale"), noise };
+      this.options = { gamma: get("gamma"), scale: get("scale"), noise, ...learned };
       this.start = Playground.normals(state.seed, 2 * POINTS).map((z) => z * this.sigmas[0]);
       this.frames = [];
       this.asked = this.off = 0;

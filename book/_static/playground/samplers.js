@@ -61,6 +61,26 @@
     }
   }
 
+  // x' = r x + (1 - r)(D + c d + e d_before), r = s' / s, where d is the last change of the answers (eq-ov-learned).
+  function* learned(denoise, x, sigmas, { weights, second }) {
+    yield x;
+    let last = x, change = null, before = null;
+    for (let i = 0; i + 1 < sigmas.length; i++) {
+      const answer = denoise(x, sigmas[i]);
+      [before, change] = [change, i ? combine((a, b) => a - b, answer, last) : answer.map(() => 0)];
+      const mixed = combine((a, d, e) => a + weights[i] * d + second[i] * e, answer, change, before ?? change);
+      yield (x = lerp(mixed, x, sigmas[i + 1] / sigmas[i]));
+      last = answer;
+    }
+  }
+  // What was learned for this data set (for data of the reader's own: for the ring) and for at most so many steps.
+  const learnedFor = (data, steps) => {
+    const table = Playground.LEARNED[data] ?? Playground.LEARNED.ring;
+    const known = Object.keys(table).map(Number);
+    const [levels, weights, second] = table[Math.max(known[0], ...known.filter((n) => n <= steps))];
+    return { sigmas: Float64Array.from([...levels, 0]), weights, second };
+  };
+
   // Picard iteration of DDIM on all levels at once: yields the whole trajectory, N + 1 states, after each iteration.
   // Plain: the steps are summed from the start (eq-nc-picard). Semilinear: the linear part of each step is
   // unrolled exactly (eq-nc-semilinear). Both end at DDIM, after N iterations at most.
@@ -120,11 +140,12 @@
     ddpm: ["DDPM", "orange", ddpm],
     heun: ["Heun", "green", heun],
     ge: ["Gradient estimation", "vermillion", gradientEstimation],
+    learned: ["Learned for N steps", "ink", learned],
     picard: ["Picard, plain", "purple", picard],
     semilinear: ["Picard, semilinear", "purple", picard, { semilinear: true }],
   };
-  // Run one. `options` may have gamma, scale, noise, tolerance.
+  // Run one. `options` may have gamma, scale, noise, tolerance, weights, second.
   const sample = (name, denoise, x, sigmas, options = {}) => SAMPLERS[name][2](denoise, x, sigmas, { ...options, ...SAMPLERS[name][3] });
 
-  Object.assign(Playground, { SAMPLERS, sample, flow, isPicard: (name) => SAMPLERS[name][2] === picard });
+  Object.assign(Playground, { SAMPLERS, sample, learnedFor, flow, isPicard: (name) => SAMPLERS[name][2] === picard });
 })();

@@ -77,6 +77,11 @@
       text: "Left: DDIM with few steps. Right: gradient estimation with gamma = 2, at the same cost. It extrapolates the direction from the last two answers. Compare their errors against the exact flow.",
       state: { steps: 10, b: "ge", bsteps: 10, data: "moons" },
     },
+    learned: {
+      chapter: 4, title: "Learned for five steps",
+      text: "Left: gradient estimation. Right: levels and weights that were learned for these data and this number of steps. There are some for 3, 5, 10 and 20 steps from the level 10. Compare the errors. Your own data get what was learned on the ring.",
+      state: { a: "ge", steps: 5, b: "learned", bsteps: 5, data: "moons" },
+    },
     together: {
       chapter: 5, title: "Two ideas together",
       text: "Both sides ask the denoiser that input perturbation makes (chapter 1). The right one extrapolates as well (chapter 4). Does one idea repair what the other breaks?",
