@@ -18,6 +18,7 @@ from companion import cli, restoration  # noqa: E402
 from companion.data import DataError, folders  # noqa: E402
 from companion.data.folders import folder, write  # noqa: E402
 from companion.restoration import (  # noqa: E402
+    collaborative,
     command,
     diagnosis,
     guided,
@@ -25,7 +26,7 @@ from companion.restoration import (  # noqa: E402
     patches,
     restore,
 )
-from companion.restoration.collaborative import CollaborativeFilter, cosine_basis  # noqa: E402
+from companion.restoration.collaborative import CollaborativeFilter  # noqa: E402
 from companion.restoration.comparison import classic_methods, masked_error, sure  # noqa: E402
 from companion.restoration.network import RestorationUNet  # noqa: E402
 from companion.restoration.variance_stabilization import Anscombe  # noqa: E402
@@ -442,16 +443,47 @@ def test_the_filter_removes_noise(channels):
     assert error < 0.06  # non-local means: 0.1
 
 
-def test_a_cosine_basis_is_orthonormal():
-    torch.testing.assert_close(cosine_basis(8) @ cosine_basis(8).T, torch.eye(8))
+@pytest.mark.parametrize("basis", [collaborative.cosine_basis, collaborative.haar_basis])
+@pytest.mark.parametrize("n", [8, 32])
+def test_bases_are_orthonormal(basis, n):
+    torch.testing.assert_close(basis(n) @ basis(n).T, torch.eye(n))
 
 
-def test_the_filter_finds_the_patch_itself():
-    from companion.restoration.collaborative import match
+@pytest.mark.parametrize(
+    ("basis", "name"),
+    [(collaborative.haar_basis, "haar"), (collaborative.spline_basis, "bior1.5")],
+)
+def test_wavelets_are_those_of_another_package(basis, name):
+    """Each row is a coefficient's weights, at length 1 (so that noise keeps its level)."""
+    import pywt
 
-    places = match(torch.randn(1, 32, 24), 4)
-    own = [[r * 17 + c] for r in range(0, 25, 4) for c in range(0, 17, 4)]
-    assert (places == torch.tensor(own)).any(1).all() and places.max() < 25 * 17
+    theirs = torch.eye(8, dtype=torch.float64)
+    levels = []
+    while len(theirs) > 1:
+        means, details = pywt.dwt(theirs.numpy(), name, mode="periodization", axis=0)
+        levels.insert(0, torch.from_numpy(details))
+        theirs = torch.from_numpy(means)
+    theirs = torch.cat([theirs, *levels])
+    theirs = theirs / theirs.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(basis(8).double(), theirs, atol=1e-6, rtol=0)
+
+
+def test_similar_patches_are_the_nearest_in_reach(monkeypatch):
+    """Against a search of every patch for every patch; of the right and lower borders too."""
+    monkeypatch.setattr(collaborative, "REACH", 5)
+    x = torch.randn(2, 32, 24) + 100
+    patches = x.unfold(1, 8, 1).unfold(2, 8, 1).permute(1, 2, 0, 3, 4).flatten(2)
+    expected = []
+    for row in (*range(0, 24, 3), 24):
+        for column in (*range(0, 16, 3), 16):
+            d = (patches - patches[row, column]).square().sum(2)
+            near = [
+                (float(d[r, c]), r * 17 + c)
+                for r in range(max(0, row - 5), min(25, row + 6))
+                for c in range(max(0, column - 5), min(17, column + 6))
+            ]
+            expected.append([place for _, place in sorted(near)[:4]])
+    assert collaborative.match(x, 4).tolist() == expected
 
 
 def test_the_derivative_of_a_guided_denoiser():
