@@ -92,7 +92,7 @@ def test_the_gaussian_start_is_the_exact_denoiser_of_gaussian_data():
 
 
 def test_few_steps_keep_the_spread_of_the_draws():
-    """Eight steps are within a tenth of the variance; ancestral sampling with twice as many is not."""
+    """Eight steps come within a tenth of the variance; ancestral ones, twice as many, do not."""
     for v in (0.1, 0.5, 2.0):
         y, g = noisy(v=v), torch.Generator().manual_seed(6)
         x = posterior(Linear(v), y, NOISE, steps=8, generator=g)

@@ -145,7 +145,7 @@ def chapters() -> list[str]:
 
 
 def registry() -> dict[str, type[Experiment]]:
-    """Every experiment by its name, chapter by chapter, in the order of definition."""
+    """Every experiment by its name, chapter by chapter, in the order of definition; no parts."""
     known: dict[str, type[Experiment]] = {}
     for chapter in chapters():
         package = f"companion.experiments.{chapter}"
@@ -155,7 +155,9 @@ def registry() -> dict[str, type[Experiment]]:
         listed = [
             cls for cls in _subclasses(Experiment) if f"{cls.__module__}.".startswith(f"{package}.")
         ]
-        known |= {cls.name(): cls for cls in listed if cls.run is not Experiment.run}
+        known |= {
+            cls.name(): cls for cls in listed if cls.run is not Experiment.run and not cls.part
+        }
     return known
 
 

@@ -1,11 +1,12 @@
 """Experiments of chapter 2: the clean from the noisy (Daras et al. 2024)."""
 
-from companion.experiments.tweedie import figures, tables
+from companion.experiments.tweedie import figures, image_tables, tables
 from companion.experiments.tweedie.ablations import ConsistencyVariant
 from companion.experiments.tweedie.comparisons import memory_gap, new_digit_ratio
 from companion.experiments.tweedie.digits import Digits, Memory
 from companion.experiments.tweedie.exact import Defects, Stopping
-from companion.experiments.tweedie.images import ImageRace
+from companion.experiments.tweedie.image_search import ImageSearch
+from companion.experiments.tweedie.images import ImageBridge, ImageFewClean, ImageRace
 from companion.experiments.tweedie.methods import objective
 from companion.experiments.tweedie.mismatch import Mismatch
 from companion.experiments.tweedie.points import DISTANCE, MODES, NOISE
@@ -29,7 +30,10 @@ __all__ = [
     "Defects",
     "Digits",
     "Gradients",
+    "ImageBridge",
+    "ImageFewClean",
     "ImageRace",
+    "ImageSearch",
     "Memory",
     "Mismatch",
     "Race",
@@ -38,6 +42,7 @@ __all__ = [
     "Sweep",
     "Variants",
     "figures",
+    "image_tables",
     "in_short",
     "memory_gap",
     "new_digit_ratio",

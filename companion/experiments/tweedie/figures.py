@@ -17,9 +17,9 @@ from companion.experiments.results import Results
 from companion.experiments.tweedie.ablations import GRADIENTS
 from companion.experiments.tweedie.digits import IDEAL_CLEAN
 from companion.experiments.tweedie.exact import EXACT, GLUED
-from companion.experiments.tweedie.images import STOPPED
+from companion.experiments.tweedie.image_network import EM, IMAGE_METHODS, STOPPED
 from companion.experiments.tweedie.looks import LOOKS, label
-from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY, METHODS, NAIVE
+from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY, NAIVE
 from companion.experiments.tweedie.mismatch import ASSUMED
 from companion.experiments.tweedie.points import DISTANCE, MODES, NOISE, errors_of
 from companion.experiments.tweedie.race import SWEPT
@@ -303,7 +303,7 @@ def pictures(records: Mapping[str, Results]) -> Figure | None:
         return None
     record = next(iter(records.values()))
     s_n = max(float(s) for s in record.labels("noise"))
-    names = [m for m in (CLEAN, NAIVE, AMBIENT, CONSISTENCY) if m in record.labels("method")]
+    names = [m for m in (CLEAN, NAIVE, AMBIENT, CONSISTENCY, EM) if m in record.labels("method")]
     rows = {m: record.tensor(f"{m} {s_n:g}")[:8].float() / 127.5 - 1 for m in names}
     return _grid({label(name): x for name, x in rows.items()})
 
@@ -337,13 +337,14 @@ def images(records: Mapping[str, Results]) -> Figure | None:
     for (title, record), (left, right) in zip(records.items(), axes):
         noises = [float(s) for s in record.labels("noise")]
         clean = {m: _by_noise(record, m, CLEAN) for m in ("Frechet distance", "error")}
-        for method in (*METHODS, STOPPED):
+        for place, method in enumerate((*IMAGE_METHODS, STOPPED)):
             if method == CLEAN or method not in record.labels("method"):
                 continue
-            _points(left, noises, _by_noise(record, "Frechet distance", method), LOOKS[method])
+            at = [s_n + 0.01 * (place - 3) for s_n in noises]  # beside one another
+            _points(left, at, _by_noise(record, "Frechet distance", method), LOOKS[method])
             if method != STOPPED:
                 over = _by_noise(record, "error", method) / clean["error"]
-                _points(right, noises, over, LOOKS[method])
+                _points(right, at, over, LOOKS[method])
         for ax in (left, right):
             ax.set_xticks(noises, [f"{s:g}" for s in noises])
             ax.set_xlabel("σₙ")

@@ -1,158 +1,196 @@
-"""Every method with U-Nets on images under noise; recorded."""
+"""Every method with U-Nets on images under noise, some clean images, and the bridge; recorded."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import pandas as pd
 
-from companion import data, noise, objectives, progress, samplers, training
-from companion.experiments.images import ImageExperiment, Setting, recipe
-from companion.experiments.results import Results, tidy
-from companion.experiments.tweedie.methods import (
-    AMBIENT,
-    CLEAN,
-    CONSISTENCY,
-    EVALUATIONS,
-    METHODS,
-    NAIVE,
-    SURE,
+from companion import progress
+from companion.experiments.images import ImageExperiment, recipe
+from companion.experiments.results import Results
+from companion.experiments.tweedie.image_network import (
+    EM,
+    IMAGE_METHODS,
+    MIXTURE,
+    STOPPED,
+    ImageNetwork,
 )
+from companion.experiments.tweedie.image_search import ImageSearch, chosen
+from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY, NAIVE
 
 if TYPE_CHECKING:
     from companion.experiments.session import Session
 
-__all__ = ["STOPPED", "ImageRace"]
+__all__ = ["STOPPED", "ImageBridge", "ImageFewClean", "ImageRace"]
 
-STOPPED = "stopped"
-"""The ambient network down to s_n only, and then D."""
+
+class Networks:
+    """What the experiments share that are made of networks."""
+
+    parts: Callable[[Session], Sequence[ImageNetwork]]
+
+    def run(self, session: Session) -> Results:
+        """All measures by method, noise and seed; NaN if a training diverged."""
+        names = session.latest(ImageSearch).facts["names"]
+        tables: list[pd.DataFrame] = []
+        arrays: dict[str, Any] = {}
+        facts: dict[str, Any] = {}
+        for part in progress.track(self.parts(session), "networks"):
+            found = session.run(part)
+            tables.append(found.table.assign(clean_share=part.clean_share))
+            facts |= found.facts
+            if part.network_seed == session.seed:
+                share = f" {part.clean_share:g} clean" if part.clean_share else ""
+                arrays |= {f"{name} {part.noise:g}{share}": x for name, x in found.arrays.items()}
+        return Results(tables, arrays, {**facts, "chosen": names})
 
 
 @dataclass(frozen=True)
-class ImageRace(ImageExperiment):
+class ImageRace(Networks, ImageExperiment):
     """Every method on noisy images with U-Nets, at equal network evaluations.
+
+    The settings of each method are those that ``ImageSearch`` has chosen on noisy images.
 
     Parameters
     ----------
     methods : tuple of str
     noises : tuple of float
         Standard deviations of the noise in the data, pixels in [-1, 1].
-    levels : tuple of float
-        Noise levels at which errors are measured, in units of that of the data.
-    every, weight : int, float
-        Consistency is asked of each so-many-th sample, with this weight.
     seeds : int
         For the first weights, the noise in the data and everything drawn.
-    solver_steps, samples : int
-        Steps of Heun's method; samples of each network.
-    tested : int
-        Test images that errors are measured on.
+    levels, solver_steps, samples, tested, looked : as of ``ImageNetwork``
     """
 
-    methods: tuple[str, ...] = METHODS
+    methods: tuple[str, ...] = IMAGE_METHODS
     noises: tuple[float, ...] = (0.2, 0.5, 1.0)
-    levels: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
-    every: int = 6
-    weight: float = 0.1
     seeds: int = 3
+    levels: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0)
     solver_steps: int = 16
     samples: int = 1024
     tested: int = 1024
+    looked: int = 4
 
+    needs = (ImageSearch,)
     sizes = {
         "smoke": recipe(
-            "digits", "smoke", noises=(0.5,), levels=(0.5,), seeds=2, solver_steps=3, samples=64,
-            tested=40,
+            "digits", "smoke", noises=(0.5,), levels=(0.5, 1.0), seeds=2, solver_steps=3,
+            samples=64, tested=40, looked=1,
         ),
-        "long": recipe("mnist", "long", noises=(0.2, 0.5)),
+        "long": recipe("mnist", "long", noises=(0.5,)),
         "gpu": [
-            recipe("mnist", "gpu", steps=500, batch=256),
+            recipe("mnist", "gpu"),
             recipe(
-                "cifar10", "gpu", steps=600, batch=256, channels=(32, 64, 128), layers=1,
-                methods=(CLEAN, NAIVE, AMBIENT, CONSISTENCY), noises=(0.2, 0.5),
+                "cifar10", "gpu", channels=(32, 64, 128), layers=1, noises=(0.2, 0.5), looked=1,
+                methods=(CLEAN, NAIVE, AMBIENT, CONSISTENCY, EM),
             ),
         ],
     }  # fmt: skip
 
-    def run(self, session: Session) -> Results:
-        """Frechet distances and errors by noise, method and seed; NaN if a training diverged."""
-        setting = self.setting()
-        tables: list = []
-        arrays: dict[str, Tensor] = {}
-        for seed in progress.track(range(session.seed, session.seed + self.seeds), "seeds"):
-            clean = None
-            if CLEAN in self.methods:
-                clean = self._fit(setting, CLEAN, 0.0, setting.train, seed)
-            for s_n in self.noises:
-                seen = data.FrozenNoise(setting.train, s_n, seed=seed).noisy
-                for method in self.methods:
-                    net = clean
-                    if method != CLEAN:
-                        net = self._fit(setting, method, s_n, seen, seed)
-                    where = {"noise": s_n, "seed": seed}
-                    pictures = arrays if seed == session.seed else {}
-                    tables += self._distances(setting, net, method, where, pictures)
-                    errors = [
-                        math.nan if net is None
-                        else setting.error(net, level * s_n, number=self.tested, seed=seed)
-                        for level in self.levels
-                    ]  # fmt: skip
-                    axis = {"level": self.levels}
-                    tables.append(tidy(errors, axis, measure="error", method=method, **where))
-        floor = setting.floor(self.samples)
-        return Results(tables, arrays, {"floor": floor, **setting.report()})
+    def parts(self, session: Session) -> list[ImageNetwork]:
+        """One network for each seed, noise and method, seed by seed."""
+        settings = {m: chosen(session, m, self.lr) for m in self.methods}
+        return [
+            self.with_its(
+                ImageNetwork, method=method, noise=s_n, network_seed=seed, **settings[method]
+            )
+            for seed in range(session.seed, session.seed + self.seeds)
+            for s_n in self.noises
+            for method in self.methods
+        ]
 
-    def _objective(self, method: str, s_n: float, data_std: float) -> Any:
-        """Return what a method minimises: EDM's distribution of the added noise, and its weight."""
-        if method in (CLEAN, NAIVE):
-            return objectives.DenoisingScoreMatching(noise.LogNormal(), "edm", data_std)
-        if method == SURE:
-            return objectives.Sure(s_n, noise.LogNormal(), "edm", data_std)
-        ambient = objectives.AmbientTweedie(s_n, noise.LogNormal(), "edm", data_std)
-        if method == AMBIENT:
-            return ambient
-        agree = objectives.Consistency(s_n, every=self.every, sigma_data=data_std)
-        return objectives.Sum((ambient, agree), (1.0, self.weight))
 
-    def _fit(self, setting: Setting, method: str, s_n: float, seen: Tensor, seed: int) -> Any:
-        """A denoiser at the cost of the plain one; None if its training diverges."""
-        cost = EVALUATIONS.get(method, 1)
-        batch = self.batch // cost
-        if method == CONSISTENCY:
-            batch -= batch % self.every
-        steps = round(self.steps * self.batch / (cost * batch))
-        goal = self._objective(method, s_n, setting.data_std)
-        try:
-            return setting.fit(goal, seed, images=seen, steps=steps, batch=batch)
-        except training.TrainingDiverged:
-            return None
+@dataclass(frozen=True)
+class ImageFewClean(Networks, ImageExperiment):
+    """The ambient loss where some of the images are clean; seeds as in ``ImageRace``.
 
-    def _distances(
-        self, setting: Setting, net: Any, method: str, where: dict[str, Any], arrays: dict
-    ) -> list:
-        """Distances of samples down to no noise, and of D where the ambient network stops."""
-        stops = {method: None}
-        if method == AMBIENT:
-            stops[STOPPED] = where["noise"]
-        distances = []
-        for name, stop in stops.items():
-            if net is None:
-                distances.append(math.nan)
-                continue
-            x = self._draw(setting, net, where["seed"], stop)
-            distances.append(setting.frechet(x))
-            arrays[f"{name} {where['noise']:g}"] = (127.5 * (x[:12].clamp(-1, 1) + 1)).byte()
-        return [tidy(distances, {"method": stops}, measure="Frechet distance", **where)]
+    Parameters
+    ----------
+    shares : tuple of float
+        Of clean images, those that decide first.
+    noise : float
+        Standard deviation of the noise in the others.
+    seeds, levels, solver_steps, samples, tested, looked : as of ``ImageRace``
+    """
 
-    def _draw(self, setting: Setting, net: Any, seed: int, stop: float | None) -> Tensor:
-        """Samples down to no noise, or D where the noise is ``stop``."""
-        last = 0.02 if stop is None else stop
-        down = noise.log_linear(self.solver_steps, 40.0, last, final_zero=stop is None)
+    shares: tuple[float, ...] = (0.1, 0.01, 0.03, 0.3)
+    noise: float = 0.5
+    seeds: int = 3
+    levels: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0)
+    solver_steps: int = 16
+    samples: int = 1024
+    tested: int = 1024
+    looked: int = 4
 
-        def sample(part: Tensor, _: int) -> Tensor:
-            x = samplers.heun(net, 40 * part, down)
-            return x if stop is None else net(x, stop)
+    needs = (ImageSearch,)
+    sizes = {
+        "smoke": recipe(
+            "digits", "smoke", shares=(0.1,), levels=(0.5, 1.0), seeds=2, solver_steps=3,
+            samples=64, tested=40, looked=1,
+        ),
+        "long": recipe("mnist", "long"),
+        "gpu": recipe("mnist", "gpu"),
+    }  # fmt: skip
 
-        return setting.draw(sample, setting.noise(self.samples, seed))
+    def parts(self, session: Session) -> list[ImageNetwork]:
+        """One network for each share and seed, share by share."""
+        settings = chosen(session, AMBIENT, self.lr)
+        return [
+            self.with_its(
+                ImageNetwork, method=AMBIENT, clean_share=share, network_seed=seed, **settings
+            )
+            for share in self.shares
+            for seed in range(session.seed, session.seed + self.seeds)
+        ]
+
+
+@dataclass(frozen=True)
+class ImageBridge(Networks, ImageExperiment):
+    """The same network and methods on a mixture fitted to the images, whose denoiser is known.
+
+    Parameters
+    ----------
+    methods : tuple of str
+    noise : float
+        Standard deviation of the noise in the data.
+    components : int
+        Of the mixture.
+    shorter : int
+        Steps of the recipe over those of a training.
+    seeds, levels, solver_steps, samples, tested, looked : as of ``ImageRace``
+    """
+
+    methods: tuple[str, ...] = (CLEAN, AMBIENT, CONSISTENCY, EM)
+    noise: float = 0.5
+    components: int = 200
+    shorter: int = 4
+    seeds: int = 3
+    levels: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0)
+    solver_steps: int = 16
+    samples: int = 1024
+    tested: int = 1024
+    looked: int = 4
+
+    needs = (ImageSearch,)
+    sizes = {
+        "smoke": recipe(
+            "digits", "smoke", components=5, shorter=1, levels=(0.5, 1.0), seeds=2,
+            methods=(AMBIENT, CONSISTENCY), solver_steps=3, samples=64, tested=40, looked=1,
+        ),
+        "long": recipe("mnist", "long"),
+        "gpu": recipe("mnist", "gpu"),
+    }  # fmt: skip
+
+    def parts(self, session: Session) -> list[ImageNetwork]:
+        """One network for each seed and method, seed by seed."""
+        settings = {m: chosen(session, m, self.lr) for m in self.methods}
+        return [
+            self.with_its(
+                ImageNetwork, method=method, source=MIXTURE, network_seed=seed,
+                steps=max(1, self.steps // self.shorter), **settings[method],
+            )
+            for seed in range(session.seed, session.seed + self.seeds)
+            for method in self.methods
+        ]  # fmt: skip

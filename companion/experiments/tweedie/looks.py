@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from companion import plotting
-from companion.experiments.tweedie.images import STOPPED
+from companion.experiments.tweedie.image_network import EM, STOPPED
 from companion.experiments.tweedie.methods import AMBIENT, DIRECT, METHODS
 from companion.statistics import Interval
 
@@ -22,6 +22,7 @@ LOOKS[STOPPED] = {
     **plotting.method("exact"), "color": plotting.PALETTE["orange"],
     "label": "ambient only, D at σₙ",
 }  # fmt: skip
+LOOKS[EM] = {"color": plotting.PALETTE["purple"], "marker": "P", "label": "EM"}
 
 
 def label(name: Any) -> str:

@@ -26,13 +26,12 @@ from companion.experiments.tweedie.comparisons import (
     mismatch_ratios,
     race_ratios,
 )
-from companion.experiments.tweedie.images import STOPPED
+from companion.experiments.tweedie.image_network import IMAGE_METHODS, STOPPED
 from companion.experiments.tweedie.looks import label, three
 from companion.experiments.tweedie.methods import (
     AMBIENT,
     CLEAN,
     CONSISTENCY,
-    METHODS,
     NAIVE,
     RIVALS,
     SURE,
@@ -239,7 +238,7 @@ def image_ratios(records: Mapping[str, Results]) -> Styler | None:
     """Ambient with consistency over each other method; None without records."""
     lines: dict[str, dict[str, str | Interval]] = {}
     for title, record in records.items():
-        for method in (*METHODS, STOPPED):
+        for method in (*IMAGE_METHODS, STOPPED):
             line: dict[str, str | Interval] = {}
             for s_n, measure, name in _columns(record):
                 ratio: Interval | str | None = image_interval(record, measure, method, s_n)
@@ -255,7 +254,7 @@ def images(records: Mapping[str, Results]) -> Styler | None:
     """Frechet distance and error of all methods; None without records."""
     lines: dict[str, dict[str, str | Interval]] = {}
     for title, record in records.items():
-        for method in (*METHODS, STOPPED):
+        for method in (*IMAGE_METHODS, STOPPED):
             line: dict[str, str | Interval] = {
                 f"{name}, σₙ = {s_n:g}": _cell(image_values(record, measure, method, s_n))
                 for s_n, measure, name in _columns(record)

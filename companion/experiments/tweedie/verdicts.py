@@ -36,7 +36,8 @@ from companion.experiments.tweedie.grading import (
     flipped,
     seeds_of,
 )
-from companion.experiments.tweedie.images import ImageRace
+from companion.experiments.tweedie.image_verdicts import by_em, consistency_on_images, few_clean
+from companion.experiments.tweedie.images import ImageFewClean, ImageRace
 from companion.experiments.tweedie.methods import (
     AMBIENT,
     CLEAN,
@@ -62,7 +63,7 @@ def verdicts(session: Session) -> Claims:
     race, sweep, samples = (session.run(e) for e in (Race, Sweep, Samples))
     mismatch, defects = session.run(Mismatch), session.run(Defects)
     digits, memory = session.run(Digits), session.run(Memory)
-    images = session.records(ImageRace)
+    images, shares = session.records(ImageRace), session.records(ImageFewClean)
     return Claims(
         [
             distribution(mismatch),
@@ -80,6 +81,9 @@ def verdicts(session: Session) -> Claims:
             competitive(memory),
             outperform(digits, images),
             outperform_range(digits, images),
+            consistency_on_images(images),
+            by_em(images),
+            few_clean(images, shares),
         ]
     ).noted(
         f"Steps of training: {race.settings['steps']:,} (points), {digits.settings['steps']:,} "

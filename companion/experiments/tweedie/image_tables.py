@@ -1,0 +1,157 @@
+"""Tables and the figure of chapter 2 on the search, the reasons, some clean images, the bridge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from companion import plotting
+from companion.experiments.results import Results
+from companion.experiments.tweedie.image_network import IMAGE_METHODS
+from companion.experiments.tweedie.image_search import CRITERION, TRIALS
+from companion.experiments.tweedie.looks import LOOKS, label, three
+from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY
+from companion.experiments.words import Text
+from companion.statistics import mean_interval, paired_ratio
+
+__all__ = ["about", "bridge", "few_clean", "reasons", "search", "settings"]
+
+REASONS = {
+    "bias": ("bias, σₙ/4", 0.25),
+    "overshoot": ("overshoot, σₙ/4", 0.25),
+    "top eigenvalue": ("top eigenvalue, σₙ/4", 0.25),
+    "negative share": ("negative share, σₙ/4", 0.25),
+    "drift": ("drift to the end", None),
+    "left noise": ("left noise", None),
+    "mode width": ("mode width", None),
+}
+"""What is shown of the reasons: the measure, its heading, and its level over that of the data."""
+
+
+def about(records: Mapping[str, Results]) -> Text:
+    """Say where the settings of the race on images come from."""
+    if any("chosen" in record.facts for record in records.values()):
+        return Text(
+            "The settings of each method were searched alike, on noisy images alone; the networks "
+            "here have other seeds than those of the search."
+        )
+    return Text(
+        "The settings of this race were those of points; none was searched on images. A race with "
+        "longer training, searched settings and EM is being made."
+    )
+
+
+def search(found: Results) -> Figure:
+    """Draw what chose against all trials, and the distance to clean images, which did not."""
+    methods = [m for m in TRIALS if m in found.labels("method")]
+    figure, axes = plt.subplots(1, len(methods), figsize=(9.0, 3.4), squeeze=False, sharey=True)
+    for ax, method in zip(axes[0], methods):
+        names = [str(name) for name in found.labels("trial", method=method)]
+        chosen = names.index(found.facts["names"].get(method, names[0]))
+        for measure, look in ((CRITERION, "-"), ("Frechet distance", ":")):
+            values = [_one(found, measure, method, name) for name in names]
+            ax.plot(values, "o" + look, color=LOOKS[method]["color"], label=measure)
+            if measure == CRITERION:
+                ax.plot(chosen, values[chosen], "o", markersize=12, fillstyle="none", color="black")
+        ax.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        ax.set(title=label(method), yscale="log")
+    axes[0, 0].set_ylabel("solid: noisy, dotted: clean")
+    return figure
+
+
+def _one(found: Results, measure: str, method: str, trial: str) -> float:
+    return found.value(measure=measure, method=method, trial=trial)
+
+
+def settings(found: Results) -> Styler:
+    """What the search chose, and what that gained on the criterion and on clean images."""
+    rows = []
+    for method in TRIALS:
+        names = [str(name) for name in found.labels("trial", method=method)]
+        best = found.facts["names"][method]
+        row: dict[str, object] = {
+            "method": label(method), "trials": len(names), "chosen": best,
+        }  # fmt: skip
+        for measure, title in ((CRITERION, "noisy"), ("Frechet distance", "clean")):
+            ends = [
+                _one(found, measure, method, name) for name in (names[0], best) if name in names
+            ]
+            row[f"Fréchet, {title}"] = " → ".join(f"{v:.1f}" for v in ends)
+        rows.append(row)
+    return plotting.table(pd.DataFrame(rows), caption="Settings chosen on noisy images alone")
+
+
+def reasons(found: Results) -> Styler:
+    """What each method's denoisers do to images, means over seeds with their intervals."""
+    rows = []
+    for method in [m for m in IMAGE_METHODS if m in found.labels("method", measure="bias")]:
+        row = {"method": label(method)}
+        for measure, (title, level) in REASONS.items():
+            row[title] = _mean(found, measure, method, level)
+        rows.append(row)
+    return plotting.table(pd.DataFrame(rows), caption="Why samples are as they are")
+
+
+def _mean(found: Results, measure: str, method: str, level: float | None, **where: float) -> str:
+    """Mean over seeds at a level, or at the lowest there is; empty where it was not measured."""
+    table = found.table
+    rows = table[(table["measure"] == measure) & (table["method"] == method)]
+    for column, value in where.items():
+        rows = rows[np.isclose(rows[column], value)]
+    if level is not None:
+        rows = rows[np.isclose(rows["level"].fillna(np.inf), level)]
+    elif rows["level"].notna().any():
+        rows = rows[rows["level"] == rows["level"].min()]
+    values = rows.sort_values("seed")["value"].to_numpy()
+    if len(values) < 2 or not np.isfinite(values).all():
+        return ""
+    return three(mean_interval(values))
+
+
+def few_clean(race: Results, found: Results) -> Styler:
+    """Noisy images with some clean ones, between none and all."""
+    s_n = float(found.settings["noise"])
+    lines = [("none", race, AMBIENT, 0.0)]
+    shares = sorted(float(s) for s in found.labels("clean_share"))  # type: ignore[arg-type]
+    lines += [(f"{share:.0%}", found, AMBIENT, share) for share in shares]
+    lines.append(("all", race, CLEAN, 0.0))
+    rows = [
+        {
+            "clean images": name,
+            "Fréchet": _mean(record, "Frechet distance", method, None, **where),
+            "error at σₙ/2": _mean(record, "error", method, 0.5, **where),
+        }
+        for name, record, method, share in lines
+        for where in [{"noise": s_n, "clean_share": share}]
+    ]
+    return plotting.table(pd.DataFrame(rows), caption="The ambient loss with some clean images")
+
+
+def bridge(records: Mapping[str, Results]) -> Styler:
+    """Errors against the exact denoiser of the mixture by level, and distances of samples."""
+    rows = []
+    for found in records.values():
+        levels = [float(v) for v in found.labels("level", measure="exact error")]  # type: ignore[arg-type]
+        for method in found.labels("method", measure="exact error"):
+            row = {"method": label(method)}
+            for level in levels:
+                row[f"{level:g} σₙ"] = _mean(found, "exact error", str(method), level)
+            row["Fréchet"] = _mean(found, "Frechet distance", str(method), None)
+            rows.append(row)
+        row = {"method": "consistency over ambient only"}
+        for level in levels:
+            row[f"{level:g} σₙ"] = _ratio(found, measure="exact error", level=level)
+        rows.append({**row, "Fréchet": _ratio(found, measure="Frechet distance")})
+    return plotting.table(pd.DataFrame(rows), caption="A mixture fitted to the images: errors")
+
+
+def _ratio(found: Results, **where: object) -> str:
+    pair = [found.values(method=m, **where) for m in (CONSISTENCY, AMBIENT)]
+    if len(pair[0]) < 2 or not np.isfinite(pair).all():
+        return ""
+    return three(paired_ratio(*pair))
