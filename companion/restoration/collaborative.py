@@ -21,7 +21,7 @@ from companion import checks
 SIDE, STEP = 8, 3
 """Side of a patch, and the step of the grid of patches for which similar ones are looked for."""
 
-REACH = 19
+REACH = 24
 """How far away similar patches may be along each axis, in pixels."""
 
 STACKED = (16, 32)
