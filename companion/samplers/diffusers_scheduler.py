@@ -156,13 +156,10 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
 
         Parameters
         ----------
-        num_inference_steps : int, optional
-            So many, spaced as ``timestep_spacing`` says.
+        num_inference_steps : int, optional; levels spaced as ``timestep_spacing`` says
         device : device of ``timesteps``, optional
-        sigmas : decreasing noise levels, optional
-            These, the last one being where the last step ends.
-        timesteps : decreasing training timesteps, optional
-            Those of these, fractions allowed.
+        sigmas : decreasing noise levels, optional; the last one is where the last step ends
+        timesteps : decreasing training timesteps, optional; fractions allowed
         """
         if [num_inference_steps, sigmas, timesteps].count(None) != 2:
             raise ValueError(
@@ -227,8 +224,6 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
         between = torch.lerp(below.log(), above.log(), timesteps - low).exp()
         return torch.where(timesteps == low, below, between)
 
-    # --- position
-
     @property
     def step_index(self) -> int | None:
         """Index of the next step; None before the first one."""
@@ -284,8 +279,6 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
             )
         return index
 
-    # --- the step
-
     def scale_model_input(self, sample: Tensor, timestep: Any = None) -> Tensor:
         """Return ``sample``: the network is fed the state as it is."""
         return checks.tensor("sample", sample)
@@ -303,8 +296,7 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
         Parameters
         ----------
         model_output : (B, *shape), what the network answered
-        timestep : one of ``timesteps``
-            The first may be any of them; then they go in order.
+        timestep : one of ``timesteps``; the first may be any of them, then they go in order
         sample : (B, *shape), the state
         generator : not used: the step has no randomness
         return_dict : bool
