@@ -1,35 +1,20 @@
-"""``companion denoise``: what it reads, what it refuses, and that nothing is lost."""
+"""The parts of ``companion denoise``: the diagnosis of the noise, and the method."""
 
 from __future__ import annotations
-
-import errno
-import json
-import zlib
 
 import numpy as np
 import pytest
 import torch
 
-iio = pytest.importorskip("imageio.v3")
-tifffile = pytest.importorskip("tifffile")
 pytest.importorskip("skimage")
+pytest.importorskip("tifffile")
 
-from companion import cli, restoration  # noqa: E402
-from companion.data import DataError, folders  # noqa: E402
-from companion.data.folders import folder, write  # noqa: E402
-from companion.restoration import (  # noqa: E402
-    collaborative,
-    command,
-    diagnosis,
-    guided,
-    outputs,
-    patches,
-    restore,
-)
-from companion.restoration.collaborative import CollaborativeFilter  # noqa: E402
-from companion.restoration.comparison import classic_methods, masked_error, sure  # noqa: E402
-from companion.restoration.network import RestorationUNet  # noqa: E402
-from companion.restoration.variance_stabilization import Anscombe  # noqa: E402
+from companion.data.folders import folder
+from companion.restoration import collaborative, command, diagnosis, guided, patches, restore
+from companion.restoration.collaborative import CollaborativeFilter
+from companion.restoration.comparison import masked_error, sure
+from companion.restoration.network import RestorationUNet
+from companion.restoration.variance_stabilization import Anscombe
 
 RNG = np.random.default_rng(0)
 
@@ -43,168 +28,6 @@ def grey(height=48, width=40, sigma=20.0):
 
 def bytes8(*shape):
     return np.rint(grey(*shape)).clip(0, 255).astype(np.uint8)
-
-
-# ---------------------------------------------------------------- what is read and written back
-RGB = np.stack([bytes8(), bytes8(), bytes8()], -1)
-READABLE = {
-    "grey8.png": bytes8(),
-    "grey16.png": (bytes8().astype(np.uint16) << 8) + 7,
-    "colour.png": RGB,
-    "alpha.png": np.concatenate([RGB, np.full((48, 40, 1), 200, np.uint8)], -1),
-    "greyalpha.png": np.stack([bytes8(), np.arange(48 * 40).reshape(48, 40).astype(np.uint8)], -1),
-    "grey8.tif": bytes8(),
-    "grey16.TIFF": bytes8().astype(np.uint16) * 200,
-    "float.tif": grey().astype(np.float32),
-    "double.tif": grey() / 255,
-    "stack.tif": np.stack([bytes8(), bytes8(), bytes8(), bytes8(), bytes8()]),
-    "colour.tif": RGB,
-    "grey.npy": grey(),
-    "stack.npy": np.stack([grey(), grey()]).astype(np.float16),
-    "colours.npy": RGB[None].repeat(2, 0),
-    "signed.npy": grey().astype(np.int16) - 100,
-}
-
-
-@pytest.fixture(scope="module")
-def readable(tmp_path_factory):
-    where = tmp_path_factory.mktemp("readable")
-    for name, array in READABLE.items():
-        if name.endswith(".npy"):
-            np.save(where / name, array)
-        elif name.lower().endswith((".tif", ".tiff")):
-            photometric = "rgb" if array.shape[-1] == 3 else "minisblack"
-            tifffile.imwrite(where / name, array, photometric=photometric)
-        else:
-            iio.imwrite(where / name, array)
-    return where
-
-
-def test_every_format_comes_back_as_it_was(readable, tmp_path):
-    """Shape, type and values, after reading, writing and reading again."""
-    found = folder(readable)
-    assert [p.name for p in found.pictures] == sorted(READABLE) and not found.skipped
-    for picture in found.pictures:
-        array = picture.array(picture.values)
-        original = READABLE[picture.name]
-        assert array.dtype == original.dtype and array.shape == original.shape
-        np.testing.assert_allclose(array, original, rtol=1e-6)
-        write(tmp_path / picture.name, array, picture)
-    again = {p.name: p for p in folder(tmp_path).pictures}
-    for picture in found.pictures:
-        there = again[picture.name]
-        assert (there.dtype, there.shape) == (picture.dtype, picture.shape), picture.name
-        np.testing.assert_array_equal(there.values, picture.values)
-
-
-def test_values_are_rounded_and_clipped_to_the_type(readable):
-    picture = next(p for p in folder(readable).pictures if p.name == "alpha.png")
-    array = picture.array(picture.values * 0 + 300.6)
-    assert (array[..., :3] == 255).all() and (array[..., 3] == 200).all()
-
-
-def test_a_palette_becomes_rgb_and_jpeg_stays_jpeg(tmp_path):
-    from PIL import Image
-
-    Image.fromarray(RGB).convert("P").save(tmp_path / "palette.png")
-    iio.imwrite(tmp_path / "photo.jpg", RGB)
-    palette, photo = sorted(folder(tmp_path).pictures, key=lambda p: p.name)
-    assert palette.values.shape == photo.values.shape == (1, 3, 48, 40)
-    assert "palette" in palette.notes[0] and "JPEG" in photo.notes[0]
-    write(tmp_path / "again.jpeg", photo.array(photo.values), photo)
-    assert (tmp_path / "again.jpeg").read_bytes()[:2] == b"\xff\xd8"
-
-
-# ---------------------------------------------------------------- bad files
-def png(depth, colour, width=32, height=32):
-    """The start of a PNG file with another depth than Pillow writes."""
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([depth, colour, 0, 0, 0])
-    rows = zlib.compress(bytes((1 + width * 8) * height))
-    chunks = [(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
-        for kind, data in chunks
-    )
-
-
-def holes():
-    array = grey()
-    array[3, 4] = np.nan
-    return array
-
-
-def truncated(path):
-    iio.imwrite(path, bytes8())
-    path.write_bytes(path.read_bytes()[:200])
-
-
-def cmyk(path):
-    from PIL import Image
-
-    Image.fromarray(np.zeros((32, 32, 4), np.uint8), "CMYK").save(path)
-
-
-BAD = {
-    "zero.png": (lambda p: p.write_bytes(b""), "0 bytes"),
-    "zero.tif": (lambda p: p.write_bytes(b""), "0 bytes"),
-    "zero.npy": (lambda p: p.write_bytes(b""), "0 bytes"),
-    "text.png": (lambda p: p.write_text("hello"), "not what its name says"),
-    "text.tif": (lambda p: p.write_text("hello"), "not what its name says"),
-    "text.jpg": (lambda p: p.write_text("hello"), "not what its name says"),
-    "text.npy": (lambda p: p.write_text("hello"), "not what its name says"),
-    "short.png": (truncated, "damaged"),
-    "nan.npy": (lambda p: np.save(p, holes()), "1 of its values are not finite"),
-    "nan.tif": (lambda p: tifffile.imwrite(p, holes()), "not finite"),
-    "inf.npy": (lambda p: np.save(p, grey() * np.inf), "not finite"),
-    "huge.npy": (lambda p: np.save(p, grey() * 1e60), "too large for single precision"),
-    "pixel.png": (lambda p: iio.imwrite(p, np.zeros((1, 1), np.uint8)), "1 x 1 pixels"),
-    "thin.npy": (lambda p: np.save(p, grey()[:5]), "5 x 40 pixels"),
-    "line.npy": (lambda p: np.save(p, grey()[0]), "its shape is (40,)"),
-    "number.npy": (lambda p: np.save(p, np.array(3.0)), "its shape is ()"),
-    "five.npy": (lambda p: np.save(p, np.zeros((2, 2, 3, 32, 32))), "its shape is"),
-    "channels.npy": (lambda p: np.save(p, np.zeros((2, 32, 32, 7))), "7 channels"),
-    "complex.npy": (lambda p: np.save(p, grey() * 1j), "complex128"),
-    "object.npy": (lambda p: np.save(p, np.array([{}]), allow_pickle=True), "not what its name"),
-    "words.npy": (lambda p: np.save(p, np.full((32, 32), "a")), "its values are <U1"),
-    "bool.npy": (lambda p: np.save(p, grey() > 120), "two values"),
-    "bit.png": (lambda p: p.write_bytes(png(1, 0)), "two values"),
-    "deep.png": (lambda p: p.write_bytes(png(16, 2)), "save it as TIFF"),
-    "cmyk.jpg": (cmyk, "CMYK"),
-    "cmyk.tif": (
-        lambda p: tifffile.imwrite(p, np.zeros((32, 32, 4), np.uint8), photometric="separated"),
-        "CMYK colours",
-    ),
-}
-
-
-def test_each_bad_file_is_named_and_skipped(tmp_path):
-    for name, (make, _) in BAD.items():
-        make(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no image")
-    iio.imwrite(tmp_path / "good.png", bytes8())
-    found = folder(tmp_path)
-    assert [p.name for p in found.pictures] == ["good.png"]
-    assert set(found.skipped) == set(BAD)
-    for name, (_, reason) in BAD.items():
-        assert reason in found.skipped[name], f"{name}: {found.skipped[name]}"
-
-
-def test_a_file_that_is_too_large_is_skipped(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "LARGEST", 1000)
-    iio.imwrite(tmp_path / "large.png", bytes8())
-    with pytest.raises(DataError, match=r"large\.png: it has 1,920 values; allowed are 1,000"):
-        folder(tmp_path)
-
-
-def test_a_folder_without_images_says_what_was_looked_for(tmp_path):
-    (tmp_path / "inner").mkdir()
-    (tmp_path / "notes.txt").write_text("no image")
-    with pytest.raises(DataError, match=r"\.png, \.tif.*none among its 1 files.*folders inner"):
-        folder(tmp_path)
-    with pytest.raises(DataError, match="does not exist"):
-        folder(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="is a file"):
-        folder(tmp_path / "notes.txt")
 
 
 # ---------------------------------------------------------------- the diagnosis
@@ -502,105 +325,3 @@ def test_the_derivative_of_a_guided_denoiser():
 def test_the_network_takes_any_size():
     network = RestorationUNet(3, 2, (8, 8, 8), blocks=1)
     assert network(torch.randn(2, 6, 37, 50), torch.tensor(0.1)).shape == (2, 3, 37, 50)
-
-
-# ---------------------------------------------------------------- the command
-@pytest.fixture
-def tiny(monkeypatch, tmp_path):
-    """A folder of small noisy pictures, and a network that is trained in no time."""
-    monkeypatch.setenv("COMPANION_PROGRESS", "0")
-    small = lambda channels, images: RestorationUNet(channels, images, (8, 8), blocks=1)  # noqa: E731
-    monkeypatch.setattr(restore, "RestorationUNet", small)
-    monkeypatch.setattr(restore, "save", lambda denoiser, folder: None)
-    few = classic_methods()[:2]  # the others take seconds
-    monkeypatch.setattr(outputs, "classic_methods", lambda: few)
-    where = tmp_path / "in"
-    where.mkdir()
-    for name in ("a.png", "b.tif"):
-        write(where / name, bytes8(40, 40))
-    return where
-
-
-def denoise(capsys, *arguments):
-    status = cli.main(["denoise", *map(str, arguments)])
-    return status, *capsys.readouterr()
-
-
-def test_a_folder_is_restored_and_reported(tiny, tmp_path, capsys):
-    (tiny / "bad.png").write_text("hello")
-    before = {p.name: p.read_bytes() for p in tiny.iterdir()}
-    out = tmp_path / "out"
-    status, said, errors = denoise(capsys, tiny, "--out", out, "--steps", 3, "--truth", tiny)
-    assert status == 0, errors
-    assert "Skipped bad.png" in errors and "Noise level" in said
-    assert {p.name: p.read_bytes() for p in tiny.iterdir()} == before
-    assert iio.imread(out / "denoised" / "a.png").dtype == np.uint8
-    assert tifffile.imread(out / "uncertainty" / "b.tif.tif").shape == (40, 40)
-    assert len(list((out / "samples").iterdir())) == 4
-    page = (out / "report.html").read_text()
-    for text in ("1 skipped", "bad.png", "BM3D", "PSNR, dB", 'alt="a.png, restored"'):
-        assert text in page
-    assert "http" not in page.replace("http-equiv", "")
-    assert not (out / command.WORK).exists()
-    # what is there is not overwritten, but on demand; what is not ours stays
-    status, _, errors = denoise(capsys, tiny, "--out", out, "--steps", 3)
-    assert status == 2 and "is not empty" in errors and "--overwrite" in errors
-    (out / "mine.txt").write_text("mine")
-    command.prepare(command.DenoiseSettings(str(tiny), str(out), overwrite=True), {})
-    assert sorted(p.name for p in out.iterdir()) == [command.WORK, "mine.txt"]
-
-
-def test_a_stopped_run_goes_on(tiny, tmp_path, capsys, monkeypatch):
-    """A full disk, and Ctrl-C: nothing half is left, and the same command ends with the same."""
-    out, other = tmp_path / "out", tmp_path / "other"
-    run = ("--sigma", 20, "--steps", 4)
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device", "a.png")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(folders.os, "replace", full)
-        status, _, errors = denoise(capsys, tiny, "--out", out, *run)
-    assert status == 1 and "No space left on device" in errors and "goes on" in errors
-    assert not [p for p in out.rglob("*") if "partial" in p.name]
-    trained = json.loads((out / ".work" / "training" / "plan.json").read_text())
-    assert trained["steps"] == 4
-
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(restoration.pipeline, "denoise", interrupt)
-        status, said, errors = denoise(capsys, tiny, "--out", out, *run)
-    assert status == 130 and "is kept" in errors and "Going on" in said
-    status, _, errors = denoise(capsys, tiny, "--out", out, "--sigma", 25, "--steps", 4)
-    assert status == 2 and "of other sigma" in errors
-    assert denoise(capsys, tiny, "--out", out, *run)[0] == 0
-    assert denoise(capsys, tiny, "--out", other, *run)[0] == 0
-    one, two = (iio.imread(where / "denoised" / "a.png") for where in (out, other))
-    np.testing.assert_array_equal(one, two)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["nowhere", "--out", "OUT"], "does not exist"),
-        (["IN", "--out", "IN"], "is the folder of the inputs"),
-        (["IN", "--out", "IN/.."], "is the folder of the inputs or holds it"),
-        (["IN", "--out", "IN/a.png"], "is a file"),
-        (["IN", "--out", "OUT", "--sigma", "0"], "sigma: got"),
-        (["IN", "--out", "OUT", "--minutes", "0"], "minutes: got"),
-        (["IN", "--out", "OUT", "--steps", "0"], "steps: got"),
-        (["IN", "--out", "OUT", "--truth", "nowhere"], "does not exist"),
-        (["IN", "--out", "OUT", "--wrong"], "unknown arguments: --wrong"),
-        (["IN", "--out", "/proc/out"], "No such file or directory"),
-    ],
-)
-def test_bad_options(tiny, tmp_path, capsys, arguments, message):
-    places = {"IN": str(tiny), "OUT": str(tmp_path / "out")}
-    given = [
-        next((v + a[len(k) :] for k, v in places.items() if a.startswith(k)), a) for a in arguments
-    ]
-    status, _, errors = denoise(capsys, *given)
-    assert status in (1, 2) and message in errors, errors
-    assert not (tmp_path / "out").exists()

@@ -32,9 +32,7 @@ def noisy(tmp_path):
     return restoration.folder(tmp_path / "in")
 
 
-def test_a_training_that_was_killed_ends_with_the_same_weights(
-    small, noisy, tmp_path, monkeypatch
-):
+def test_a_training_that_was_killed_ends_with_the_same_weights(small, noisy, tmp_path, monkeypatch):
     """To the bit, with few pictures that are learned by heart, at a fixed number of steps."""
     noise = restoration.estimate(noisy, 20.0)
     options = {"steps": 60, "seed": 3, "progress": False}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
+from diffusers import DDIMScheduler, UNet2DModel
 
 pytest.importorskip("skimage")
 
@@ -16,6 +20,12 @@ from companion.noise import LogUniform
 from companion.objectives import AmbientTweedie
 from companion.restoration import generator
 from companion.restoration.diagnosis import estimate
+
+
+def program(text):
+    """Run a program as a user does; what it printed."""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def test_a_model_folder_works_with_diffusers_and_with_us(tmp_path, capsys, monkeypatch):
@@ -29,10 +39,19 @@ def test_a_model_folder_works_with_diffusers_and_with_us(tmp_path, capsys, monke
     made = generator.train_generator(noisy, noise, steps=2, size=16, progress=False)
     generator.save_generator(*made, tmp_path / "model")
     assert made[2]["sigma_data_noise"] == pytest.approx(20 * 2 / (made[2]["high"] - made[2]["low"]))
-    # by a user of diffusers, who has nothing of ours
-    pipeline = DDIMPipeline.from_pretrained(tmp_path / "model")
-    images = pipeline(batch_size=1, num_inference_steps=2, output_type="np").images
-    assert images.shape == (1, 16, 16, 1)
+    # by both programs of the model's card: of a user of diffusers who has nothing of ours, and ours
+    alone, ours = re.findall(
+        r"```python\n(.*?)```", (tmp_path / "model" / "README.md").read_text(), re.S
+    )
+    check = (
+        "assert len(images) == 4 and images[0].size == (16, 16)\nprint(pipeline.scheduler.config)"
+    )
+    without = "import sys; sys.modules['companion'] = None  # cannot be imported\n"
+    assert "DDIMScheduler" in program(f"{without}{alone}\n{check}")
+    said = program(f"{ours}\n{check}")
+    assert "GradientEstimationScheduler" in said and "log_linear" in said
+    with pytest.raises(subprocess.CalledProcessError):
+        program(without + ours)
     # by the command
     command = ["sample", str(tmp_path / "model"), "-n", "3", "--steps", "2"]
     assert cli.main(command) == 0

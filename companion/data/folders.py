@@ -28,6 +28,10 @@ LARGEST = 200_000_000
 """Most values in one file: more do not fit into the memory of a small machine."""
 
 
+LONGEST = 200
+"""Most bytes of a file's name: results have its name with something added."""
+
+
 class Unreadable(ValueError):
     """Why one file is not read."""
 
@@ -134,7 +138,8 @@ def folder(path: str | os.PathLike) -> Folder:
     if not where.is_dir():
         raise DataError(f"folder: {where} is a file; allowed is a folder with images in it")
     try:
-        files = sorted(p for p in where.iterdir() if p.is_file() and not p.name.startswith("."))
+        there = sorted(p for p in where.iterdir() if not p.name.startswith("."))
+        files = [p for p in there if p.is_file() or (p.is_symlink() and not p.exists())]
     except OSError as error:
         raise DataError(f"folder: {where} cannot be read ({error.strerror})") from error
     pictures, skipped = [], {}
@@ -144,28 +149,45 @@ def folder(path: str | os.PathLike) -> Folder:
         try:
             pictures.append(_read(file))
         except Unreadable as error:
-            skipped[file.name] = str(error)
+            skipped[_printable(file.name)] = str(error)
         except MemoryError:
-            skipped[file.name] = "it does not fit into memory"
+            skipped[_printable(file.name)] = "it does not fit into memory"
         except Exception as error:  # readers raise whatever they like
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            skipped[file.name] = f"it is damaged, or not what its name says ({reason})"
+            skipped[_printable(file.name)] = f"it is damaged, or not what its name says ({reason})"
     if not pictures:
         looked = f"files that end in {', '.join(SUFFIXES)}"
         reasons = "".join(f"\n  {name}: {why}" for name, why in skipped.items())
         found = f"none of the {len(skipped)} there can be read:{reasons}" if skipped else (
-            f"there are none among its {len(files)} files"
+            f"there are none among its {len(files)} files{_endings(files)}"
         )  # fmt: skip
-        deeper = [p.name for p in where.iterdir() if p.is_dir()] if not skipped else []
+        deeper = [] if skipped else [p.name for p in there if p.is_dir()]
         hint = f"; it has the folders {', '.join(sorted(deeper)[:5])}" if deeper else ""
         raise DataError(f"folder: {where}: looked for {looked}, and {found}{hint}")
     return Folder(where, pictures, skipped)
 
 
+def _endings(files: list[Path]) -> str:
+    """What files that are not read end in."""
+    kinds = sorted({p.suffix.lower() for p in files if p.suffix})[:5]
+    return f", which end in {', '.join(kinds)}" if kinds else ""
+
+
 # --- one file -----------------------------------------------------------------------------------
 
 
+def _printable(name: str) -> str:
+    """A file's name as text, question marks for bytes that are none."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
 def _read(path: Path) -> Picture:
+    if path.is_symlink() and not path.exists():
+        raise Unreadable("it is a link to a file that is not there")
+    if _printable(path.name) != path.name:
+        raise Unreadable("its name is not UTF-8; rename it")
+    if len(os.fsencode(path.name)) > LONGEST:
+        raise Unreadable(f"its name is longer than {LONGEST} bytes; rename it")
     if path.stat().st_size == 0:
         raise Unreadable("it is empty (0 bytes)")
     kind = path.suffix.lower()
@@ -213,7 +235,9 @@ def _read_flat(path: Path, kind: str) -> tuple[np.ndarray, str, list[str]]:
     start = path.read_bytes()[:32]
     notes: list[str] = []
     if kind == ".png" and start[:8] == b"\x89PNG\r\n\x1a\n":
-        depth, colour = struct.unpack(">BB", start[24:26])
+        width, height, depth, colour = struct.unpack(">IIBB", start[16:26])
+        if width * height > LARGEST:
+            raise Unreadable(_too_large(width * height))
         if depth == 16 and colour != 0:
             raise Unreadable(
                 "a PNG of 16 bit with colours or transparency, of which the reader keeps 8 bit; "
@@ -228,9 +252,15 @@ def _read_flat(path: Path, kind: str) -> tuple[np.ndarray, str, list[str]]:
         if mode in ("CMYK", "YCCK", "LAB"):
             raise Unreadable(f"its colours are {mode}; save it in grey or RGB first")
         array = file.read(index=0)
+        if file.properties(index=...).n_images not in (None, 1):
+            raise Unreadable("it is an animation; save its pages as a TIFF stack")
     if kind in (".jpg", ".jpeg"):
         notes.append("JPEG compression changed its noise; the diagnosis says what is left")
     return array, "YX" if array.ndim == 2 else "YXS", notes
+
+
+def _too_large(size: int) -> str:
+    return f"it has {size:,} values; allowed are {LARGEST:,}: cut it up"
 
 
 def _picture(path: Path, array: np.ndarray, layout: str, notes: list[str]) -> Picture:
@@ -246,7 +276,7 @@ def _picture(path: Path, array: np.ndarray, layout: str, notes: list[str]) -> Pi
             "such"
         )
     if array.size > LARGEST:
-        raise Unreadable(f"it has {array.size:,} values; allowed are {LARGEST:,}: cut it up")
+        raise Unreadable(_too_large(array.size))
     samples = array.shape[-1] if layout.endswith("S") else 1
     if samples > 4:
         raise Unreadable(f"it has {samples} channels; allowed are 1 to 4")
@@ -271,6 +301,17 @@ def _picture(path: Path, array: np.ndarray, layout: str, notes: list[str]) -> Pi
 
 
 # --- writing ------------------------------------------------------------------------------------
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all; raises ``OSError`` if it cannot be written."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def write(path: Path, array: np.ndarray, like: Any = None) -> None:

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import importlib.util
 import json
+import os
 import shutil
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from companion import checks
+from companion.data.folders import write_text
 
 WORK = ".work"
 """Folder in OUT with the settings and the training, so that a stopped run can go on."""
@@ -25,8 +27,8 @@ WRITTEN = (
 )
 """What a run writes into OUT, and all that ``--overwrite`` removes."""
 
-TRAINING = 0.75
-"""Share of the minutes for training; the rest is for restoring, comparing and writing."""
+GENERATOR = 1 / 3
+"""Share of the time for training that a generator gets, with ``--model``."""
 
 PACKAGES = {
     "skimage": "scikit-image",
@@ -69,6 +71,7 @@ def denoise_job(options: argparse.Namespace, rest: list[str]) -> Callable[[], in
 
     def job() -> int:
         from companion.data import DataError
+        from companion.training_run import TrainingDiverged
 
         again = "the same command goes on from there"
         try:
@@ -83,7 +86,10 @@ def denoise_job(options: argparse.Namespace, rest: list[str]) -> Callable[[], in
                 file=sys.stderr,
             )
             return 1
-        except (DataError, Stopped, TypeError, ValueError) as error:
+        except MemoryError:
+            print(f"companion: the memory is full; what was done is kept, {again}", file=sys.stderr)
+            return 1
+        except (DataError, Stopped, TrainingDiverged, TypeError, ValueError) as error:
             print(f"companion: {error}", file=sys.stderr)
             return 2
         return 0
@@ -111,7 +117,14 @@ def read_levels(text: str) -> str | float | dict[str, float]:
                 "table with the columns file,sigma"
             ) from None
     levels = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"sigma: {path} cannot be read as text ({error}); allowed is a CSV table with the "
+            "columns file,sigma"
+        ) from None
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         name, _, value = line.rpartition(",")
@@ -139,13 +152,11 @@ def prepare(settings: DenoiseSettings, identity: dict[str, Any]) -> Path:
     Raises
     ------
     Stopped
-        If OUT holds something else.
-    OSError
-        If it cannot be written.
+        If OUT holds something else, or cannot be written.
     """
     out = Path(settings.out).expanduser()
-    inside = Path(settings.folder).expanduser().resolve()
-    if out.resolve() == inside or out.resolve() in inside.parents:
+    real, inside = (Path(os.path.realpath(p)) for p in (out, Path(settings.folder).expanduser()))
+    if real == inside or real in inside.parents:
         raise Stopped(f"out: {out} is the folder of the inputs or holds it; name another folder")
     if out.exists() and not out.is_dir():
         raise Stopped(f"out: {out} is a file; allowed is a folder, which is made")
@@ -161,7 +172,10 @@ def prepare(settings: DenoiseSettings, identity: dict[str, Any]) -> Path:
                 f"out: {out} is not empty; name another folder, or allow with --overwrite that "
                 f"{', '.join(WRITTEN[:-1])} in it are replaced"
             )
-        before = json.loads(kept.read_text(encoding="utf-8"))
+        try:
+            before = dict(json.loads(kept.read_text(encoding="utf-8")))
+        except ValueError:
+            raise Stopped(f"out: {kept} is damaged; --overwrite starts anew") from None
         changed = [k for k in identity if before.get(k) != identity[k]]
         if changed:
             raise Stopped(
@@ -169,8 +183,11 @@ def prepare(settings: DenoiseSettings, identity: dict[str, Any]) -> Path:
                 "the same options to go on, or --overwrite to start anew"
             )
         print(f"Going on with the run that was stopped in {out}.")
-    work.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(identity), encoding="utf-8")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        write_text(kept, json.dumps(identity))
+    except OSError as error:
+        raise Stopped(f"out: {out} cannot be written ({error.strerror})") from error
     return work
 
 
@@ -184,18 +201,37 @@ def _identity(settings: DenoiseSettings, noisy: Any) -> dict[str, Any]:
     return {k: asdict(settings)[k] for k in names} | {"pictures": content.hexdigest()}
 
 
-def _make_model(out: Path, noisy: Any, noise: Any, settings: DenoiseSettings, work: Path) -> None:
-    """Train the generator, as many steps as fit a third of the training's time."""
+def _make_model(
+    out: Path, noisy: Any, noise: Any, settings: DenoiseSettings, work: Path, seconds: float
+) -> None:
+    """Train the generator, as many steps as fit the seconds."""
     from companion.restoration.generator import planned_steps, save_generator, train_generator
 
-    seconds = 60 * TRAINING * settings.minutes / 3
-    steps = settings.steps or planned_steps(noisy, noise, seconds, work / "generator")
-    save_generator(
-        *train_generator(
-            noisy, noise, steps=steps, seed=settings.seed, checkpoint=work / "generator"
-        ),
-        out / "model",
-    )
+    steps = settings.steps or planned_steps(noisy, noise, seconds, work)
+    made = train_generator(noisy, noise, steps=steps, seed=settings.seed, checkpoint=work)
+    save_generator(*made, out / "model")
+
+
+def _training_seconds(
+    settings: DenoiseSettings, noisy: Any, truth: Any, work: Path, started: float
+) -> float:
+    """What is left for training when all else has its time; says how the time is divided."""
+    from companion.restoration import budget, outputs
+
+    kept = work / "seconds.json"
+    if settings.steps is not None:
+        return 60 * settings.minutes  # not asked for: the steps are given
+    if kept.exists():
+        return float(kept.read_text(encoding="utf-8"))
+    costs = budget.trial(
+        noisy, 60 * settings.minutes, sampled=outputs.SAMPLED, crops=outputs.CROPS,
+        truth=truth is not None,
+    )  # fmt: skip
+    spent = time.perf_counter() - started
+    seconds, said = budget.divide(settings.minutes, spent, costs, len(noisy.pages()))
+    print(said, flush=True)
+    write_text(kept, json.dumps(seconds))
+    return seconds
 
 
 def denoise_folder(settings: DenoiseSettings) -> Path:
@@ -220,27 +256,29 @@ def denoise_folder(settings: DenoiseSettings) -> Path:
     from companion.restoration.restore import save
 
     started = time.perf_counter()
+    levels = read_levels(settings.sigma)
     noisy = folder(settings.folder)
     for name, why in noisy.skipped.items():
         print(f"Skipped {name}: {why}.", file=sys.stderr)
     truth = None if settings.truth is None else folder(settings.truth)
     clean = None if settings.clean is None else folder(settings.clean)
-    levels = read_levels(settings.sigma)
+    if clean is not None:
+        pipeline.check_clean(clean, noisy)
     identity = _identity(settings, noisy)
     noise = estimate(noisy, levels)
     work = prepare(settings, identity)
     print(f"{len(noisy)} pictures, {len(noisy.pages())} pages.\n{noise}", flush=True)
-    minutes = TRAINING * settings.minutes * (2 / 3 if settings.model else 1)
+    seconds = _training_seconds(settings, noisy, truth, work, started)
+    ours = seconds * (1 - GENERATOR if settings.model else 1)
     restorer = pipeline.fit(
-        noisy, noise, minutes=minutes, steps=settings.steps, clean=clean,
+        noisy, noise, minutes=ours / 60, steps=settings.steps, clean=clean,
         seed=settings.seed, checkpoint=work / "training",
     )  # fmt: skip
     out = Path(settings.out).expanduser()
     save(restorer.denoiser, out / "restorer")
     if settings.model:
-        _make_model(out, noisy, noise, settings, work)
-    restored = pipeline.denoise(restorer, noisy, noise)
-    outputs.write_pictures(out, restored, restorer, noise)
+        _make_model(out, noisy, noise, settings, work / "generator", seconds * GENERATOR)
+    restored = outputs.restore_folder(out, work / "restored", restorer, noisy, noise)
     until = started + 60 * settings.minutes
     findings = outputs.measure(noisy, noise, restorer, restored, truth, until)
     noise.table.to_csv(out / "noise.csv", index=False)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from companion import checks, training
-from companion.data.folders import Folder
+from companion.data.folders import Folder, write_text
 from companion.denoisers import DiffusersDenoiser, from_diffusers
 from companion.networks import seeded
 from companion.noise import LogUniform, log_linear
@@ -28,6 +28,35 @@ LARGEST_SIGMA = 40.0
 
 SCALE = "companion.json"
 """File in the model's folder with the grey values that -1 and 1 stand for."""
+
+CARD = """\
+# A generator of {size} x {size} images, trained on noisy images alone
+
+With diffusers alone (`pip install diffusers`), by DDIM:
+
+```python
+from diffusers import DDIMPipeline
+
+pipeline = DDIMPipeline.from_pretrained("{folder}")
+images = pipeline(batch_size=4, num_inference_steps=50).images
+```
+
+With noise-on-purpose, by gradient estimation in fewer steps, from the same folder:
+
+```python
+from diffusers import DDPMPipeline  # it takes any scheduler; DDIMPipeline takes its own alone
+from companion.samplers.diffusers_scheduler import GradientEstimationScheduler
+
+scheduler = GradientEstimationScheduler.from_pretrained(
+    "{folder}", subfolder="scheduler", timestep_spacing="log_linear"
+)
+pipeline = DDPMPipeline.from_pretrained("{folder}", scheduler=scheduler)
+images = pipeline(batch_size=4, num_inference_steps=10).images
+```
+
+Or in a terminal: `companion sample {folder} -n 16 --steps 10`. {scale}
+"""
+"""Model card: how the folder is used, and what black and white stand for."""
 
 
 def train_generator(
@@ -84,7 +113,7 @@ def train_generator(
         ),
         seed,
     )  # fmt: skip
-    scheduler = DDIMScheduler()
+    scheduler = DDIMScheduler(timestep_spacing="trailing")  # starts in pure noise
     goal = RandomSymmetries(
         Sum(
             (
@@ -98,7 +127,13 @@ def train_generator(
         from_diffusers(unet, scheduler.alphas_cumprod), goal, data, steps=steps, batch_size=32,
         lr=5e-4, ema=0.995, seed=seed, checkpoint=checkpoint, progress=progress, compile=False,
     )  # fmt: skip
-    scale = {"low": low, "high": high, "sigma_data_noise": level, "transformed": whole is None}
+    scale = {
+        "low": low,
+        "high": high,
+        "sigma_data_noise": level,
+        "transformed": noise.stabilizer is not None,
+        "size": data.shape[-1],
+    }
     return done.denoiser, scheduler, scale
 
 
@@ -107,23 +142,43 @@ def planned_steps(noisy: Folder, noise: Noise, seconds: float, work: Path) -> in
     path = work / "steps.json"
     if path.exists():
         return int(path.read_text(encoding="utf-8"))
+    began = time.perf_counter()
     for count in (1, 4):  # the first warms up
         started = time.perf_counter()
         train_generator(noisy, noise, steps=count, progress=False)
-    steps = max(10, int(seconds / (time.perf_counter() - started) * count))
+    ended = time.perf_counter()
+    steps = max(10, int((seconds - (ended - began)) / (ended - started) * count))
     work.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(steps), encoding="utf-8")
+    write_text(path, json.dumps(steps))
     return steps
 
 
 def save_generator(
     denoiser: DiffusersDenoiser, scheduler: Any, scale: dict[str, Any], folder: Path
 ) -> None:
-    """Write a pipeline folder that ``diffusers.DDIMPipeline.from_pretrained`` reads."""
+    """Write a pipeline folder for diffusers alone (DDIM) and for our scheduler, with a card.
+
+    ``DDIMPipeline.from_pretrained(folder)`` needs nothing of ours; with our package
+    ``GradientEstimationScheduler.from_pretrained(folder, subfolder="scheduler")`` reads the same
+    scheduler. ``README.md`` in the folder has both ways.
+
+    Parameters
+    ----------
+    denoiser, scheduler, scale : as ``train_generator`` returns them
+    folder : Path
+    """
     from diffusers import DDIMPipeline
 
     DDIMPipeline(denoiser.unet, scheduler).save_pretrained(folder)
     (folder / SCALE).write_text(json.dumps(scale), encoding="utf-8")
+    text = CARD.format(folder=folder.as_posix(), size=scale["size"], scale=_said(scale))
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _said(scale: dict[str, Any]) -> str:
+    """What -1 and 1 of a generated image stand for, in a sentence."""
+    what = "values after the transform" if scale["transformed"] else "grey values"
+    return f"Black and white of an image are the {what} {scale['low']:.4g} and {scale['high']:.4g}."
 
 
 def load_generator(folder: str | Path) -> tuple[DiffusersDenoiser, tuple[int, ...]]:

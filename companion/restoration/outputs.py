@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from companion.data.folders import Folder, write
+from companion.data.folders import Folder, Picture, write, write_text
 from companion.progress import track
+from companion.restoration.budget import SHOWN_PIXELS
 from companion.restoration.comparison import calibrated, classic_methods, compare, quality
-from companion.restoration.diagnosis import Noise
-from companion.restoration.pipeline import Restored, Restorer, pages_of
+from companion.restoration.diagnosis import Noise, Units
+from companion.restoration.pipeline import (
+    Restored,
+    Restorer,
+    cleaned,
+    deviations_of,
+    pages_of,
+)
 from companion.restoration.restore import posterior_samples
 
 OURS = "this tool"
@@ -62,11 +71,11 @@ class Findings:
             if gap < 0:
                 said.append(f"Here {rival} is the better choice, or more minutes.")
         if self.with_truth is not None:
-            mean = self.with_truth.groupby("method")["psnr"].mean()
-            rival = mean.drop([OURS, "noisy"], errors="ignore").idxmax()
-            said.append(
-                f"Against the truth: PSNR {mean[OURS]:.2f} dB, {rival} {mean[rival]:.2f} dB."
-            )
+            wide = self.with_truth.pivot(index="picture", columns="method", values="psnr")
+            mean = wide.dropna().mean() if len(wide.dropna()) else wide[[OURS]].mean()
+            others = mean.drop([OURS, "noisy"], errors="ignore")
+            rival = f", {others.idxmax()} {others.max():.2f} dB" if len(others) else ""
+            said.append(f"Against the truth: PSNR {mean[OURS]:.2f} dB{rival}.")
         return " ".join(said) or "Too few pixels to compare methods without clean images."
 
     def save(self, path: Path) -> None:
@@ -76,30 +85,68 @@ class Findings:
             self.with_truth.to_csv(path.with_name("truth.csv"), index=False)
 
 
-def write_pictures(out: Path, restored: list[Restored], restorer: Restorer, noise: Noise) -> None:
-    """Write restored pictures as the files were, their uncertainty, and some samples."""
-    for name in ("denoised", "uncertainty", "samples"):
-        (out / name).mkdir(exist_ok=True)
-    for i, one in enumerate(restored):
-        q = one.picture
+def restore_folder(
+    out: Path, work: Path, restorer: Restorer, noisy: Folder, noise: Noise
+) -> list[Restored]:
+    """Restore all pictures, then find their uncertainty, then draw samples; each written at once.
+
+    Parameters
+    ----------
+    out : Path
+        Gets ``denoised``, ``uncertainty`` and ``samples``.
+    work : Path
+        What is done is kept there, so that a stopped run goes on.
+    restorer, noisy, noise : as for ``pipeline.denoise``
+
+    Returns
+    -------
+    list of Restored, in the order of ``noisy.pictures``
+    """
+    for path in (work, *(out / name for name in ("denoised", "uncertainty", "samples"))):
+        path.mkdir(parents=True, exist_ok=True)
+    done = []
+    for i, q in enumerate(track(noisy.pictures, "restoring")):
+        z = _once(work / f"{i}-clean.npy", partial(cleaned, restorer, q, noise.units(i)))
+        one = Restored(q, noise.units(i).inverse(z), np.zeros_like(z))
         write(out / "denoised" / q.name, one.array, q)
-        spread = np.moveaxis(one.deviation, 1, -1).astype(np.float32)
-        write(out / "uncertainty" / f"{q.path.stem}{q.path.suffix}.tif", spread.squeeze(), q)
-        height, width = q.values.shape[2:]
-        if i < SAMPLED and height * width <= 1024**2:
-            units = noise.units(i)
-            pages = units.forward(q.values).reshape(-1, restorer.channels, height, width)
-            channels = q.values.shape[1] // restorer.channels
-            drawn = [
-                posterior_samples(restorer.denoiser, torch.from_numpy(page), 2, seed=k)
-                for k, page in enumerate(pages[:channels])
-            ]
-            for number in range(2):
-                sample = np.concatenate([d[number].numpy() for d in drawn])[None]
-                values = np.concatenate([units.inverse(sample), one.values[1:]])
-                one.samples.append(units.inverse(sample)[0])
-                name = f"{q.path.stem}-{number + 1}{q.path.suffix}"
-                write(out / "samples" / name, q.array(values), q)
+        done.append(one)
+    for i, one in enumerate(track(done, "uncertainty")):
+        q, units = one.picture, noise.units(i)
+        spread = _once(work / f"{i}-spread.npy", partial(deviations_of, restorer, q, units))
+        z = np.load(work / f"{i}-clean.npy")
+        one.deviation = units.spread(z, spread)
+        values = np.moveaxis(one.deviation, 1, -1).astype(np.float32)
+        write(out / "uncertainty" / f"{q.path.stem}{q.path.suffix}.tif", values.squeeze(), q)
+    for i, one in enumerate(done[:SAMPLED]):
+        q, units = one.picture, noise.units(i)
+        if q.values[0, 0].size > SHOWN_PIXELS:
+            continue
+        drawn = _once(work / f"{i}-drawn.npy", partial(_samples, restorer, q, units))
+        for number, sample in enumerate(units.inverse(drawn)):
+            one.samples.append(sample)
+            name = f"{q.path.stem}-{number + 1}{q.path.suffix}"
+            values = np.concatenate([sample[None], one.values[1:]])
+            write(out / "samples" / name, q.array(values), q)
+    return done
+
+
+def _samples(restorer: Restorer, picture: Picture, units: Units) -> np.ndarray:
+    """Two posterior samples (2, C, H, W) of the first page, in units of the noise."""
+    z = units.forward(picture.values[0])
+    drawn = [
+        posterior_samples(restorer.denoiser, torch.from_numpy(page), 2, seed=k)
+        for k, page in enumerate(z.reshape(-1, restorer.channels, *z.shape[1:]))
+    ]
+    return np.stack([np.concatenate([d[number].numpy() for d in drawn]) for number in range(2)])
+
+
+def _once(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return the array in a file; where there is none it is made, and written whole or not."""
+    if path.exists():
+        return np.load(path)
+    array = make()
+    write(path, array)
+    return array
 
 
 def measure(
@@ -146,15 +193,13 @@ def _with_truth(
     """Add PSNR and SSIM of every picture that has a true one of its name."""
     import pandas as pd
 
-    true = {q.path.stem: q for q in truth.pictures}
-    rows, late = [], 0
+    true = {q.path.stem: q for q in truth.pictures} | {q.name: q for q in truth.pictures}
+    rows, without, late = [], [], 0
     for i, one in enumerate(track(restored, "comparing")):
         q = one.picture
-        other = true.get(q.path.stem)
+        other = true.get(q.name, true.get(q.path.stem))
         if other is None or other.values.shape != q.values.shape:
-            findings.notes.append(
-                f"{q.name} has no true picture of its name and shape in {truth.path}."
-            )
+            without.append(q.name)
             continue
         reach = 255.0 if q.dtype == np.uint8 else float(np.ptp(other.values))
         if q.range is not None and q.dtype != np.uint8:
@@ -175,8 +220,17 @@ def _with_truth(
         for name, answer in answers.items():
             psnr, ssim = quality(other.values, np.asarray(answer, dtype=np.float32), reach)
             rows.append((q.name, name, psnr, ssim))
+    if without:
+        names = ", ".join(without[:5]) + (" and more" if len(without) > 5 else "")
+        findings.notes.append(
+            f"{len(without)} of {len(restored)} pictures have no true picture of their name and "
+            f"shape in {truth.path}: {names}."
+        )
     if late:
-        findings.notes.append("Time was over before all others had restored every picture.")
+        findings.notes.append(
+            "Time was over before the other methods had restored every picture; means are over the "
+            "pictures that all of them restored."
+        )
     if rows:
         findings.with_truth = pd.DataFrame(rows, columns=["picture", "method", "psnr", "ssim"])
 
@@ -195,11 +249,5 @@ def write_report(
 
     text = page(noisy, noise, restorer, restored, findings, time.perf_counter() - started)
     path = out / "report.html"
-    partial = out / ".report.partial"
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    write_text(path, text)
     return path

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,9 +12,9 @@ import numpy as np
 import torch
 
 from companion import checks
-from companion.data.folders import Folder, Picture
+from companion.data.folders import Folder, Picture, write_text
 from companion.progress import track
-from companion.restoration.diagnosis import Noise, estimate
+from companion.restoration.diagnosis import Noise, Units, estimate
 from companion.restoration.guided import Guided, best_trust, lessons
 from companion.restoration.patches import MEMORY, Crop, held_out_crops
 from companion.restoration.restore import Plan, deviation, make_plan, restore, train
@@ -141,7 +143,7 @@ def fit(
         left = max(1.0, seconds - (time.perf_counter() - started))
         plan = plan or make_plan(data, left, seed, steps, sum(p[0].size for p in pages))
         if keep is not None:
-            plan.keep(keep / "plan.json")
+            write_text(keep / "plan.json", json.dumps(plan.__dict__))
             _keep(keep / "patches.npy", data)
     assert plan is not None  # written before the patches
     denoiser = train(data, plan, keep, progress)
@@ -189,14 +191,19 @@ def _kept(path: Path) -> torch.Tensor | None:
 
 
 def _clean_pages(clean: Folder, noisy: Folder, noise: Noise) -> list[np.ndarray]:
+    check_clean(clean, noisy)
+    units = noise.units(int(np.argsort(noise.sigmas)[len(noise.sigmas) // 2]))
+    return [units.forward(page) for page in clean.pages()]
+
+
+def check_clean(clean: Folder, noisy: Folder) -> None:
+    """Refuse clean pictures that have other channels or grey values than the noisy ones."""
     kinds = {q.dtype for q in noisy.pictures}, {q.dtype for q in clean.pictures}
     if clean.channels != noisy.channels or kinds[0] != kinds[1]:
         raise ValueError(
             f"clean: got {clean.channels} channels of {', '.join(map(str, kinds[1]))}; allowed is "
             f"what the noisy pictures have, {noisy.channels} of {', '.join(map(str, kinds[0]))}"
         )
-    units = noise.units(int(np.argsort(noise.sigmas)[len(noise.sigmas) // 2]))
-    return [units.forward(page) for page in clean.pages()]
 
 
 def denoise(
@@ -223,15 +230,30 @@ def denoise(
     done = []
     for i, picture in enumerate(track(noisy.pictures, "restoring")):
         units = noise.units(i)
-        z = units.forward(picture.values)
-        pages = z.reshape(-1, restorer.channels, *z.shape[2:])
-        clean = np.stack([restorer(page) for page in pages]).reshape(z.shape)
-        spread = np.zeros_like(clean)
-        if deviations:
-            each = [deviation(restorer.denoiser, torch.from_numpy(page)).numpy() for page in pages]
-            spread = np.stack(each).reshape(z.shape)
-        done.append(Restored(picture, units.inverse(clean), units.spread(clean, spread)))
+        z = cleaned(restorer, picture, units)
+        s = deviations_of(restorer, picture, units) if deviations else np.zeros_like(z)
+        done.append(Restored(picture, units.inverse(z), units.spread(z, s)))
     return done
+
+
+def cleaned(restorer: Restorer, picture: Picture, units: Units) -> np.ndarray:
+    """A picture's clean values (N, C, H, W), in units of its noise."""
+    return _by_page(restorer, restorer, picture, units)
+
+
+def deviations_of(restorer: Restorer, picture: Picture, units: Units) -> np.ndarray:
+    """Posterior standard deviations (N, C, H, W) of a picture, in units of its noise."""
+    return _by_page(
+        lambda page: deviation(restorer.denoiser, torch.from_numpy(page)).numpy(),
+        restorer, picture, units,
+    )  # fmt: skip
+
+
+def _by_page(function: Callable, restorer: Restorer, picture: Picture, units: Units) -> np.ndarray:
+    """Apply a function of a page to all pages of a picture."""
+    z = units.forward(picture.values)
+    pages = z.reshape(-1, restorer.channels, *z.shape[2:])
+    return np.stack([function(page) for page in pages]).reshape(z.shape)
 
 
 def describe(restorer: Restorer) -> str:
