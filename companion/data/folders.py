@@ -252,7 +252,8 @@ def _read_flat(path: Path, kind: str) -> tuple[np.ndarray, str, list[str]]:
         if mode in ("CMYK", "YCCK", "LAB"):
             raise Unreadable(f"its colours are {mode}; save it in grey or RGB first")
         array = file.read(index=0)
-        if file.properties(index=...).n_images not in (None, 1):
+        frames = file.properties(index=...).n_images  # type: ignore[arg-type]
+        if frames not in (None, 1):
             raise Unreadable("it is an animation; save its pages as a TIFF stack")
     if kind in (".jpg", ".jpeg"):
         notes.append("JPEG compression changed its noise; the diagnosis says what is left")

@@ -277,7 +277,7 @@ def _sentences(noise: Noise, grows: bool) -> list[str]:
         )
     elif noise.source == "estimated for all":
         said.append(f"One level is used for all: {noise.sigmas[0]:.3g}.")
-    right, below = noise.correlation
+    right, below = (round(c, 2) + 0.0 for c in noise.correlation)  # no minus zero
     if max(right, below) > CORRELATED:
         said.append(
             f"The noise is not white: neighbouring pixels correlate by {right:.2f} (right) and "

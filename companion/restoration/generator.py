@@ -72,7 +72,10 @@ def train_generator(
     """Train a diffusers U-Net on patches of noisy pictures, by the ambient loss and consistency.
 
     The ambient loss (eq-tw-ambient) teaches the levels above the noise, consistency
-    (eq-tw-consistency) those below. Less noisy pictures get noise up to the noisiest one's level.
+    (eq-tw-consistency) those below. Held-out noisy pictures cannot choose between with and without
+    consistency: their ambient loss sees the levels above the noise only, where both have the same
+    minimum; and clean samples, noised again, no longer show what is finer than the noise. So it
+    is always used. Less noisy pictures get noise up to the noisiest one's level.
 
     Parameters
     ----------

@@ -47,11 +47,14 @@ class Findings:
     with_truth : pandas table or None
         A row a picture and method: PSNR and SSIM.
     notes : list of str
+    held_out : bool
+        Whether methods were compared on places that the training has not seen.
     """
 
     without_truth: Any
     with_truth: Any = None
     notes: list[str] = field(default_factory=list)
+    held_out: bool = True
 
     @property
     def summary(self) -> str:
@@ -61,15 +64,15 @@ class Findings:
         if OURS in table.index and len(table) > 1:
             ours = table.loc[OURS, "masked"]
             rival = table.drop(OURS)["masked"].idxmax()
-            gap = ours - table.loc[rival, "masked"]
-            word = "more" if gap >= 0 else "less"
+            theirs = table.loc[rival, "masked"]
             said.append(
-                f"Without clean images (held-out crops, hidden pixels): this tool removes "
-                f"{ours:.1f} dB of the noise, {abs(gap):.2f} dB {word} than {rival}, the best of "
-                "the others."
+                f"By an estimate without clean images, this tool removes {_share(ours)} of the "
+                f"noise's power; {rival}, the best of the other methods, removes {_share(theirs)}."
             )
-            if gap < 0:
-                said.append(f"Here {rival} is the better choice, or more minutes.")
+            if ours < theirs:
+                said.append(f"Here {rival} is the better choice; more minutes may help.")
+            if not self.held_out:
+                said.append("The training saw the places compared, which flatters this tool.")
         if self.with_truth is not None:
             wide = self.with_truth.pivot(index="picture", columns="method", values="psnr")
             mean = wide.dropna().mean() if len(wide.dropna()) else wide[[OURS]].mean()
@@ -83,6 +86,11 @@ class Findings:
         self.without_truth.to_csv(path)
         if self.with_truth is not None:
             self.with_truth.to_csv(path.with_name("truth.csv"), index=False)
+
+
+def _share(decibels: float) -> str:
+    """Noise removed as a share of its power, and in decibels."""
+    return f"{1 - 10 ** (-decibels / 10):.0%} ({decibels:.1f} dB)"
 
 
 def restore_folder(
@@ -169,13 +177,12 @@ def measure(
     notes = []
     if not crops:
         crops = [page[:, :96, :96] for page in pages[:CROPS]]
-        notes.append("There is too little to hold crops out, so the training saw these places.")
     functions: dict[str, Any] = {OURS: restorer}
     for method in track(classic_methods(), "calibrating"):
         functions[method.name] = calibrated(method, crops)[0]
     if "BM3D" not in functions:
         notes.append("BM3D is not installed (pip install bm3d; free for non-commercial use).")
-    findings = Findings(compare(functions, crops), None, notes)
+    findings = Findings(compare(functions, crops), None, notes, bool(restorer.crops))
     if truth is not None:
         _with_truth(findings, functions, noise, restorer, restored, truth, until)
     return findings
@@ -247,7 +254,8 @@ def write_report(
     """Write ``report.html``: one file, with its pictures in it."""
     from companion.restoration.report import page
 
-    text = page(noisy, noise, restorer, restored, findings, time.perf_counter() - started)
+    model = (out / "model").is_dir()
+    text = page(noisy, noise, restorer, restored, findings, time.perf_counter() - started, model)
     path = out / "report.html"
     write_text(path, text)
     return path

@@ -95,6 +95,9 @@ def fit(
 ) -> Restorer:
     """Train a denoiser on noisy pictures alone, by the ambient loss (eq-tw-ambient).
 
+    What restores is asked at the noise level of the data only, so consistency
+    (eq-tw-consistency), which teaches the levels below it, has no part in it.
+
     Parameters
     ----------
     noisy : Folder

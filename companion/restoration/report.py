@@ -23,7 +23,8 @@ STYLE = """
 @media(prefers-color-scheme:dark){:root{--line:#444;--soft:#aaa}}
 body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:0 auto;padding:1rem}
 h1{font-size:1.5rem}h2{font-size:1.2rem;margin-top:2rem}
-.row{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(11rem,45%),1fr));gap:.5rem}
+.row{display:grid;grid-template-columns:repeat(2,1fr);gap:.5rem}
+@media(min-width:45rem){.row{grid-template-columns:repeat(5,1fr)}}
 figure{margin:0}img{width:100%;height:auto;image-rendering:pixelated}
 figcaption,.soft{color:var(--soft);font-size:.85rem}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
@@ -40,38 +41,41 @@ def page(
     restored: list[Restored],
     findings: Any,
     seconds: float,
+    model: bool = False,
 ) -> str:
-    """Return the report as HTML."""
+    """Return the report as HTML; ``model`` says whether there is a generator too."""
     count = f"{len(noisy)} picture{'s' if len(noisy) != 1 else ''}"
     skipped = f", {len(noisy.skipped)} skipped" if noisy.skipped else ""
+    seen = "did not see" if findings.held_out else "saw too, as there is little else"
     parts = [
         f"<h1>{count} of {escape(noisy.path.name)} restored{skipped}</h1>",
         f"<p>{escape(findings.summary)}</p>",
         "<h2>The noise</h2>",
-        "".join(f"<p>{escape(sentence)}</p>" for sentence in noise.sentences),
+        f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in noise.sentences)}</ul>",
         _scatter(noise),
         "<h2>Pictures</h2>",
-        "<p>Uncertainty is the posterior standard deviation of each pixel, by Tweedie's formula of "
-        "second order: bright is uncertain. Samples are clean pictures that fit the noisy one "
-        "equally well, in the Gaussian approximation with that covariance.</p>",
+        "<p>The uncertainty of a pixel is by how much its clean value may differ from the restored "
+        "one: its posterior standard deviation, in grey values. Black is certain. Samples are "
+        "clean pictures that may lie behind the noisy one, one as likely as the other: where they "
+        "differ, the noise has hidden what is there.</p>",
         "".join(_pictures(one) for one in restored[:SHOWN]),
         _more(restored),
         "<h2>Comparison without clean images</h2>",
-        "<p>Noise removed in decibels (10 dB: a tenth of the noise's power is left), on crops that "
-        "the training did not see. <em>Hidden pixels</em>: a grid of pixels is hidden, and the "
-        "answer there is compared with their noisy values (J-invariance); it needs no noise level "
-        "but hurts all methods. <em>SURE</em>: Stein's estimate with all pixels seen, for white "
-        "Gaussian noise of the level above.</p>",
+        "<p>Noise removed, in decibels: more is better, and at 10 dB a tenth of the noise's power "
+        f"is left. Measured on places that the training {seen}. "
+        "<em>Hidden pixels</em>: some pixels are hidden from a method, and its answer there is "
+        "compared with their noisy values (J-invariance). It needs no noise level, but every "
+        "method does worse without those pixels. <em>SURE</em>: Stein's estimate with all pixels "
+        "seen. It is right if the noise is white and Gaussian, of the level above.</p>",
         _comparison(findings.without_truth),
         _truth(findings.with_truth),
         "".join(f"<p>{escape(note)}</p>" for note in findings.notes),
         _skipped(noisy),
         "<h2>How</h2>",
         f"<p>{escape(describe(restorer))} Restored as the mean over eight turns and mirrorings. "
-        f"{seconds / 60:.1f} minutes in all.</p>",
-        "<p>denoised/ has the pictures in their own format, uncertainty/ the maps (TIFF, grey "
-        "values), samples/ the posterior samples, restorer/ the network, noise.csv and "
-        "comparison.csv the tables.</p>",
+        "Uncertainty is by Tweedie's formula of second order; samples are Gaussian, with that "
+        f"covariance. {seconds / 60:.1f} minutes in all.</p>",
+        _files(model),
     ]
     title = f"<title>Restored: {escape(noisy.path.name)}</title>"
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -80,6 +84,25 @@ def page(
         f'<!doctype html><html lang="en"><head>{head}{title}<style>{STYLE}</style></head>'
         f"<body><main>{body}</main></body></html>"
     )
+
+
+def _files(model: bool) -> str:
+    """What stands beside the report."""
+    files = {
+        "denoised/": "the restored pictures, each in its own format",
+        "uncertainty/": "a map for each picture: TIFF, in grey values",
+        "samples/": "posterior samples of the first pictures",
+        "restorer/": "the trained network",
+    }
+    if model:
+        files["model/"] = (
+            "a generator of new clean images, for diffusers alone and for this package; its "
+            "README.md says how to load it. It also needs levels below the noise of the data, "
+            "which are taught by consistency; noisy pictures alone cannot tell whether that helped"
+        )
+    files |= {"noise.csv": "the noise levels", "comparison.csv": "the table above"}
+    rows = "".join(f"<li><code>{name}</code> {escape(what)}</li>" for name, what in files.items())
+    return f"<h2>Files</h2><ul>{rows}</ul>"
 
 
 def _cut(values: np.ndarray) -> np.ndarray:
@@ -148,9 +171,12 @@ def _scatter(noise: Noise) -> str:
     return (
         '<figure><svg viewBox="0 0 440 210" style="max-width:28rem;width:100%" role="img" '
         'aria-label="Variance of the noise at grey levels"><path d="M50 15V170H430" fill="none" '
-        f'stroke="currentColor"/>{dots}<text x="150" y="203">grey level, to {right:.3g}</text>'
-        f'<text x="4" y="12">variance, to {top:.3g}</text></svg><figcaption>Variance of the noise '
-        "at grey levels; level where the noise does not depend on the signal.</figcaption></figure>"
+        f'stroke="currentColor"/>{dots}<text x="190" y="203">grey level</text>'
+        f'<text x="44" y="188">{left:.3g}</text><text x="430" y="188" text-anchor="end">'
+        f'{right:.3g}</text><text x="44" y="174" text-anchor="end">0</text>'
+        f'<text x="44" y="26" text-anchor="end">{top:.3g}</text></svg><figcaption>Variance of the '
+        "noise at each grey level. Dots on a level line: the noise does not depend on the signal."
+        "</figcaption></figure>"
     )
 
 
