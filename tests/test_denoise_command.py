@@ -146,6 +146,25 @@ def test_the_minutes_are_divided_before_training(tiny, tmp_path, capsys, monkeyp
     assert order[0][0] == budget.LEAST and "1 minutes are too few for this folder" in order[0][1]
 
 
+def test_the_first_sentence_says_who_is_best():
+    """Of made-up numbers: 10 dB are 90 % of the noise's power."""
+    import pandas as pd
+
+    def said(ours, theirs, truth=(), held_out=True):
+        table = pd.DataFrame({"masked": [ours, theirs]}, index=[outputs.OURS, "wavelets"])
+        rows = pd.DataFrame(truth, columns=["picture", "method", "psnr", "ssim"])
+        return outputs.Findings(table, rows if len(rows) else None, [], held_out).summary
+
+    assert "this tool removes 90% (10.0 dB)" in said(10, 3)
+    assert "wavelets, the best of the other methods, removes 50% (3.0 dB)" in said(10, 3)
+    assert "better choice" not in said(10, 3) and "wavelets is the better choice" in said(3, 10)
+    assert "flatters this tool" in said(10, 3, held_out=False)
+    # time was over before wavelets had restored b: the means are over a
+    both = [("a", outputs.OURS, 30.0, 1), ("a", "wavelets", 28.0, 1), ("b", outputs.OURS, 20.0, 1)]
+    assert said(10, 3, both).endswith("PSNR 30.00 dB, wavelets 28.00 dB.")
+    assert said(10, 3, both[2:]).endswith("PSNR 20.00 dB.")
+
+
 def test_sizes_may_differ_and_names_may_be_odd(tiny, tmp_path, capsys):
     """A truth with holes, and time that is over before the others have restored anything."""
     write(tiny / 'a "b" <ü>\n.png', bytes8(33, 80))
