@@ -31,6 +31,7 @@ __all__ = [
     "chosen",
     "halves",
     "searched",
+    "shared_setting",
 ]
 
 SEARCHED = 5
@@ -90,17 +91,30 @@ def chosen(results: Results) -> dict[str, dict[str, Any]]:
 def searched(
     session: Session, search: type[ImageExperiment], config: ImageExperiment
 ) -> dict[str, dict[str, Any]]:
-    """Return what a search chose, by method, from its record on the images of an experiment.
+    """Return what a search chose, by method, from its record at this profile; run without one.
 
-    Nothing if there is no record with the same images and networks: a setting is not carried from
-    one size to another.
+    Nothing if the profile has no size for it, or if its images or networks are others: a setting is
+    not carried from one size to another.
     """
-    for record in reversed(session.records(search).there().values()):
-        same = ("data", "shrink", "channels", "layers", "steps", "batch")
-        asked = plain("settings", {name: getattr(config, name) for name in same})
-        if all(record.settings[name] == asked[name] for name in same):
-            return chosen(record)
-    return {}
+    if not search.planned(session.profile):
+        return {}
+    record = session.latest(search)
+    same = ("data", "shrink", "channels", "layers", "steps", "batch")
+    asked = plain("settings", {name: getattr(config, name) for name in same})
+    return chosen(record) if all(record.settings[n] == asked[n] for n in same) else {}
+
+
+_CLASSIFIERS: dict[tuple, Any] = {}
+
+
+def shared_setting(config: ImageExperiment) -> Setting:
+    """Return the setting of a part; all parts of a process have one classifier, trained once."""
+    setting = config.setting()
+    key = (config.data, config.images, config.shrink, config.classifier_steps, setting.device)
+    if key in _CLASSIFIERS:
+        setting.__dict__["classifier"] = _CLASSIFIERS[key]
+    _CLASSIFIERS[key] = setting.classifier
+    return setting
 
 
 def balanced(values: Sequence[Any], number: int, source: random.Random) -> list[Any]:

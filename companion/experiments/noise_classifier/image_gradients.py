@@ -13,7 +13,7 @@ from torch import Tensor
 from companion import progress
 from companion.experiments.image_search import SEARCHED
 from companion.experiments.images import ImageExperiment, Setting, recipe
-from companion.experiments.noise_classifier.image_search import contrastive_loss, loss_weight
+from companion.experiments.noise_classifier.image_trial import contrastive_loss, loss_weight
 from companion.experiments.results import Results, tidy
 
 if TYPE_CHECKING:

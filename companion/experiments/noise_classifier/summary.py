@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from companion.experiments.claims import Claims
+from companion.experiments.contested import UNDECIDED, Contested
 from companion.experiments.in_short import InShort, choose
 from companion.experiments.noise_classifier.comparisons import ratio_text
 from companion.experiments.noise_classifier.continuations import SAME_COST, SAME_STEPS
 from companion.experiments.noise_classifier.digits import DigitSamples
 from companion.experiments.noise_classifier.evidence import kinds_of_samples, mean_ratios
+from companion.experiments.noise_classifier.image_verdict import contested
+from companion.experiments.noise_classifier.images import ImageContrast
 from companion.experiments.noise_classifier.samples import ParallelSamples, SequentialSamples
 from companion.experiments.noise_classifier.verdicts import verdicts
 from companion.experiments.session import Session
@@ -48,10 +51,13 @@ def in_short(session: Session) -> InShort:
     samples = [session.run(e) for e in (SequentialSamples, ParallelSamples, DigitSamples)]
     kinds = kinds_of_samples(*samples)
     cost, steps = (mean_ratios(kinds, control)[SHOWN] for control in (SAME_COST, SAME_STEPS))
-    return summarise(verdicts(session), cost, steps)
+    images = contested(session.records(ImageContrast))
+    return summarise(verdicts(session), cost, steps, images)
 
 
-def summarise(claims: Claims, cost: Interval, steps: Interval) -> InShort:
+def summarise(
+    claims: Claims, cost: Interval, steps: Interval, images: Contested | None = None
+) -> InShort:
     """Six lines on the chapter.
 
     Parameters
@@ -60,7 +66,10 @@ def summarise(claims: Claims, cost: Interval, steps: Interval) -> InShort:
     cost, steps : Interval
         Distance to the data of samples drawn in parallel, with the loss over denoising at equal
         evaluations, and at equal steps.
+    images : Contested, optional
+        What records of trained U-Nets say of the same claim.
     """
+    decided = images if images is not None and images.verdict != UNDECIDED else None
     told = {claim.id: claim.verdict for claim in claims}
     verdict = told["classifier-samplers"]
     return InShort(
@@ -73,7 +82,9 @@ def summarise(claims: Claims, cost: Interval, steps: Interval) -> InShort:
         number="Distance of parallel samples to the data, with the loss over denoising: "
         f"{ratio_text(cost)} at equal network evaluations, {ratio_text(steps)} at equal steps "
         "(points).",
-        caveat="Networks are small and train briefly. Whether the loss helps a large network "
-        "that has been trained for days is not known from this.",
+        caveat=f"Small U-Nets: {decided.answer} A large one, trained for days, may differ."
+        if decided
+        else "Networks are small and train briefly. Whether the loss helps a large network that "
+        "has been trained for days is not known from this.",
         claims=claims,
     )
