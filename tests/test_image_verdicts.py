@@ -4,13 +4,17 @@ import math
 import random
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from companion.experiments import Results, Session, tidy
+from companion.experiments import extra_noise as xn
 from companion.experiments import noise_classifier as nc
 from companion.experiments.contested import UNDECIDED, Contested
+from companion.experiments.extra_noise import paper_verdicts, summary
 from companion.experiments.image_search import CHOSEN_BY, balanced, best_trial, chosen
+from companion.experiments.records import plain
 
 SEEDS = 5
 
@@ -54,8 +58,9 @@ def test_the_contrastive_loss_and_its_control_have_as_many_trials_at_the_same_co
         trials = config.trials()
         control, loss = trials[nc.SAME_COST], trials[nc.CONTRASTIVE]
         assert len(control) == len(loss) == len({str(t) for t in control})
+        each = 8 * config.contrasted
         costs = [
-            [t["steps"] * (config.batch + 8 * t.get("points", 0) * config.contrasted) for t in some]
+            [t["tune_steps"] * (config.batch + t.get("points", 0) * each) for t in some]
             for some in (control, loss)
         ]
         assert max(costs[0]) <= config.evaluations >= max(costs[1])
@@ -68,7 +73,7 @@ def test_what_was_searched_is_used_only_on_the_same_networks(tiny_session):
     assert results.facts["searched"]
     found = chosen(tiny_session.run(nc.ImageSearch))
     assert results.facts["chosen"][nc.SAME_COST] == found[nc.SAME_COST]
-    tuned = results.facts["chosen"][nc.CONTRASTIVE]
+    tuned = plain("chosen", results.facts["chosen"][nc.CONTRASTIVE])
     assert all(tuned[name] == value for name, value in found[nc.CONTRASTIVE].items())
     other = tiny_session.run(replace(config, steps=config.steps + 1))
     assert not other.facts["searched"]
@@ -127,6 +132,115 @@ def test_contrastive_fine_tuning_is_judged_at_equal_cost(record, verdict):
     else:
         assert "made up, 5 networks of 5,600 steps" in found.evidence
         assert "(Picard, semilinear)" in found.evidence and "(sequential)" in found.evidence
+
+
+# --- chapter 1 ------------------------------------------------------------------------------------
+
+ARM = xn.Arm("B eps", 0.2)
+
+
+def trial(means, free=1.0, scatter=0.01, failed=None, searched=True):
+    """A record of image_trial: the mean with input perturbation on chains of 20, 100, 500 steps."""
+    parts = []
+    conditions = {("trained", xn.NONE): (1.0,) * 3, ("trained", ARM): means}
+    conditions |= {("free", ARM): (free,) * 3}
+    for i, ((way, arm), listed) in enumerate(conditions.items()):
+        for n, mean in zip((20, 100, 500), listed):
+            values = scattered(mean, scatter, failed == way and arm == ARM, seed=10 * i + n)
+            where = {"denoiser": way, **arm.where, "steps": n}
+            parts.append(tidy(values, {"seed": range(SEEDS)}, measure="Frechet distance", **where))
+    settings = {"seeds": SEEDS, "steps": 5600}
+    return {"made up": Results(parts, settings=settings, facts={"searched": searched})}
+
+
+@pytest.mark.parametrize(
+    "record, verdict",
+    [
+        (trial((1.0, 0.8, 0.7)), "supported"),
+        (trial((0.8, 1.0, 1.0)), "not supported"),
+        (trial((1.0, 1.0, 1.0)), "not supported"),
+        (trial((1.2, 1.2, 1.2)), "not supported"),
+        (trial((1.0, 1.0, 0.8)), "depends"),
+        (trial((1.0, 1.0, 1.0), scatter=0.5), "inconclusive"),
+        (trial((1.0, 0.8, 0.7), failed="trained"), "inconclusive"),
+        (trial((1.0, 0.8, 0.7), searched=False), UNDECIDED),
+        ({"made up": None}, UNDECIDED),
+        ({}, UNDECIDED),
+    ],
+)
+def test_input_perturbation_is_judged_on_long_chains(record, verdict):
+    found = xn.contested(record)
+    assert found.verdict == verdict and found.change
+    if verdict == UNDECIDED:
+        assert "not searched" in found.evidence or "not yet recorded" in found.evidence
+    else:
+        assert "γ = 0.2" in found.evidence and "with 500 steps" in found.evidence
+        assert "On short chains" in found.evidence and "for free" in found.evidence
+
+
+def test_the_box_of_the_chapter_says_what_images_say():
+    assert "On images: Yes: on long chains" in summary.caveat(trial((1.0, 0.8, 0.7)))
+    assert "Images are not recorded yet" in summary.caveat({})
+    assert "seeds, 20 steps" in summary.caveat(trial((1.0, 0.8, 0.7), searched=False))
+
+
+def test_the_words_of_a_record_are_about_the_strength_that_it_trained():
+    (record,) = trial((1.0, 0.8, 0.7)).values()
+    assert "trained against plain" in paper_verdicts.image_quality(record)
+
+
+def test_every_kind_of_noise_has_as_many_trials_as_the_plain_network(tiny_session):
+    for config in (*xn.NoiseSearch.planned("long"), *xn.NoiseSearch.planned("smoke")):
+        numbers = {len(listed) for listed in config.trials().values()}
+        assert len(numbers) == 1 and len(config.parts(tiny_session)) == 3 * numbers.pop()
+
+
+def test_the_trial_has_the_strengths_that_were_searched(tiny_session):
+    found = chosen(tiny_session.run(xn.NoiseSearch))
+    results = tiny_session.run(xn.ImageTrial)
+    told = plain("facts", {"arms": results.facts["arms"], "lrs": results.facts["arm_lrs"]})
+    assert told["arms"] == [[kind, found[kind]["strength"]] for kind in ("none", "B eps", "C")]
+    assert told["lrs"] == [found[kind]["tune_lr"] for kind in ("none", "B eps", "C")]
+    assert results.facts["searched"]
+    fresh = tiny_session.run(replace(xn.ImageTrial.planned("smoke")[0], continued=0))
+    assert not fresh.facts["searched"]
+
+
+def test_memorisation_is_shown_along_the_training(tiny_session):
+    results = tiny_session.run(xn.ImageCopies)
+    frame = xn.image_figures.stopped(results)
+    assert frame["training"].tolist() == ["plain", "C, s = 0.05", "weight decay 0.1"]
+    assert list(results.labels("stop")) == [2, 4]
+    figure = xn.image_figures.memorised(results)
+    assert all(len(ax.get_lines()) == 3 for ax in figure.axes)
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("module, search", [(nc, nc.ImageSearch), (xn, xn.NoiseSearch)])
+def test_a_search_is_drawn_from_the_best_trial_to_the_worst(tiny_session, module, search):
+    results = tiny_session.run(search)
+    figure = module.image_figures.search(results)
+    lines = [list(line.get_ydata()) for line in figure.axes[0].get_lines()]
+    ranked = [line for line in lines if len(line) == 2 and line == sorted(line)]
+    assert len(ranked) >= len(results.facts["trials"])
+    plt.close(figure)
+
+
+def test_tables_and_figures_of_chapter_3_show_what_was_measured(tiny_session):
+    trials = nc.tables.image_trials(tiny_session.run(nc.ImageSearch)).data
+    assert trials[""].tolist() == ["before", "same evaluations", "contrastive"]
+    gradients = nc.tables.image_gradients(tiny_session.run(nc.ImageGradients)).data
+    assert gradients["contrast"].tolist() == ["0.001 to 0.02", "0.01 to 0.2", "0.1 to 2"]
+    picard = tiny_session.run(nc.ImagePicard)
+    ways = nc.tables.image_iterations({"one": picard}).data
+    assert len(ways) == 4 and ways["iterations"].astype(float).max() <= 4
+    assert picard.where(measure="error")["value"].max() < 1e-3
+    figure = nc.image_figures.accelerated(picard)
+    assert len(figure.axes[0].get_lines()) >= 5
+    plt.close(figure)
+
+
+# --- both -----------------------------------------------------------------------------------------
 
 
 def test_a_verdict_that_is_said_wrongly_is_refused():

@@ -1,6 +1,6 @@
 """Experiments of chapter 1: extra noise in training (Ning et al. 2023)."""
 
-from companion.experiments.extra_noise import detail_figures, figures, tables
+from companion.experiments.extra_noise import detail_figures, figures, image_figures, tables
 from companion.experiments.extra_noise.arms import NONE, Arm
 from companion.experiments.extra_noise.chains import EPS, bias_change, bias_growth, gains, lengths
 from companion.experiments.extra_noise.copies import Copies, PerfectLearner, learned_from_noisy
@@ -10,8 +10,11 @@ from companion.experiments.extra_noise.drift import MeanAlone, ScaledNoise, gaus
 from companion.experiments.extra_noise.effects import Effect, difference, strongest
 from companion.experiments.extra_noise.errors import DigitErrors, RivalErrors
 from companion.experiments.extra_noise.exact_digits import ExactDigits
+from companion.experiments.extra_noise.image_copies import ImageCopies
+from companion.experiments.extra_noise.image_verdict import contested
 from companion.experiments.extra_noise.images import ImageTrial
 from companion.experiments.extra_noise.longer import LongerTraining
+from companion.experiments.extra_noise.noise_search import NoiseSearch
 from companion.experiments.extra_noise.ring import RING, RingNetworks
 from companion.experiments.extra_noise.robustness import FarErrors, Outliers, Pushes
 from companion.experiments.extra_noise.samples import DigitSamples, ExactSamples, RingSamples
@@ -42,10 +45,12 @@ __all__ = [
     "FailedRuns",
     "FarErrors",
     "GradientNoise",
+    "ImageCopies",
     "ImageTrial",
     "LongerTraining",
     "MeanAlone",
     "NoiseScale",
+    "NoiseSearch",
     "OneLevelWalk",
     "Outliers",
     "PerfectLearner",
@@ -58,11 +63,13 @@ __all__ = [
     "best_rival",
     "bias_change",
     "bias_growth",
+    "contested",
     "detail_figures",
     "difference",
     "figures",
     "gains",
     "gaussian_width",
+    "image_figures",
     "in_short",
     "learned_from_noisy",
     "lengths",

@@ -38,6 +38,7 @@ __all__ = [
     "improvements",
     "kept",
     "lengths",
+    "perturbed",
     "raw_growth",
     "size",
     "versus_free",
@@ -245,6 +246,13 @@ def image_values(record: Results, measure: str, condition: Condition, at: Mappin
     if measure == "exposure bias":
         return bias_size(record, at["steps"], arm, way)
     return record.values(measure=measure, denoiser=way, **arm.where, **at)
+
+
+def perturbed(record: Results) -> Arm:
+    """Return the input perturbation, with target eps, that an image record trained."""
+    table = record.table
+    trained = table[(table["denoiser"] == TRAINED) & (table["kind"] == PAPER.kind)]
+    return Arm(PAPER.kind, float(trained["strength"].iloc[0])) if len(trained) else PAPER
 
 
 def image_effect(

@@ -8,7 +8,6 @@ from companion.experiments.claims import LONGEST_ANSWER, Claim
 from companion.experiments.extra_noise.arms import FREE, TRAINED
 from companion.experiments.extra_noise.chains import (
     EPS_ARMS,
-    PAPER,
     PLAIN,
     Condition,
     Conditions,
@@ -17,6 +16,7 @@ from companion.experiments.extra_noise.chains import (
     improvements,
     kept,
     lengths,
+    perturbed,
     raw_growth,
 )
 from companion.experiments.extra_noise.effects import Effect, any_of, doubt, flipped
@@ -256,9 +256,10 @@ def image_growth(record: Results) -> str:
 
 def image_quality(record: Results) -> str:
     """Compare input perturbation and its free rival with the plain network."""
+    arm = perturbed(record)
     pairs = {
-        "trained against plain": ((TRAINED, PAPER), PLAIN),
-        "free against plain": ((FREE, PAPER), PLAIN),
+        "trained against plain": ((TRAINED, arm), PLAIN),
+        "free against plain": ((FREE, arm), PLAIN),
     }
     parts = {n: _by_steps(record, "Frechet distance", *pair) for n, pair in pairs.items()}
     return "; ".join(f"{name}, {text}" for name, text in parts.items() if text)
@@ -266,14 +267,16 @@ def image_quality(record: Results) -> str:
 
 def image_free(record: Results) -> str:
     """Compare input perturbation with its free rival."""
-    text = _by_steps(record, "Frechet distance", (TRAINED, PAPER), (FREE, PAPER))
+    arm = perturbed(record)
+    text = _by_steps(record, "Frechet distance", (TRAINED, arm), (FREE, arm))
     return f"trained against free, {text}" if text else ""
 
 
 def image_recall(record: Results) -> str:
     """Say what input perturbation changes of recall and of precision."""
     measures = ("recall", "precision")
-    parts = {m: _by_steps(record, m, (TRAINED, PAPER), PLAIN) for m in measures}
+    trained = TRAINED, perturbed(record)
+    parts = {m: _by_steps(record, m, trained, PLAIN) for m in measures}
     return "; ".join(f"{measure} {text}" for measure, text in parts.items() if text)
 
 

@@ -8,21 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from companion.experiments.claims import MARKS, Claims
+from companion.experiments.contested import UNDECIDED
 from companion.experiments.extra_noise.arms import C_ARMS, EXTRA, FREE, TRAINED
 from companion.experiments.extra_noise.chains import (
     EPS_ARMS,
-    PAPER,
     PLAIN,
     gains,
     has,
     image_effect,
     improvements,
     lengths,
+    perturbed,
     versus_free,
 )
 from companion.experiments.extra_noise.digits import SIZES, DigitNetworks, held_out
 from companion.experiments.extra_noise.effects import Effect
 from companion.experiments.extra_noise.errors import DigitErrors
+from companion.experiments.extra_noise.image_verdict import contested
 from companion.experiments.extra_noise.images import ImageTrial
 from companion.experiments.extra_noise.longer import LongerTraining
 from companion.experiments.extra_noise.paper_verdicts import image_free, image_quality
@@ -139,11 +141,15 @@ def caveat(images: Mapping[str, Results | None]) -> str:
     """What limits it: small networks, and what the records on images say."""
     height, width = held_out(1).shape[-2:]
     small = f"Small networks, on a ring and on digits of {height} × {width} pixels."
+    judged = contested(images)
+    if judged.verdict != UNDECIDED:
+        return f"{small} On images: {judged.answer}"
     for title, record in images.items():
         if record is None:
             continue
         first, seeds = min(lengths(record)), record.settings["seeds"]
-        effect = image_effect(record, "Frechet distance", (TRAINED, PAPER), PLAIN, {"steps": first})
+        trained = TRAINED, perturbed(record)
+        effect = image_effect(record, "Frechet distance", trained, PLAIN, {"steps": first})
         if effect is not None:
             told = f"{title}, {seeds} seeds, {first} steps: Fréchet distance {_short(effect)}"
             return f"{small} {told} by training with it."

@@ -1,0 +1,80 @@
+"""Figures and tables of chapter 1's searches on images, and of memorisation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from companion import plotting
+from companion.experiments.extra_noise.arms import Arm
+from companion.experiments.extra_noise.copy_network import DECAY
+from companion.experiments.image_search import CHOSEN_BY
+from companion.experiments.results import Results
+from companion.experiments.search_figure import search_curves
+from companion.statistics import mean_interval
+
+__all__ = ["memorised", "search", "stopped"]
+
+NAMES = {"none": "plain", "B eps": "B (ε)", "C": "C"}
+LOOKS = {
+    "none": ("black", "o"), "B eps": ("blue", "s"), "C": ("green", "^"),
+    DECAY: ("orange", "D"),
+}  # fmt: skip
+
+
+def name(kind: str, strength: float) -> str:
+    """Return what an arm is called in a legend or a row."""
+    if kind == "none":
+        return "plain"
+    return f"{DECAY} {strength:g}" if kind == DECAY else str(Arm(kind, strength))
+
+
+def search(results: Results) -> Figure:
+    """Draw the trials of ``NoiseSearch``, those of each kind from the best to the worst."""
+    return search_curves(results, NAMES)
+
+
+def memorised(results: Results) -> Figure:
+    """Draw copies and quality against the steps of training, by arm, of ``ImageCopies``."""
+    figure, axes = plt.subplots(2, 1, figsize=(5.4, 5.6), sharex=True)
+    labels = {"copies": "share of copies", "Frechet distance": "Fréchet distance"}
+    for ax, (measure, ylabel) in zip(axes, labels.items()):
+        for kind, strength in _arms(results):
+            color, marker = LOOKS[kind]
+            where = {"measure": measure, "kind": kind, "strength": strength}
+            values = results.grid("seed", "stop", **where)
+            hue = plotting.PALETTE[color]
+            stops = results.labels("stop", **where)
+            plotting.with_band(
+                ax, stops, values, label=name(kind, strength), color=hue, marker=marker
+            )
+        ax.set(ylabel=ylabel, xscale="log")
+    axes[1].set(xlabel="steps of training", yscale="log")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
+def stopped(results: Results) -> pd.DataFrame:
+    """Return quality and copies of each arm, where it is stopped early and at the end.
+
+    The stop is chosen for each seed by one half of the test images, and measured by the other.
+    """
+    rows = []
+    for kind, strength in _arms(results):
+        where = {"kind": kind, "strength": strength}
+        at = results.grid("seed", "stop", measure=CHOSEN_BY, **where).argmin(1)
+        row = {"training": name(kind, strength)}
+        for head, chosen in (("stopped early", at), ("at the end", np.full_like(at, -1))):
+            for measure, label in (("Frechet distance", "distance"), ("copies", "copies")):
+                values = results.grid("seed", "stop", measure=measure, **where)
+                picked = values[np.arange(len(values)), chosen]
+                row[f"{label}, {head}"] = format(mean_interval(picked), ".2f")
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _arms(results: Results) -> list[tuple[str, float]]:
+    rows = results.table[["kind", "strength"]].drop_duplicates()
+    return [(str(kind), float(strength)) for kind, strength in rows.itertuples(index=False)]
