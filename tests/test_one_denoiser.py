@@ -6,9 +6,9 @@ import torch
 from conftest import seeded
 from matplotlib import pyplot as plt
 
-from companion import noise
+from companion import noise, samplers
 from companion.experiments import Results, one_denoiser, tidy
-from companion.experiments.one_denoiser import figures, points, summary, tables
+from companion.experiments.one_denoiser import drawn, figures, points, summary, tables
 
 
 @pytest.fixture(autouse=True)
@@ -144,3 +144,28 @@ def test_every_network_that_is_tried_is_trained_and_the_best_drawn_from(session)
     assert all(np.isfinite(v) and v > 0 for v in distances.values())
     assert results.facts["best"] == min(distances, key=distances.get)
     assert results.tensor("samples").shape == (60, 1, 8, 8)
+
+
+def test_the_network_of_a_record_draws_again_what_it_drew(session):
+    record = one_denoiser.trained_record(session)
+    network = drawn.kept_network(record)
+    levels = noise.log_linear(record.settings["solver_steps"], 40.0, 0.02)
+    z = torch.randn(60, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    again = samplers.heun(network, 40.0 * z, levels).clamp(-1, 1)
+    before = record.tensor("samples").float() / 127.5 - 1
+    assert (again - before).abs().mean() < 0.02  # weights are kept in half precision
+    large = one_denoiser.large_digits(session)
+    assert large.tensor("samples").shape == (2, 1, 8, 8)
+    assert large.facts["network"] == record.facts["best"]
+
+
+def test_without_a_record_nothing_is_drawn(monkeypatch, session):
+    monkeypatch.setattr(drawn, "trained_record", lambda session: None)
+    assert one_denoiser.large_digits(session) is None
+
+
+def test_figures_of_the_record_show_every_network(session):
+    record = one_denoiser.trained_record(session)
+    axes = figures.training(record).axes[0]
+    assert len(axes.get_lines()) == len(record.settings["tried"]) + 1  # and real images
+    assert len(figures.large_digits(one_denoiser.large_digits(session)).axes) == 1

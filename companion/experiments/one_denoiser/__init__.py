@@ -2,6 +2,7 @@
 
 from companion.experiments.one_denoiser import figures, tables
 from companion.experiments.one_denoiser.digits import DigitNetworks, DigitSamples, HeldOut
+from companion.experiments.one_denoiser.drawn import LargeDigits, large_digits, trained_record
 from companion.experiments.one_denoiser.image_training import ImageTraining
 from companion.experiments.one_denoiser.points import (
     Budgets,
@@ -18,9 +19,12 @@ __all__ = [
     "ExcessError",
     "HeldOut",
     "ImageTraining",
+    "LargeDigits",
     "Likelihood",
     "PointNetworks",
     "figures",
     "in_short",
+    "large_digits",
     "tables",
+    "trained_record",
 ]

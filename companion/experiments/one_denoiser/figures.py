@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import torch
 from matplotlib import pyplot as plt
+from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from companion import data, plotting
 from companion.experiments.results import Results
 
-__all__ = ["budgets", "excess_error", "likelihood", "one_point", "posterior"]
+__all__ = [
+    "budgets",
+    "excess_error",
+    "large_digits",
+    "likelihood",
+    "one_point",
+    "posterior",
+    "training",
+]
 
 WIDTH = 5.6
 """Inches: so narrow that the text is legible on a phone."""
@@ -121,3 +130,44 @@ def likelihood(results: Results) -> Figure:
         ax.set(xlabel="exact, nats", title=name, xscale="symlog", yscale="symlog")
     axes[0].set_ylabel("estimated, nats")
     return figure
+
+
+def large_digits(results: Results, columns: int = 5) -> Figure:
+    """Draw samples so large that a digit is read on a phone, of ``LargeDigits``."""
+    samples = results.tensor("samples")
+    rows = -(-len(samples) // columns)
+    figure, ax = plt.subplots(figsize=(WIDTH, WIDTH * rows / columns))
+    plotting.image_grid(samples, columns=columns, ax=ax)
+    return figure
+
+
+def training(results: Results) -> Figure:
+    """Draw the Fréchet distance of samples against the time of training, of ``ImageTraining``."""
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.8))
+    colors = [name for name in plotting.PALETTE if name not in ("grey", "black")]
+    for i, network in enumerate(results.labels("network")):
+        where = {"network": network}
+        seconds, distance = (
+            results.where(measure=m, **where)["value"].to_numpy()
+            for m in ("seconds", "Frechet distance")
+        )
+        order = seconds.argsort()
+        color = plotting.PALETTE[colors[i % len(colors)]]
+        marker = "osD^vP"[i % 6]
+        ax.plot(
+            seconds[order], distance[order], color=color, marker=marker, label=_called(str(network))
+        )
+    floor = results.facts["floor"]
+    ax.axhline(floor, color=plotting.PALETTE["grey"], linestyle="--", label="real images")
+    ax.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="Fréchet distance")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        axis.set_minor_formatter(ticker.NullFormatter())
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
+def _called(network: str) -> str:
+    """Name of an entry of ``ImageTraining.tried`` in a legend."""
+    return network.replace("unet", "U-Net").replace("patches", "transformer")
