@@ -1,4 +1,4 @@
-"""Digits that the recorded network draws, with few evaluations and along the converged flow."""
+"""Digits that a recorded network draws, with few evaluations and along the converged flow."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from companion.experiments.gradient_estimation.images import ImageRace
 from companion.experiments.gradient_estimation.methods import SIGMA_MAX, variants
 from companion.experiments.gradient_estimation.problems import error_by_seed
 from companion.experiments.images import restored
+from companion.experiments.one_denoiser.drawn import kept_network, trained_record
+from companion.experiments.one_denoiser.image_training import ImageTraining
 from companion.experiments.results import Results, tidy
 
 if TYPE_CHECKING:
@@ -28,7 +30,10 @@ NAMES = {"ddim": "DDIM", "gradient_estimation": "γ = 2"}
 
 @dataclass(frozen=True)
 class DrawnDigits(Experiment):
-    """Images from the network of the last record of ``ImageRace``, from the same noise.
+    """Images from one recorded network, from the same noise.
+
+    The network is that of chapter 0's ``ImageTraining``, which is trained to its end; without such
+    a record, the first one of ``ImageRace``.
 
     Parameters
     ----------
@@ -42,7 +47,7 @@ class DrawnDigits(Experiment):
     """
 
     weights: str = ""
-    images: int = 10
+    images: int = 4
     budgets: tuple[int, ...] = (5, 10)
     reference: int = 60
 
@@ -51,8 +56,10 @@ class DrawnDigits(Experiment):
 
     def run(self, session: Session) -> Results:
         """Mean distance to the flow's end by row; the images of each row, (images, C, H, W)."""
-        record = list(session.records(ImageRace).there().values())[-1]
-        unet: Any = restored(record)
+        record = _with_network(session)
+        assert record is not None, "digits_of_the_record runs it only where there is a network"
+        kept = record.experiment == ImageTraining.name()
+        unet: Any = kept_network(record) if kept else restored(record)
         gen = session.generator(29)
         z = SIGMA_MAX * torch.randn(self.images, *record.facts["shape"], generator=gen)
         rows = {}
@@ -67,11 +74,20 @@ class DrawnDigits(Experiment):
 
 
 def digits_of_the_record(session: Session) -> Results | None:
-    """Run ``DrawnDigits`` on the newest record of ``ImageRace``; None if there is no network."""
-    records = list(session.records(ImageRace).there().values())
-    if not records or "weights" not in records[-1].arrays:
+    """Run ``DrawnDigits`` on the record that keeps a network; None if there is none."""
+    record = _with_network(session)
+    if record is None:
         return None
-    weights = hashlib.sha256(records[-1].arrays["weights"].tobytes()).hexdigest()[:12]
+    weights = hashlib.sha256(record.arrays["weights"].tobytes()).hexdigest()[:12]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="IProgress not found")  # of tqdm, in a notebook
         return session.run(DrawnDigits(weights=weights))
+
+
+def _with_network(session: Session) -> Results | None:
+    """Return the record whose network draws; None if no record keeps one."""
+    trained = trained_record(session)
+    if trained is not None:
+        return trained
+    records = list(session.records(ImageRace).there().values())
+    return records[-1] if records and "weights" in records[-1].arrays else None

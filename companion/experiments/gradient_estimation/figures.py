@@ -252,6 +252,6 @@ def drawn(results: Results) -> Figure:
     ax = plotting.image_grid(
         torch.stack(list(rows.values())),
         row_labels=list(rows),
-        ax=plt.subplots(figsize=(WIDTH, 0.5 * len(rows)))[1],
+        ax=plt.subplots(figsize=(WIDTH, 0.85 * len(rows)))[1],
     )
     return ax.get_figure(root=True)  # type: ignore[return-value]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import pandas as pd
 from torch import Tensor
 
@@ -54,6 +55,9 @@ class Contest:
         Tried where gamma is chosen.
     lows_few, lows_many : tuple of float
         Smallest noise levels above 0 of the log-linear schedules.
+    trials : int
+        Settings that every method gets at few evaluations: those that have fewer of their own try
+        more smallest levels in place of ``lows_few``, from 0.01 to 0.3. 0 leaves them as they are.
     reference : int
         Steps of Heun's method that stand for the flow.
     samples, paired : int
@@ -69,6 +73,7 @@ class Contest:
     gammas_many: tuple[float, ...] = (1.5,)
     lows_few: tuple[float, ...] = (0.02, 0.1)
     lows_many: tuple[float, ...] = (0.02,)
+    trials: int = 0
     reference: int = 100
     samples: int = 512
     paired: int = 128
@@ -90,9 +95,13 @@ def settings_to_try(
     gammas, lows = (
         (config.gammas_few, config.lows_few) if few else (config.gammas_many, config.lows_many)
     )
+    kinds = variants(method, budget, gammas)
+    if few and config.trials:
+        each = max(1, config.trials // len(kinds))
+        lows = lows[:each] if each <= len(lows) else tuple(np.geomspace(0.01, 0.3, each).tolist())
     return [
         (variant, low, sampler, schedule(method, budget, "log", SIGMA_MAX, low))
-        for variant, sampler in variants(method, budget, gammas).items()
+        for variant, sampler in kinds.items()
         for low in lows
     ]
 
@@ -130,7 +139,7 @@ class ImageRace(Contest, ImageExperiment):
 
     sizes = {
         "smoke": recipe("digits", "smoke", **TINY),
-        "long": recipe("mnist", "long"),
+        "long": recipe("mnist", "long", trials=8, budgets=(3, 5, 10, 20, 50), samples=320, seeds=5),
         "gpu": [
             recipe("mnist", "gpu", samples=1024, paired=256),
             recipe("cifar10", "gpu", budgets=(5, 10, 20, 50), lows_few=(0.02,)),
