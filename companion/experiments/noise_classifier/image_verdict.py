@@ -72,7 +72,7 @@ def contested(images: Mapping[str, Results | None]) -> Contested:
 def _earlier(images: Mapping[str, Results | None]) -> str:
     """Say what there is instead."""
     lines = [
-        f"{title}: the settings of this record were not searched; its networks were trained for "
+        f"{title}: the loss and its control were not searched alike; networks were trained for "
         f"{r.settings['steps']:,} steps."
         for title, r in images.items()
         if r is not None
