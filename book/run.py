@@ -112,21 +112,27 @@ def failed(source: Path, cell: str, why: str) -> int:
 def inputs(chapter: str) -> list[Path]:
     """The files that a chapter's outputs rest on, apart from its own text.
 
-    The module without the experiments of other chapters, what the claims quote, the records and
-    published verdicts of the chapter, the pinned packages, and this file.
+    The module without the experiments of chapters that it does not import from, what the claims
+    quote, the records and published verdicts, the pinned packages, and this file.
     """
-    folders = {file: ROOT / "companion" / "experiments" / name for name, file in CHAPTERS.items()}
+    root = ROOT / "companion"
     chapter = chapter_of(chapter)
-    others = [folder for file, folder in folders.items() if file != chapter]
+    own = [path for name in _named(chapter) for path in (root / "experiments" / name).rglob("*.py")]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in own)
+    used = {*_named(chapter), *(n for n in CHAPTERS if f"companion.experiments.{n}." in code)}
+    others = [root / "experiments" / name for name in CHAPTERS if name not in used]
     files = [
-        path
-        for path in (ROOT / "companion").rglob("*.py")
-        if not any(other in path.parents for other in others)
+        path for path in root.rglob("*.py") if not any(other in path.parents for other in others)
     ]
-    for name in (name for name, file in CHAPTERS.items() if file == chapter):
+    for name in sorted(used):
         files += [path for path in (ROOT / "results").rglob(f"{name}.*") if path.is_file()]
     named = ("constraints.txt", "book/sources.yml", "book/run.py")
     return files + [ROOT / name for name in named]
+
+
+def _named(chapter: str) -> list[str]:
+    """Modules of a chapter."""
+    return [name for name, file in CHAPTERS.items() if file == chapter]
 
 
 def facts_of(target: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from modulefinder import ModuleFinder
@@ -88,6 +89,14 @@ def test_no_file_is_long(folder):
 
 
 # ---------------------------------------------------------------- what rests on what
+def _named_in(chapters: list[str]) -> set[str]:
+    """Other chapters that the experiments of these import from."""
+    folder = ROOT / "companion" / "experiments"
+    files = [path for name in chapters for path in (folder / name).rglob("*.py")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    return set(re.findall(r"^from companion\.experiments\.(\w+)", text, re.MULTILINE))
+
+
 def test_a_chapter_rests_on_what_it_imports(tmp_path):
     """`book/run.py` executes a chapter again only when one of its inputs changed."""
     folder = "companion/experiments"
@@ -101,7 +110,8 @@ def test_a_chapter_rests_on_what_it_imports(tmp_path):
         assert files - {script} <= known, f"{chapter} imports what does not count as its input"
         file = chapter_of(chapter)
         own = [name for name, known_as in experiments.CHAPTERS.items() if known_as == file]
-        others = [name for name in experiments.CHAPTERS if name not in own]
-        for name in others:
+        used = {path.parent.name for path in known if f"{folder}/" in path.as_posix()}
+        assert used & set(experiments.CHAPTERS) <= {*own, *_named_in(own)}
+        for name in set(experiments.CHAPTERS) - used:
             assert not [path for path in known if f"{folder}/{name}/" in path.as_posix()]
             assert not [path for path in known if path.match(f"results/{name}.*")]
