@@ -297,8 +297,8 @@ class Judge:
     def of_samples(self, x: Tensor | None, seed: int) -> dict[str, float]:
         """Measure samples, (N, C, H, W); NaN if there are none or one is not finite."""
         names = ["Frechet distance", "noisy Frechet distance", "left noise", "mode width"]
-        if self._features is None:
-            names.remove("noisy Frechet distance")
+        if self._features is None:  # of a mixture, of whose images no pixel is always blank
+            names = ["Frechet distance", "mode width"]
         if x is None or not x.isfinite().all():
             return dict.fromkeys(names, math.nan)
         plain, clamped = self.setting, x.clamp(-1, 1)
