@@ -276,7 +276,7 @@ def test_accelerate_runs_one_experiment_on_two_processes(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("kept in ") == 1
-    (path,) = (tmp_path / "memory").glob("*.json")
+    (path,) = (tmp_path / "memory").glob("tweedie.image_race-*.json")  # beside its parts
     assert f"kept in {path}" in done.stdout
     results = kept(done.stdout)
     assert results.experiment == "tweedie.image_race" and len(results.table)

@@ -18,7 +18,7 @@ from companion.experiments.records import plain
 from companion.experiments.results import Results
 
 if TYPE_CHECKING:
-    from companion.experiments.image_setting import Setting
+    from companion.experiments import image_setting
     from companion.experiments.images import ImageExperiment
     from companion.experiments.session import Session
 
@@ -44,7 +44,7 @@ Distance = Callable[[Tensor], float]
 """Fréchet distance of samples (N, C, H, W) to real images."""
 
 
-def halves(setting: Setting) -> tuple[Distance, Distance]:
+def halves(setting: image_setting.Setting) -> tuple[Distance, Distance]:
     """Return two Fréchet distances, to the first and to the second half of the test images.
 
     The first is for choosing settings, the second for results. As ``Setting.frechet`` they are NaN
@@ -107,7 +107,7 @@ def searched(
 _CLASSIFIERS: dict[tuple, Any] = {}
 
 
-def shared_setting(config: ImageExperiment) -> Setting:
+def shared_setting(config: ImageExperiment) -> image_setting.Setting:
     """Return the setting of a part; all parts of a process have one classifier, trained once."""
     setting = config.setting()
     key = (config.data, config.images, config.shrink, config.classifier_steps, setting.device)
