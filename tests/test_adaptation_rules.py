@@ -1,5 +1,6 @@
 """Chapter 8: its rules on made-up results: wins, ties, losses, and what is open."""
 
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -119,3 +120,13 @@ def test_figures_and_tables_take_what_there_is():
     assert "0.0 points below" in tables.gap(race) and "-10.0 points" in tables.gap(race)
     for table in (tables.calibration_table(race), tables.mixture_table(race)):
         assert "%" in table.to_html()
+
+
+def test_a_record_of_images_is_told_as_it_came_out():
+    steps = {"steps": 10, "classifier_steps": 4, "second_steps": 3}
+    gains = {("one call", "blur"): 0.1, ("trained with noise", "noise 1"): 0.1}
+    told = summary.on_images(replace(made_up(gains), settings=steps))
+    before, after = told.split(" One call against a classifier trained with noise: ")
+    assert "better by a point or more: blur; certainly worse: nowhere (" in before
+    assert "better by a point or more: blur; certainly worse: noise 1 (" in after
+    assert "had 10 training steps and each classifier 7" in after

@@ -10,12 +10,12 @@ from companion.experiments.adaptation.verdicts import verdicts
 from companion.experiments.claims import Claims
 from companion.experiments.in_short import InShort, choose
 from companion.experiments.results import Results
-from companion.statistics import paired_difference
+from companion.statistics import Interval, paired_difference
 
 if TYPE_CHECKING:
     from companion.experiments.session import Session
 
-__all__ = ["box", "in_short"]
+__all__ = ["box", "in_short", "on_images"]
 
 
 def in_short(session: Session) -> InShort:
@@ -71,3 +71,38 @@ def box(race: Results, claims: Claims) -> InShort:
         "itself saw clean, labelled images in every case.",
         claims=claims,
     )
+
+
+def on_images(record: Results) -> str:
+    """What a record of ``ImageRace`` shows of one call and of its rival, in sentences."""
+    told = []
+    for rival, words in (
+        ("nothing", "nothing in front"),
+        ("trained with noise", "a classifier trained with noise"),
+    ):
+        gains = {
+            str(c): paired_difference(
+                100 * accuracies(record, "one call", str(c)),
+                100 * accuracies(record, rival, str(c)),
+            )
+            for c in record.labels("condition")
+            if c != "none"
+        }
+        numbers = ", ".join(f"{c} {gain:+.1f}" for c, gain in gains.items())
+        told.append(
+            f"One call against {words}: certainly better by a point or more: {_where(gains, 1)}; "
+            f"certainly worse: {_where(gains, -1)} (in points: {numbers})."
+        )
+    settings = record.settings
+    told.append(
+        f"The denoisers had {settings['steps']:,} training steps and each classifier "
+        f"{settings['classifier_steps'] + settings['second_steps']:,}, so the rival is the cheaper "
+        "one in training too."
+    )
+    return " ".join(told)
+
+
+def _where(gains: dict[str, Interval], sign: int) -> str:
+    """Conditions in which the interval is beyond a point, as words."""
+    sure = [c for c, gain in gains.items() if (gain.above(1) if sign > 0 else gain.below(-1))]
+    return ", ".join(sure) or "nowhere"
