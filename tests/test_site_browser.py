@@ -164,7 +164,9 @@ def test_every_page_works_in_a_browser(browser, address, looked_at):
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 url = message["params"]["request"]["url"]
-                assert re.match(rf"{address}|data:|blob:|chrome:|about:", url), f"{name}: {url}"
+                assert re.match(rf"{address}|data:|blob:|chrome(-untrusted)?:|about:", url), (
+                    f"{name}: {url}"
+                )
 
 
 def test_a_figure_opens_at_its_full_size(browser, address):

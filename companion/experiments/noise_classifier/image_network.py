@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["SEQUENTIAL", "SMOKE", "ContrastNetwork", "ContrastSettings"]
 
 SEQUENTIAL = "sequential"
+"""Kind of a sample that was drawn step by step, beside the forms of Picard iteration."""
 SMOKE: dict[str, Any] = recipe(
     "digits",
     "smoke",
