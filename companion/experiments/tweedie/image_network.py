@@ -29,11 +29,16 @@ if TYPE_CHECKING:
 __all__ = ["EM", "IMAGE_METHODS", "SOURCES", "STOPPED", "ImageNetwork"]
 
 EM = "em"
+"""Expectation maximisation, ``em.expectation_maximization``."""
+
 IMAGE_METHODS = (*METHODS, EM)
+"""What is compared on images."""
+
 STOPPED = "stopped"
 """The ambient network down to s_n only, and then D."""
 
-IMAGES, MIXTURE = SOURCES = ("images", "mixture")
+IMAGES, MIXTURE = "images", "mixture"
+SOURCES = (IMAGES, MIXTURE)
 """What is trained on: the images, or draws of a mixture fitted to them."""
 
 STARTS = ("gaussian", "ambient")
