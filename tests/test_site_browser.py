@@ -127,16 +127,16 @@ axe.run(document, {resultTypes: ['violations'], ...(rules ? {runOnly: rules} : {
 """
 
 
-def look(browser, url: str) -> dict:
-    """Open a page and look at it; once more if the browser itself did not answer in time."""
-    from selenium.common.exceptions import TimeoutException
+def visit(browser, url: str) -> None:
+    """Open a page and wait until all of it is there: the driver may come back before."""
+    from selenium.webdriver.support.ui import WebDriverWait
 
     browser.get(url)
-    try:
-        return browser.execute_async_script(LOOK)
-    except TimeoutException:
-        browser.get(url)
-        return browser.execute_async_script(LOOK)
+    whole = """
+      return document.readyState === 'complete' && Boolean(document.body)
+        && location.href.split(/[?#]/)[0] === arguments[0];
+    """
+    WebDriverWait(browser, 30).until(lambda b: b.execute_script(whole, re.split("[?#]", url)[0]))
 
 
 def test_every_page_works_in_a_browser(browser, address, looked_at):
@@ -151,7 +151,8 @@ def test_every_page_works_in_a_browser(browser, address, looked_at):
     for name in read_pages(looked_at):
         if name == "index.html" or name.startswith("_modules/"):  # leads on; plain source
             continue
-        seen = look(browser, f"{address}/{name}")
+        visit(browser, f"{address}/{name}")
+        seen = browser.execute_async_script(LOOK)
         assert not seen["broken"], f"{name}: a picture does not load"
         assert seen["drawn"] >= seen["formulas"], f"{name}: a formula is not drawn"
         assert not seen["mistakes"], f"{name}: a formula has a mistake"
@@ -184,7 +185,7 @@ def test_every_page_works_in_a_browser(browser, address, looked_at):
 def test_a_figure_opens_at_its_full_size(browser, address):
     from selenium.webdriver.support.ui import WebDriverWait
 
-    browser.get(f"{address}/notebooks/{CHAPTERS[0]}.html")
+    visit(browser, f"{address}/notebooks/{CHAPTERS[0]}.html")
     link = browser.find_element("css selector", "a.nop-enlarge")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
     link.click()
@@ -201,7 +202,7 @@ def test_the_keyboard_reaches_the_text_first(browser, address):
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.ui import WebDriverWait
 
-    browser.get(f"{address}/notebooks/{CHAPTERS[0]}.html")
+    visit(browser, f"{address}/notebooks/{CHAPTERS[0]}.html")
     browser.find_element("css selector", "body").send_keys(Keys.TAB)
     focused = browser.switch_to.active_element
     assert "main-content" in (focused.get_attribute("href") or "")
@@ -220,7 +221,7 @@ def search(browser, address: str, query: str) -> list:
     """All results of a search, with what they show of their pages."""
     from selenium.webdriver.support.ui import WebDriverWait
 
-    browser.get(f"{address}/search.html?q={query}")
+    visit(browser, f"{address}/search.html?q={query}")
     ended = "return document.querySelector('.search-summary')?.innerText.includes('found')"
     WebDriverWait(browser, 20).until(lambda b: b.execute_script(ended))
     # A result is either described, or shows a part of its page, which is fetched.
@@ -287,7 +288,7 @@ def test_the_ledger_filters_and_shows_what_a_link_asks_for(browser, address):
         rows = browser.find_elements("css selector", "#ledger tbody tr:not([hidden])")
         return {row.get_attribute("data-verdict") for row in rows}
 
-    browser.get(f"{address}/book/ledger.html")
+    visit(browser, f"{address}/book/ledger.html")
     everything = shown()
     assert everything >= 30
     for box in browser.find_elements("css selector", "[name=verdict]:not([value='not tested'])"):
