@@ -91,6 +91,8 @@ def _run(profile: str, seed: int, source: Path, target: Path) -> int:
         "made_from": made_from,
     }
     clean(executed)
+    for text in take_out_stderr(executed):
+        print(f"{source.stem}: a cell wrote to its standard error:\n{text}", flush=True)
     executed.metadata["build"] = facts
     write_atomically(target, nbformat.writes(executed) + "\n")
     os.utime(target)
@@ -185,6 +187,21 @@ def clean(executed: nbformat.NotebookNode) -> None:
     for cell in executed.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
+
+
+def take_out_stderr(executed: nbformat.NotebookNode) -> list[str]:
+    """Take out what cells wrote to their standard error, and return it.
+
+    On some machines libraries write there what is no part of a page, such as that a processor is
+    slower than others: the log of the build shows it.
+    """
+    found = []
+    for cell in executed.cells:
+        for output in list(cell.get("outputs", [])):
+            if output.get("name") == "stderr":
+                cell.outputs.remove(output)
+                found.append(output.text.rstrip())
+    return found
 
 
 def peak_of_children() -> int:

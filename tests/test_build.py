@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 from book import __main__ as main
-from book import build
+from book import build, run
 
 
 @pytest.fixture
@@ -93,3 +93,18 @@ def test_what_a_person_types_is_understood():
     assert main.parser().parse_args(["test", "--", "-x"]).arguments == ["-x"]
     with pytest.raises(SystemExit):
         main.parser().parse_args(["build", "tpu"])
+
+
+def test_what_a_cell_writes_to_its_standard_error_goes_to_the_log(tmp_path, capsys, monkeypatch):
+    source, target = tmp_path / "00-noisy.md", tmp_path / "00-noisy.ipynb"
+    head = (ROOT / "notebooks" / "00-one-denoiser.md").read_text(encoding="utf-8").split("# 0.")[0]
+    code = "print('shown')\nprint('by a library', file=sys.stderr)"
+    source.write_text(f"{head}```{{code-cell}} ipython3\nimport sys\n{code}\n```\n")
+    monkeypatch.setattr(run, "BUILD", tmp_path)
+    monkeypatch.setattr(run, "inputs", lambda chapter: [])
+    assert run.run("smoke", 0, source, target) == 0
+    said = capsys.readouterr().out
+    assert "standard error" in said and "by a library" in said
+    cells = run.nbformat.read(target, 4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert [(o.name, o.text) for o in outputs] == [("stdout", "shown\n")]
