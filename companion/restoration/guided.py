@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -94,18 +95,24 @@ def derivative(denoiser: Denoiser, x: Tensor, sigma: float) -> Callable[[Tensor]
     function of a (C, H, W) tensor
     """
     if not isinstance(denoiser, Guided):
-        return lambda v: torch.func.jvp(lambda y: denoiser(y, sigma), (x[None],), (v[None],))[1][0]
+        return lambda v: _push(lambda y: denoiser(y, sigma), (x[None],), (v[None],))[0]
     chosen = CollaborativeFilter(x, sigma)
     guide = chosen(x)
 
     def along(v: Tensor) -> Tensor:
-        return torch.func.jvp(
-            lambda y, g: denoiser.improve(y, g, sigma),
-            (x[None], guide[None]),
-            (v[None], chosen(v)[None]),
-        )[1][0]
+        pushed = (v[None], chosen(v)[None])
+        return _push(lambda y, g: denoiser.improve(y, g, sigma), (x[None], guide[None]), pushed)[0]
 
     return along
+
+
+def _push(
+    function: Callable[..., Tensor], at: tuple[Tensor, ...], along: tuple[Tensor, ...]
+) -> Tensor:
+    """Return the derivative of a function at some place along a direction."""
+    with warnings.catch_warnings():  # PyTorch warns of its own use of what it has deprecated
+        warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
+        return torch.func.jvp(function, at, along)[1]
 
 
 # --- teaching -----------------------------------------------------------------------------------

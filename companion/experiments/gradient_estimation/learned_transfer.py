@@ -26,6 +26,7 @@ from companion.experiments.gradient_estimation.problems import (
     error_by_seed,
     problems,
 )
+from companion.experiments.noise_classifier.digits import DENOISING, contrastive
 from companion.experiments.results import Results, tidy
 from companion.oracles import GaussianMixture
 from companion.samplers import LearnedSampler
@@ -35,7 +36,14 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "LearnedTransfer"]
 
-KINDS = ("another seed", "another objective", "other data", "guidance")
+PERTURBED, AMBIENT, CONTRASTIVE = "input perturbation", "noisy images", "contrastive loss"
+"""Networks of other objectives: those of chapters 1, 2 and 3."""
+
+KINDS = ("another seed", PERTURBED, AMBIENT, CONTRASTIVE, "other data", "guidance")
+"""What is different where a sampler is used."""
+
+WEIGHT = 0.3
+"""Of the contrastive loss in two dimensions: the middle one of those that chapter 3 tries."""
 
 NOISE, LEARNING = 45, 46
 """Generators of the noise that decides, and of that which is learned and chosen on."""
@@ -46,10 +54,11 @@ class LearnedTransfer(Experiment):
     """Samplers learned on one denoiser and used on another, beside those learned there.
 
     Learned on the first network of 8 x 8 digits: used on networks of other seeds, and on networks
-    trained with input perturbation. Learned on a network of the spirals, with all levels times the
-    ratio of the standard deviations: used on digits. Learned on the exact denoiser of the spirals:
-    used with guidance towards one arm. Fixed samplers choose their settings on the denoiser on
-    which they are used.
+    trained with input perturbation, from noisy digits alone by the ambient loss, and with the
+    contrastive loss at the end of the training. Learned on a network of the spirals, with all
+    levels times the ratio of the standard deviations: used on digits. Learned on the exact denoiser
+    of the spirals: used with guidance towards one arm. Fixed samplers choose their settings on the
+    denoiser on which they are used.
 
     Parameters
     ----------
@@ -59,6 +68,11 @@ class LearnedTransfer(Experiment):
         Smallest levels above 0 of the fixed schedules.
     perturbation : float
         ``gamma`` of the networks with input perturbation.
+    data_noise : float
+        Standard deviation of the noise in the digits of those with the ambient loss.
+    contrasted : int
+        Steps, of all, that have the contrastive loss beside denoising, with the weight that chapter
+        3 takes for two dimensions, divided by 32 for 64.
     steps : int
         Of their training.
     weight : float
@@ -81,6 +95,8 @@ class LearnedTransfer(Experiment):
     budgets: tuple[int, ...] = (5, 10)
     lows: tuple[float, ...] = (0.02, 0.1, 0.3)
     perturbation: float = 0.2
+    data_noise: float = 0.4
+    contrasted: int = 60
     steps: int = 500
     weight: float = 3.0
     held_in: int = 64
@@ -92,12 +108,12 @@ class LearnedTransfer(Experiment):
 
     sizes = {
         "smoke": {
-            "budgets": (5,), "lows": (0.1,), "steps": 3, "held_in": 4, "iterations": 2,
-            "samples": 8, "reference": 20, "networks": 3, "seeds": 2,
+            "budgets": (5,), "lows": (0.1,), "contrasted": 1, "steps": 3, "held_in": 4,
+            "iterations": 2, "samples": 8, "reference": 20, "networks": 3, "seeds": 2,
         }
     }  # fmt: skip
     needs = (PointNetworks, DigitNetworks)
-    seconds = 20
+    seconds = 30
 
     def run(self, session: Session) -> Results:
         """Error by kind, method ("brought", "learned there", "best fixed"), budget and seed."""
@@ -130,29 +146,44 @@ class LearnedTransfer(Experiment):
         digits, points, exact = (known[name] for name in (DIGITS, LEARNED, EXACT))
         others = _others(digits, self.seeds)
         yield "another seed", digits, others
-        perturbed: Any = self.perturbed(session)
-        yield (
-            "another objective",
-            digits,
-            replace(digits, denoiser=perturbed, first=perturbed[0]),
-        )
+        for name, networks in self.other_objectives(session).items():
+            yield name, digits, replace(digits, denoiser=networks, first=networks[0])
         yield "other data", points, others
         law = data.mixture("spirals")
         arm = GaussianMixture(law.means[: len(law.means) // 2], 0.06)
         guided = Guided(arm.denoiser, law.denoiser, self.weight)
         yield "guidance", exact, replace(exact, denoiser=guided, first=guided)
 
-    def perturbed(self, session: Session) -> Any:
-        """Networks that learned digits with input perturbation, all as one denoiser."""
+    def other_objectives(self, session: Session) -> dict[str, Any]:
+        """Networks that learned digits with another objective, as one denoiser, by its name."""
         seeds = [1000 * session.seed + 500 + r for r in range(self.seeds)]
-        return training.fit(
-            [digit_network(s) for s in seeds],
-            objectives.InputPerturbation(
-                self.perturbation, "eps", noise.LogNormal(-0.5, 1.4), "edm", 0.75
+        digits, _ = data.images("digits", "train")
+        levels, extent = noise.LogNormal(-0.5, 1.4), {"sigma_data": 0.75}
+        added = noise.LogUniform(self.data_noise / 3, SIGMA_MAX)
+        generator = session.generator(LEARNING + 1)
+        noisy = digits + self.data_noise * noise.randn(digits.shape, generator=generator)
+
+        def trained(objective: Any, images: Tensor, steps: int, start: Any = None) -> Any:
+            networks = start or [digit_network(s) for s in seeds]
+            return training.fit(
+                networks, objective, images, steps=steps, batch_size=128, lr=2e-3, seed=seeds
+            ).denoiser
+
+        before = trained(DENOISING, digits, self.steps - self.contrasted)
+        weight = WEIGHT * 2 / digits[0].numel()
+        contrast = objectives.Sum((DENOISING, contrastive()), (1.0, weight))
+        return {
+            PERTURBED: trained(
+                objectives.InputPerturbation(self.perturbation, "eps", levels, "edm", **extent),
+                digits, self.steps,
             ),
-            data.images("digits", "train")[0],
-            steps=self.steps, batch_size=128, lr=2e-3, seed=seeds,
-        ).denoiser  # fmt: skip
+            AMBIENT: trained(
+                objectives.AmbientTweedie(self.data_noise, added, **extent), noisy, self.steps
+            ),
+            CONTRASTIVE: trained(
+                contrast, digits, self.contrasted, [before[r] for r in range(self.seeds)]
+            ),
+        }  # fmt: skip
 
     def learned(self, problem: Problem, session: Session) -> dict[int, LearnedSampler]:
         """Samplers learned on the first network of a problem, by evaluations."""
