@@ -158,7 +158,7 @@ class LearnedTransfer(Experiment):
         """Networks that learned digits with another objective, as one denoiser, by its name."""
         seeds = [1000 * session.seed + 500 + r for r in range(self.seeds)]
         digits, _ = data.images("digits", "train")
-        levels, extent = noise.LogNormal(-0.5, 1.4), {"sigma_data": 0.75}
+        levels = noise.LogNormal(-0.5, 1.4)
         added = noise.LogUniform(self.data_noise / 3, SIGMA_MAX)
         generator = session.generator(LEARNING + 1)
         noisy = digits + self.data_noise * noise.randn(digits.shape, generator=generator)
@@ -174,11 +174,11 @@ class LearnedTransfer(Experiment):
         contrast = objectives.Sum((DENOISING, contrastive()), (1.0, weight))
         return {
             PERTURBED: trained(
-                objectives.InputPerturbation(self.perturbation, "eps", levels, "edm", **extent),
+                objectives.InputPerturbation(self.perturbation, "eps", levels, "edm", 0.75),
                 digits, self.steps,
             ),
             AMBIENT: trained(
-                objectives.AmbientTweedie(self.data_noise, added, **extent), noisy, self.steps
+                objectives.AmbientTweedie(self.data_noise, added, sigma_data=0.75), noisy, self.steps
             ),
             CONTRASTIVE: trained(
                 contrast, digits, self.contrasted, [before[r] for r in range(self.seeds)]
