@@ -194,7 +194,8 @@ def images(name: str, record: Results) -> Styler:
             values = {m: record.values(measure=measure, method=m, budget=n).mean() for m in methods}
             columns[f"{called}, N = {n}"] = {NAMES[m]: f"{v:.3g}" for m, v in values.items()}
     floor = f"as many training images: {record.facts['floor']:.3g}"
-    caption = f"{name}: error against the flow and Fréchet distance ({floor})"
+    samples = record.settings["samples"]
+    caption = f"{name}: error against the flow, and Fréchet distance of {samples} samples ({floor})"
     return plotting.table(pd.DataFrame(columns), caption=caption)
 
 
