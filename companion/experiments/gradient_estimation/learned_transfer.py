@@ -178,7 +178,7 @@ class LearnedTransfer(Experiment):
                 digits, self.steps,
             ),
             AMBIENT: trained(
-                objectives.AmbientTweedie(self.data_noise, added, sigma_data=0.75), noisy, self.steps
+                objectives.AmbientTweedie(self.data_noise, added, "edm", 0.75), noisy, self.steps
             ),
             CONTRASTIVE: trained(
                 contrast, digits, self.contrasted, [before[r] for r in range(self.seeds)]
