@@ -30,7 +30,7 @@ class ImageSearch(ImageExperiment):
 
     Both have the same number of trials, and no trial has more network evaluations than
     ``evaluations``. A trial is measured by the geometric mean of three Fréchet distances to the
-    first half of the test images: DDIM, DDPM, and Picard iteration before it has converged.
+    first half of the test images: DDIM, DDPM, and Picard iteration after ``depth`` iterations.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ class ImageSearch(ImageExperiment):
     budgets : (int, int)
         Evaluations of DDIM and of DDPM.
     levels, depth : int, int
-        Steps of the DDPM that is solved in parallel, and the iteration after which it is measured.
+        Steps of the DDPM that is solved in parallel, and the iteration after which it is measured:
+        late enough that its samples are no longer noise.
     samples, parallel : int
         Samples in sequence, and in parallel.
     """
@@ -63,7 +64,7 @@ class ImageSearch(ImageExperiment):
     contrasted: int = 2
     budgets: tuple[int, int] = (10, 20)
     levels: int = 20
-    depth: int = 4
+    depth: int = 12
     samples: int = 512
     parallel: int = 256
 

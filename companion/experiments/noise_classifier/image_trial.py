@@ -81,7 +81,7 @@ class SearchTrial(ImageExperiment):
     contrasted: int = 2
     budgets: tuple[int, int] = (10, 20)
     levels: int = 20
-    depth: int = 4
+    depth: int = 12
     samples: int = 512
     parallel: int = 256
 

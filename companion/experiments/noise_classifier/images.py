@@ -53,7 +53,7 @@ class ImageContrast(ContrastSettings):
         "smoke": {**SMOKE, "seeds": 2},
         "long": recipe(
             "mnist", "long", tune_steps=120, contrasted=2, classified=64, samples=384,
-            parallel=192, budgets=(10, 20), forms=("semilinear",), levels=20, depths=(2, 4, 6, 8),
+            parallel=192, budgets=(10, 20), forms=("semilinear",),
             seeds=5,
         ),
         "gpu": [
@@ -61,7 +61,7 @@ class ImageContrast(ContrastSettings):
             recipe(
                 "cifar10", "gpu", tune_steps=50, contrasted=4, classified=64,
                 classify_at=(0.004, 0.008), samples=512, samplers=("DDIM", "gradient estimation"),
-                budgets=(20,), forms=("semilinear",), levels=20, depths=(2, 4, 6, 8),
+                budgets=(20,), forms=("semilinear",),
             ),
         ],
     }  # fmt: skip
