@@ -99,6 +99,27 @@ def test_a_palette_becomes_rgb_and_jpeg_stays_jpeg(tmp_path):
     assert (tmp_path / "again.jpeg").read_bytes()[:2] == b"\xff\xd8"
 
 
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
+def test_which_way_is_up_and_the_colours_are_kept(tmp_path, name):
+    from PIL import Image, ImageCms
+
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it by a quarter to show it
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    made = Image.fromarray(RGB)
+    made.save(tmp_path / name, exif=exif, icc_profile=profile, dpi=(300, 300))
+    (photo,) = folder(tmp_path).pictures
+    assert photo.values.shape[2:] == RGB.shape[:2]  # as it is stored
+    again = tmp_path / f"again-{name}"
+    write(again, photo.array(photo.values), photo)
+    with Image.open(again) as image:
+        assert image.getexif()[0x0112] == 6 and image.info["icc_profile"] == profile
+        assert round(image.info["dpi"][0]) == 300
+    (tmp_path / name).unlink()
+    write(again, photo.array(photo.values), photo)  # the input has gone: the pixels are written
+    assert iio.imread(again).shape == RGB.shape
+
+
 # ---------------------------------------------------------------- bad files
 def png(depth, colour, width=32, height=32, rows=32):
     """The start of a PNG file with another depth or size than Pillow writes."""

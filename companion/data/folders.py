@@ -324,7 +324,8 @@ def write(path: Path, array: np.ndarray, like: Any = None) -> None:
         Ends in one of ``SUFFIXES``.
     array : array as ``Picture.array`` returns it
     like : Picture, optional
-        Whose TIFF is told apart as grey or colour.
+        Whose TIFF is told apart as grey or colour, and whose orientation, colour profile and pixels
+        an inch a PNG or JPEG keeps.
 
     Raises
     ------
@@ -345,11 +346,25 @@ def write(path: Path, array: np.ndarray, like: Any = None) -> None:
         else:
             import imageio.v3 as iio
 
-            options: dict[str, Any] = (
-                {"quality": 95, "subsampling": 0} if kind in (".jpg", ".jpeg") else {}
-            )
+            options = _said_of(like)
+            if kind in (".jpg", ".jpeg"):
+                options |= {"quality": 95, "subsampling": 0}
             iio.imwrite(partial, array, plugin="pillow", **options)
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _said_of(like: Any) -> dict[str, Any]:
+    """What a PNG or JPEG says of its pixels: which way is up, their colours and their size."""
+    from PIL import Image
+
+    if like is None:
+        return {}
+    try:
+        with Image.open(like.path) as image:
+            names = ("exif", "icc_profile", "dpi")
+            return {name: image.info[name] for name in names if image.info.get(name)}
+    except OSError:  # a TIFF that Pillow cannot read, or a file that is no longer there
+        return {}
