@@ -322,6 +322,47 @@ def test_the_derivative_of_a_guided_denoiser():
     torch.testing.assert_close(along, (ends[1] - ends[0]) / 2e-3, atol=2e-2, rtol=2e-2)
 
 
+class Correcting(torch.nn.Module):
+    """In place of a network: it adds a known part of the truth, or noise, to the guide."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change, self.unused = change, torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, pair, sigma):
+        return pair.chunk(2, 1)[1] + self.change
+
+
+def test_each_page_says_how_much_of_the_correction_it_wants():
+    """What Stein's estimate finds without the truth is what the truth says."""
+    generator = torch.Generator().manual_seed(0)
+    clean = 6 * torch.rand(1, 96, 96, generator=generator)
+    page, other = (clean + torch.randn(1, 96, 96, generator=generator) for _ in range(2))
+    guide = CollaborativeFilter(page, 1.0)(page)
+    knows = clean - CollaborativeFilter(other, 1.0)(other)
+    guesses = torch.randn(1, 96, 96, generator=generator)
+    best = []
+    for change in (knows, 2 * knows, -knows, guesses):
+        best.append(float(((clean - guide) * change).sum() / change.square().sum()))
+        found = guided.suited(guided.Guided(Correcting(change), 0.7), page).trust
+        assert found == pytest.approx(min(1, max(0, best[-1])), abs=0.05)
+    assert best[0] > 0.4 and best[2] < 0
+    nothing = guided.Guided(Correcting(0 * knows), 0.7)  # a page that cannot tell
+    assert guided.suited(nothing, page).trust == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "squares"), [(150, 130, 1), (150, 300, 2), (400, 300, 4)]
+)
+def test_of_a_large_page_squares_are_asked(monkeypatch, height, width, squares):
+    asked = []
+    monkeypatch.setattr(guided, "best_trust", lambda d, s, **_: asked.extend(s) or 0.5)
+    denoiser = guided.Guided(Correcting(0.0))
+    assert guided.suited(denoiser, torch.zeros(1, height, width)).trust == 0.5
+    assert len(asked) == squares and all(s.shape[0] == 1 and 0 not in s.shape for s in asked)
+    assert all(s.shape[2] == (96 if width > 192 else width) for s in asked)
+
+
 def test_the_network_takes_any_size():
     network = RestorationUNet(3, 2, (8, 8, 8), blocks=1)
     assert network(torch.randn(2, 6, 37, 50), torch.tensor(0.1)).shape == (2, 3, 37, 50)

@@ -240,6 +240,21 @@ def test_tables_and_figures_of_chapter_3_show_what_was_measured(tiny_session):
     plt.close(figure)
 
 
+@pytest.mark.parametrize("norm, nearly", [(0.01, True), (5.0, False)])
+def test_the_page_says_how_strong_the_chosen_loss_is(norm, nearly):
+    trials = {nc.CONTRASTIVE: [{"weight": 2.0, "contrast": [0.01, 0.2]}]}
+    search = Results(
+        tidy([1.0], {"trial": [0]}, measure=CHOSEN_BY, method=nc.CONTRASTIVE),
+        facts={"trials": trials},
+    )
+    names = ["denoising", "0.01 to 0.2"]
+    gradients = Results(tidy([0.5, norm], {"objective": names}, measure="of a batch"))
+    told = nc.tables.gradient_of_chosen(search, gradients)
+    assert f"has {2 * norm / 0.5:.2g} times" in told and ("nearly plain" in told) == nearly
+    elsewhere = Results(tidy([0.5, norm], {"objective": ["denoising", "1 to 2"]}, measure="loss"))
+    assert "not measured" in nc.tables.gradient_of_chosen(search, elsewhere)
+
+
 # --- both -----------------------------------------------------------------------------------------
 
 

@@ -111,6 +111,7 @@ def test_against_bm3d(gain, scatter, level, above):
     made = record(gain, scatter)
     assert rules.over_bm3d("images-over-bm3d", made, "pictures", -rules.EVEN).verdict == level
     assert rules.over_bm3d("images-one-kind", made, "pictures", rules.EVEN).verdict == above
+    assert rules.over_bm3d("images-sky", made, "pictures", rules.EVEN).verdict == above
 
 
 def test_without_a_record_bm3d_is_not_tested():

@@ -14,7 +14,7 @@ import torch
 from companion import checks
 from companion.data.folders import Folder
 from companion.restoration.comparison import classic_methods
-from companion.restoration.guided import Guided
+from companion.restoration.guided import Guided, suited
 from companion.restoration.restore import MARGIN as EDGE
 from companion.restoration.restore import TILE, deviation, restore, untrained
 
@@ -78,9 +78,9 @@ def trial(noisy: Folder, seconds: float, *, sampled: int, crops: int, truth: boo
     page, share = torch.from_numpy(piece), 1 / piece.size
     denoiser = Guided(untrained(c)).eval()
     denoiser.to("cuda" if torch.cuda.is_available() else "cpu")
-    restore(denoiser, page[:, :32, :32])  # warms up
+    restore(suited(denoiser, page[:, :32, :32]), page[:, :32, :32])  # warms up
     deviation(denoiser, page[:, :32, :32], grid=1)
-    whole = share * _timed(lambda: restore(denoiser, page))
+    whole = share * _timed(lambda: restore(suited(denoiser, page), page))
     one = share * _timed(lambda: deviation(denoiser, page, grid=1))  # and the filter's choice
     each = max(0.0, share * _timed(lambda: deviation(denoiser, page, grid=2)) - one) / 3
     filters = {m: share * _timed(partial(m.function, piece, 1.0)) for m in classic_methods()}

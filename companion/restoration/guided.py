@@ -26,6 +26,12 @@ from companion.restoration.patches import MEMORY, Crop, cut
 LEVELS = (0.3, 1.2)
 """Range of the added noise ``t`` in training, in units of the noise of the data."""
 
+TRUST = 0.5
+"""How far the trust that a page asks for is from that of its folder: a standard deviation."""
+
+ASKED = 96
+"""Side of the squares of a large page that are asked, in pixels."""
+
 PAGE = 320
 """Of larger pages, squares of this side are noised and filtered for the training."""
 
@@ -58,8 +64,8 @@ class Guided(nn.Module):
     ----------
     pair : Pair
     trust : float from 0 to 1
-        Share of the network's correction of the guide that counts (default 1); ``fit`` lets crops
-        that it has not trained on decide.
+        Share of the network's correction of the guide that counts (default 1). ``fit`` lets crops
+        that it has not trained on decide, and ``suited`` each page.
     """
 
     def __init__(self, pair: Pair, trust: float = 1.0):
@@ -234,39 +240,87 @@ def lessons(
 # --- how much to trust it -----------------------------------------------------------------------
 
 
-def best_trust(denoiser: Guided, crops: Sequence[np.ndarray], seed: int = 0) -> float:
+def best_trust(
+    denoiser: Guided,
+    crops: Sequence[np.ndarray | Tensor],
+    seed: int = 0,
+    *,
+    sigma: float = 1.0,
+    belief: float = 0.0,
+) -> float:
     """Share of the network's correction with the least error, by Stein's estimate.
 
-    With the guide ``g``, the correction ``d`` and noise of level 1, ``||g + a d - y||^2
-    + 2 div(g + a d)`` is least at ``a = -(<g - y, d> + div d) / ||d||^2``; the divergence is taken
-    along one direction of random signs. Source: Stein 1981; Ramani, Blu & Unser 2008.
+    With the guide ``g``, the correction ``d`` and noise of level s, ``||g + a d - y||^2
+    + 2 s^2 div(g + a d)`` is least at ``a = -(<g - y, d> + s^2 div d) / ||d||^2``; the divergence
+    is taken along one direction of random signs. The estimate's variance is near
+    ``s^2 / ||d||^2``. Source: Stein 1981; Ramani, Blu & Unser 2008.
 
     Parameters
     ----------
     denoiser : Guided
-    crops : sequence of (C, H, W) arrays
-        Noisy, in units of their noise, best not trained on; without any the answer is 1.
+    crops : sequence of (C, H, W) arrays or tensors
+        Noisy, best not trained on; without any, and without belief, the answer is 1.
     seed : int
         Of the directions.
+    sigma : float
+        Their noise level (default 1, the units of the noise).
+    belief : float, at least 0
+        How much ``denoiser.trust`` counts beside the crops: one over the variance of its error
+        (default 0, not at all).
 
     Returns
     -------
     float from 0 to 1
     """
     generator = torch.Generator().manual_seed(checks.seed("seed", seed))
-    step, above, below = 0.1, 0.0, 0.0
+    below = checks.number("belief", belief, at_least=0)
+    step, above = 0.1 * checks.number("sigma", sigma, above=0), below * denoiser.trust
     where = next(denoiser.parameters()).device
     with torch.no_grad():
         for crop in crops:
-            y = torch.from_numpy(np.ascontiguousarray(crop)).to(where)
+            y = torch.as_tensor(np.ascontiguousarray(crop)).to(where)
             signs = (torch.randint(0, 2, y.shape, generator=generator) * 2 - 1).to(y)
             corrections, guides = [], []
             for x in (y, y + step * signs):
-                guide = CollaborativeFilter(x, 1.0)(x)
-                corrections.append(denoiser.pair(torch.cat([x, guide])[None], 1.0)[0] - guide)
+                guide = CollaborativeFilter(x, sigma)(x)
+                corrections.append(denoiser.pair(torch.cat([x, guide])[None], sigma)[0] - guide)
                 guides.append(guide)
             d = corrections[0]
             divergence = float((signs * (corrections[1] - d)).sum()) / step
-            above -= float(((guides[0] - y) * d).sum()) + divergence
-            below += float(d.square().sum())
+            above -= float(((guides[0] - y) * d).sum()) / sigma**2 + divergence
+            below += float(d.square().sum()) / sigma**2
     return min(1.0, max(0.0, above / below)) if below else 1.0
+
+
+def suited(denoiser: Guided, page: np.ndarray | Tensor, sigma: float = 1.0) -> Guided:
+    """Return the denoiser with the trust that a page asks for.
+
+    A page of empty sky is restored best by the filter alone, one of detail by the network. The
+    page's own Stein estimate decides, of four squares of a large page; the trust that the denoiser
+    has counts as one more measurement, with the standard deviation ``TRUST``.
+
+    Parameters
+    ----------
+    denoiser : Guided
+    page : (C, H, W) array or tensor
+        Noisy.
+    sigma : float
+        Its noise level (default 1, the units of the noise).
+
+    Returns
+    -------
+    Guided, with the same network.
+    """
+    height, width = page.shape[1:]
+    rows, columns = (_starts(n) for n in (height, width))
+    squares = [page[:, r : r + rows[1], c : c + columns[1]] for r in rows[0] for c in columns[0]]
+    trust = best_trust(denoiser, squares, sigma=sigma, belief=TRUST**-2)
+    return Guided(denoiser.pair, trust).train(denoiser.training)
+
+
+def _starts(length: int) -> tuple[list[int], int]:
+    """Where the squares that are asked start along an axis, and their side."""
+    if length < 2 * ASKED:
+        return [0], length
+    free = length - 2 * ASKED
+    return [free // 4, ASKED + 3 * free // 4], ASKED

@@ -142,7 +142,7 @@ def _samples(restorer: Restorer, picture: Picture, units: Units) -> np.ndarray:
     """Two posterior samples (2, C, H, W) of the first page, in units of the noise."""
     z = units.forward(picture.values[0])
     drawn = [
-        posterior_samples(restorer.denoiser, torch.from_numpy(page), 2, seed=k)
+        posterior_samples(restorer.suited(page), torch.from_numpy(page), 2, seed=k)
         for k, page in enumerate(z.reshape(-1, restorer.channels, *z.shape[1:]))
     ]
     return np.stack([np.concatenate([d[number].numpy() for d in drawn]) for number in range(2)])

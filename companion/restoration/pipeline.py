@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from companion import checks
 from companion.data.folders import Folder, Picture, write_text
 from companion.progress import track
 from companion.restoration.diagnosis import Noise, Units, estimate
-from companion.restoration.guided import Guided, best_trust, lessons
+from companion.restoration.guided import Guided, best_trust, lessons, suited
 from companion.restoration.patches import MEMORY, Crop, held_out_crops
 from companion.restoration.restore import Plan, deviation, make_plan, restore, train
 
@@ -43,10 +44,18 @@ class Restorer:
     channels: int
     crops: list[Crop]
     plan: Plan
+    _trusts: dict[bytes, float] = field(default_factory=dict, repr=False)
 
     def __call__(self, page: np.ndarray) -> np.ndarray:
         """Restore a page (channels, H, W) in units of its noise."""
-        return restore(self.denoiser, torch.from_numpy(page)).numpy()
+        return restore(self.suited(page), torch.from_numpy(page)).numpy()
+
+    def suited(self, page: np.ndarray) -> Guided:
+        """Return the denoiser with the trust that a page asks for; each page is asked once."""
+        name = hashlib.sha256(page.tobytes()).digest()
+        if name not in self._trusts:
+            self._trusts[name] = suited(self.denoiser, page).trust
+        return Guided(self.denoiser.pair, self._trusts[name])
 
 
 @dataclass
@@ -247,7 +256,7 @@ def cleaned(restorer: Restorer, picture: Picture, units: Units) -> np.ndarray:
 def deviations_of(restorer: Restorer, picture: Picture, units: Units) -> np.ndarray:
     """Posterior standard deviations (N, C, H, W) of a picture, in units of its noise."""
     return _by_page(
-        lambda page: deviation(restorer.denoiser, torch.from_numpy(page)).numpy(),
+        lambda page: deviation(restorer.suited(page), torch.from_numpy(page)).numpy(),
         restorer, picture, units,
     )  # fmt: skip
 
@@ -268,5 +277,6 @@ def describe(restorer: Restorer) -> str:
         f"A residual U-Net of {count:,} parameters, which corrects a collaborative filtering of "
         f"similar patches; {plan.steps:,} steps of {plan.batch_size} patches by the ambient loss, "
         f"precision {precision}. {restorer.denoiser.trust:.0%} of its correction counts, by "
-        f"Stein's estimate on {'crops that it was not trained on' if restorer.crops else 'pages'}."
+        f"Stein's estimate on {'crops that it was not trained on' if restorer.crops else 'pages'}; "
+        "on each page more or less, by the same estimate there."
     )

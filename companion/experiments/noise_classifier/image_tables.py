@@ -16,6 +16,7 @@ from companion.experiments.noise_classifier.comparisons import (
 )
 from companion.experiments.noise_classifier.continuations import (
     BEFORE,
+    CONTRASTIVE,
     CONTROLS,
     SAME_COST,
     SAME_STEPS,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 __all__ = [
+    "NEARLY_NOTHING",
+    "gradient_of_chosen",
     "image_gradients",
     "image_iterations",
     "image_ratios",
@@ -45,6 +48,9 @@ __all__ = [
     "image_times",
     "image_trials",
 ]
+
+NEARLY_NOTHING = 0.1
+"""Share of denoising's gradient below which a loss beside it changes next to nothing."""
 
 DIFFERENCES = {SAME_STEPS: "less same steps", SAME_COST: "less same evaluations"}
 
@@ -125,7 +131,17 @@ def image_trials(record: Results) -> Styler:
         told = {name: _text(value) for name, value in settings.items()}
         distance = record.value(measure=CHOSEN_BY, **where)
         rows.append({"": SHORT[method], "distance": f"{distance:.3g}", **told})
-    return shown(pd.DataFrame(rows).fillna("–"), "The best trial of each method")
+    trials = _different(record)
+    return shown(pd.DataFrame(rows).fillna("–"), f"The best trial of each method; {trials}")
+
+
+def _different(record: Results) -> str:
+    """Say how many trials each method had; the same draw twice is one."""
+    listed = {SHORT[method]: trials for method, trials in record.facts["trials"].items()}
+    return ", ".join(
+        f"{name}: {len({str(sorted(t.items())) for t in trials})} different trials"
+        for name, trials in listed.items()
+    )
 
 
 def _text(value: Any) -> str:
@@ -159,6 +175,28 @@ def image_gradients(record: Results) -> Styler:
         for name in objectives[1:]
     ]
     return shown(pd.DataFrame(rows), "The gradient of the loss, over that of denoising")
+
+
+def gradient_of_chosen(search: Results, gradients: Results) -> str:
+    """Say how strong the gradient of the loss is at the settings that the search chose.
+
+    Both are of the same trained network; the share is that of the norm in a batch.
+    """
+    settings = chosen(search)[CONTRASTIVE]
+    contrast = _text(settings["contrast"])
+    if contrast not in gradients.labels("objective"):
+        return f"The gradient at the chosen contrast, {contrast}, was not measured."
+    norms = [
+        gradients.value(measure="of a batch", objective=name)
+        for name in (contrast, gradients.labels("objective")[0])
+    ]
+    share = settings["weight"] * norms[0] / norms[1]
+    little = "So the best trial of the loss is nearly plain denoising."
+    told = (
+        f"The search chose contrast {contrast} and weight {settings['weight']:g}. There the loss "
+        f"has {share:.2g} times the gradient of denoising in a batch."
+    )
+    return f"{told} {little}" if share < NEARLY_NOTHING else told
 
 
 def image_iterations(records: Mapping[str, Results]) -> Styler | None:

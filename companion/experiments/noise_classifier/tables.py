@@ -26,6 +26,7 @@ from companion.experiments.noise_classifier.evidence import (
     mean_ratios,
 )
 from companion.experiments.noise_classifier.image_tables import (
+    gradient_of_chosen,
     image_gradients,
     image_iterations,
     image_ratios,
@@ -57,6 +58,7 @@ __all__ = [
     "error_ratios",
     "errors",
     "good_iterations",
+    "gradient_of_chosen",
     "image_gradients",
     "image_iterations",
     "image_ratios",

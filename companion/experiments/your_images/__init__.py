@@ -1,7 +1,7 @@
 """Experiments of chapter 9: your own noisy images."""
 
 from companion.experiments.your_images import figures, tables
-from companion.experiments.your_images.folders import ManyPictures, OnePhotograph
+from companion.experiments.your_images.folders import ManyPictures, OnePhotograph, OneSky
 from companion.experiments.your_images.levels import Hubble, Levels
 from companion.experiments.your_images.losses import Losses
 from companion.experiments.your_images.pictures import as_folder, noisy, pieces, psnr
@@ -15,6 +15,7 @@ __all__ = [
     "Losses",
     "ManyPictures",
     "OnePhotograph",
+    "OneSky",
     "Race",
     "as_folder",
     "figures",

@@ -13,13 +13,13 @@ import torch
 
 from companion.experiments.experiment import Experiment
 from companion.experiments.results import Results, tidy
-from companion.experiments.your_images.pictures import as_folder, many, noisy, one, psnr
+from companion.experiments.your_images.pictures import as_folder, many, noisy, one, psnr, sky
 from companion.experiments.your_images.race import FILTER, NOISY, OURS, RIVALS
 
 if TYPE_CHECKING:
     from companion.experiments.session import Session
 
-__all__ = ["BM3D", "ManyPictures", "OnePhotograph", "WholeFolder"]
+__all__ = ["BM3D", "ManyPictures", "OnePhotograph", "OneSky", "WholeFolder"]
 
 BM3D = "BM3D"
 
@@ -132,6 +132,23 @@ class OnePhotograph(WholeFolder):
     def run(self, session: Session) -> Results:
         """PSNR of every method on every picture."""
         return self.measure(session, one())
+
+
+@dataclass(frozen=True)
+class OneSky(WholeFolder):
+    """A folder of another kind, 100 pieces of the sky; settings as of ``WholeFolder``.
+
+    Added when ``OnePhotograph`` had been measured, as a second case.
+    """
+
+    @property
+    def title(self) -> str:
+        """What a record is about."""
+        return "100 pieces of the sky"
+
+    def run(self, session: Session) -> Results:
+        """PSNR of every method on every picture."""
+        return self.measure(session, sky())
 
 
 def _psnrs(clean: dict[str, np.ndarray], done: list[np.ndarray]) -> list[float]:

@@ -86,6 +86,7 @@ class Hubble(Experiment):
         import torch
 
         from companion.restoration import estimate
+        from companion.restoration.guided import suited
         from companion.restoration.restore import restore
 
         whole = grey("hubble_deep_field")
@@ -95,7 +96,7 @@ class Hubble(Experiment):
         kept = [i for i, q in enumerate(folder.pictures)]
         pages = [noise.units(i).forward(folder.pictures[i].values)[0] for i in kept]
         denoiser = taught(pages, self.draws, self.steps, self.batch, session.seed)
-        done = restore(denoiser, torch.from_numpy(pages[0])).numpy()
+        done = restore(suited(denoiser, pages[0]), torch.from_numpy(pages[0])).numpy()
         arrays = {
             "noisy": folder.pictures[0].values[0, 0],
             "restored": noise.units(0).inverse(done[None])[0, 0].astype(np.float32),

@@ -9,7 +9,7 @@ import numpy as np
 
 from companion.data.folders import Folder, Picture
 
-__all__ = ["PIECES", "as_folder", "grey", "many", "noisy", "one", "pieces", "psnr"]
+__all__ = ["PIECES", "as_folder", "grey", "many", "noisy", "one", "pieces", "psnr", "sky"]
 
 PIECES = {
     "camera": (90, 190),
@@ -69,6 +69,16 @@ def one() -> dict[str, np.ndarray]:
     """100 pieces of 128 x 128 of one photograph of a retina, 1411 x 1411."""
     whole, corners = grey("retina"), range(65, 65 + 1280, 128)
     return {f"{r}-{c}": cut(whole, r, c, 128) for r in corners for c in corners}
+
+
+def sky() -> dict[str, np.ndarray]:
+    """100 pieces of 87 x 87 of one photograph of the sky, the Hubble deep field, 872 x 1000.
+
+    What counts as the truth has a grain of its own.
+    """
+    whole, side = grey("hubble_deep_field"), 87
+    corners = [(side * i, 100 * j) for i in range(10) for j in range(10)]
+    return {f"{r}-{c}": cut(whole, r, c, side) for r, c in corners}
 
 
 def noisy(clean: dict[str, np.ndarray], sigma: float, seed: int) -> dict[str, np.ndarray]:

@@ -54,6 +54,7 @@ def taught(pages: list[np.ndarray], draws: int, steps: int, batch: int, seed: in
 
 def _ours(denoiser: Guided) -> dict[str, Function]:
     from companion.restoration.collaborative import CollaborativeFilter
+    from companion.restoration.guided import suited
     from companion.restoration.restore import restore
 
     def alone(page: np.ndarray) -> np.ndarray:
@@ -61,7 +62,7 @@ def _ours(denoiser: Guided) -> dict[str, Function]:
         return CollaborativeFilter(x, 1.0)(x).numpy()
 
     return {
-        OURS: lambda page: restore(denoiser, torch.from_numpy(page)).numpy(),
+        OURS: lambda page: restore(suited(denoiser, page), torch.from_numpy(page)).numpy(),
         FILTER: alone,
     }
 
@@ -136,11 +137,13 @@ class Race(Experiment):
 
     def _uncertainty(self, denoiser, pages, level, clean, answers):
         """Root mean square of the uncertainty and of the true error, and pictures of one page."""
+        from companion.restoration.guided import suited
         from companion.restoration.restore import deviation
 
         names = list(clean)[: self.mapped]
         maps = [
-            deviation(denoiser, torch.from_numpy(p))[0].numpy() * level for p in pages[: len(names)]
+            deviation(suited(denoiser, p), torch.from_numpy(p))[0].numpy() * level
+            for p in pages[: len(names)]
         ]
         errors = [a - clean[n] for a, n in zip(answers[OURS], names)]
         roots = [[float(np.sqrt((v**2).mean())) for v in row] for row in (maps, errors)]

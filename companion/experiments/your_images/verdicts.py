@@ -7,7 +7,7 @@ import numpy as np
 from companion.experiments.claims import Claim, Claims
 from companion.experiments.results import Results
 from companion.experiments.session import Session
-from companion.experiments.your_images.folders import BM3D, ManyPictures, OnePhotograph
+from companion.experiments.your_images.folders import BM3D, ManyPictures, OnePhotograph, OneSky
 from companion.experiments.your_images.levels import Levels
 from companion.experiments.your_images.losses import NOISE2SELF, Losses
 from companion.experiments.your_images.race import FILTER, OURS, RIVALS, Race
@@ -244,14 +244,16 @@ def judge(
     levels: Results,
     many: Results | None = None,
     one: Results | None = None,
+    sky: Results | None = None,
 ) -> Claims:
-    """All claims, from results; the last two are records of the long run."""
+    """All claims, from results; the last three are records of the long run."""
     return Claims([
         over_filters(race),
         over_noise2self(losses),
         adds(race, many),
         over_bm3d("images-over-bm3d", many, "different pictures", -EVEN),
         over_bm3d("images-one-kind", one, "pieces of one photograph", EVEN),
+        over_bm3d("images-sky", sky, "pieces of the sky", EVEN),
         level_found(levels),
         without_truth(race),
         uncertainty(race),
@@ -261,5 +263,5 @@ def judge(
 def verdicts(session: Session) -> Claims:
     """Run what they rest on, or take it from memory, and judge."""
     results = [session.run(e) for e in (Race, Losses, Levels)]
-    records = (session.records(e).there().values() for e in (ManyPictures, OnePhotograph))
+    records = (session.records(e).there().values() for e in (ManyPictures, OnePhotograph, OneSky))
     return judge(*results, *(next(iter(there), None) for there in records))
