@@ -18,11 +18,11 @@ def each_picture(race: Results, level: float):
     return _set(frame, f"PSNR in dB, noise {level:g} of 255; the best in bold")
 
 
-def whole_folder(record: Results):
-    """PSNR of each method on each picture of a long run."""
+def whole_folder(record: Results, title: str):
+    """PSNR of each method on each picture of a long run, which has a title."""
     frame = record.table.pivot_table(index="picture", columns="method", values="value", sort=False)
     sigma = record.settings["sigma"]
-    caption = f"PSNR in dB, noise {sigma:g} of 255, {len(frame)} pictures; the best in bold"
+    caption = f"{title}: PSNR in dB, noise {sigma:g} of 255; the best in bold"
     if len(frame) > 30:  # pieces of one photograph have no names worth a row
         frame, mean = frame.iloc[:0], frame.mean()
         frame.loc["mean"] = mean
