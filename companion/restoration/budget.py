@@ -15,6 +15,7 @@ from companion import checks
 from companion.data.folders import Folder
 from companion.restoration.comparison import classic_methods
 from companion.restoration.guided import Guided, suited
+from companion.restoration.pipeline import ASKED, SQUARE
 from companion.restoration.restore import MARGIN as EDGE
 from companion.restoration.restore import TILE, deviation, restore, untrained
 
@@ -92,11 +93,12 @@ def trial(noisy: Folder, seconds: float, *, sampled: int, crops: int, truth: boo
     ]
     seen = min(crops * 96 * 96 * c, sum(sizes))
     asked = 12  # evaluations of a method: 9 with hidden pixels, 3 of Stein's estimate
+    trusted = min(ASKED, len(noisy.pages())) * min(SQUARE**2 * c, max(sizes))
     compared = seen * (
         asked * whole + sum((asked + len(m.parameters)) * s for m, s in filters.items())
     )
     return Costs(
-        restoring=asked_for * whole,
+        restoring=(asked_for + trusted) * whole,
         maps=asked_for * (one - each + GRID**2 * each),
         samples=sum(drawn) * (one - each + ALIKE * each),
         comparing=compared + (sum(sizes) * sum(filters.values()) if truth else 0.0),

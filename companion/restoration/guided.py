@@ -26,6 +26,10 @@ from companion.restoration.patches import MEMORY, Crop, cut
 LEVELS = (0.3, 1.2)
 """Range of the added noise ``t`` in training, in units of the noise of the data."""
 
+PROBE = 0.3
+"""Length of the step along which the divergence is taken, in units of the noise. A short one is
+noisy, as the filter finds other patches; one of the noise's own size is wrong."""
+
 TRUST = 0.5
 """How far the trust that a page asks for is from that of its folder: a standard deviation."""
 
@@ -64,8 +68,8 @@ class Guided(nn.Module):
     ----------
     pair : Pair
     trust : float from 0 to 1
-        Share of the network's correction of the guide that counts (default 1). ``fit`` lets crops
-        that it has not trained on decide, and ``suited`` each page.
+        Share of the network's correction of the guide that counts (default 1). ``fit`` lets squares
+        of the folder decide, and ``suited`` each page.
     """
 
     def __init__(self, pair: Pair, trust: float = 1.0):
@@ -252,14 +256,14 @@ def best_trust(
 
     With the guide ``g``, the correction ``d`` and noise of level s, ``||g + a d - y||^2
     + 2 s^2 div(g + a d)`` is least at ``a = -(<g - y, d> + s^2 div d) / ||d||^2``; the divergence
-    is taken along one direction of random signs. The estimate's variance is near
+    is taken along one direction of random signs. The estimate's variance is some times
     ``s^2 / ||d||^2``. Source: Stein 1981; Ramani, Blu & Unser 2008.
 
     Parameters
     ----------
     denoiser : Guided
     crops : sequence of (C, H, W) arrays or tensors
-        Noisy, best not trained on; without any, and without belief, the answer is 1.
+        Noisy; without any, and without belief, the answer is 1.
     seed : int
         Of the directions.
     sigma : float
@@ -274,7 +278,7 @@ def best_trust(
     """
     generator = torch.Generator().manual_seed(checks.seed("seed", seed))
     below = checks.number("belief", belief, at_least=0)
-    step, above = 0.1 * checks.number("sigma", sigma, above=0), below * denoiser.trust
+    step, above = PROBE * checks.number("sigma", sigma, above=0), below * denoiser.trust
     where = next(denoiser.parameters()).device
     with torch.no_grad():
         for crop in crops:

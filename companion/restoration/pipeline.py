@@ -23,6 +23,9 @@ from companion.restoration.restore import Plan, deviation, make_plan, restore, t
 GUIDES = 0.3
 """Share of the time of ``fit``, at most, for noising and filtering what is trained on."""
 
+ASKED, SQUARE = 24, 96
+"""Pages of which a square, of so many pixels a side, has a say in how much is trusted."""
+
 __all__ = ["Restored", "Restorer", "denoise", "fit", "pages_of"]
 
 
@@ -159,9 +162,22 @@ def fit(
             _keep(keep / "patches.npy", data)
     assert plan is not None  # written before the patches
     denoiser = train(data, plan, keep, progress)
-    unseen = [crop.of(pages) for crop in crops]
-    denoiser.trust = best_trust(denoiser, unseen or [page[:, :96, :96] for page in pages[:4]])
+    denoiser.trust = best_trust(denoiser, _squares(pages, crops, seed))
     return Restorer(denoiser, noisy.channels, crops, plan)
+
+
+def _squares(pages: list[np.ndarray], crops: list[Crop], seed: int) -> list[np.ndarray]:
+    """Squares that decide how much the network is trusted: the crops, and of some pages one each.
+
+    Few would be too noisy. That the network has trained on some of them matters less: it has not
+    seen them without more noise.
+    """
+    squares, rng = [crop.of(pages) for crop in crops], np.random.default_rng(seed)
+    for i in rng.permutation(len(pages))[:ASKED]:
+        page = pages[i]
+        top, left = (int(rng.integers(max(1, n - SQUARE + 1))) for n in page.shape[1:])
+        squares.append(page[:, top : top + SQUARE, left : left + SQUARE])
+    return squares
 
 
 def _patches(
@@ -277,6 +293,5 @@ def describe(restorer: Restorer) -> str:
         f"A residual U-Net of {count:,} parameters, which corrects a collaborative filtering of "
         f"similar patches; {plan.steps:,} steps of {plan.batch_size} patches by the ambient loss, "
         f"precision {precision}. {restorer.denoiser.trust:.0%} of its correction counts, by "
-        f"Stein's estimate on {'crops that it was not trained on' if restorer.crops else 'pages'}; "
-        "on each page more or less, by the same estimate there."
+        "Stein's estimate on parts of the folder; on each page more or less, by that of the page."
     )
