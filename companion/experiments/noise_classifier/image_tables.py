@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +136,11 @@ def image_trials(record: Results) -> Styler:
     return shown(pd.DataFrame(rows).fillna("–"), f"The best trial of each method; {trials}")
 
 
+def _or_dash(value: float) -> str:
+    """Two digits; a dash where there is no value."""
+    return "–" if math.isnan(value) else f"{value:.2f}"
+
+
 def _different(record: Results) -> str:
     """Say how many trials each method had; the same draw twice is one."""
     listed = {SHORT[method]: trials for method, trials in record.facts["trials"].items()}
@@ -170,7 +176,7 @@ def image_gradients(record: Results) -> Styler:
             "cross entropy": f"{record.value(measure='loss', objective=name) / 2:.3f}",
             "norm, one batch": share("of a batch", name),
             "norm of the mean": share("of the mean", name),
-            "cosine": f"{record.value(measure='cosine to denoising', objective=name):.2f}",
+            "cosine": _or_dash(record.value(measure="cosine to denoising", objective=name)),
         }
         for name in objectives[1:]
     ]
