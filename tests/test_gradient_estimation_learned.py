@@ -142,11 +142,12 @@ def test_images_of_a_made_up_record():
     for name, value in {"evaluations": 100, "teacher_evaluations": 50, "seconds": 7}.items():
         parts.append(tidy(3 * [float(value)], {"seed": range(3)}, measure=name, budget=5))
     parts.append(tidy([9.0, 1.0], {"step": range(2)}, measure="sigmas", budget=5))
-    record = Results(parts, facts={"floor": 12.0})
+    record = Results(parts, facts={"floor": 12.0}, settings={"samples": 512})
     told = learned_figures.on_images({"MNIST": record})
     assert "On MNIST" in told and "0.60 [" in told and "(UniPC)" in told
     assert f"({SEEDS} networks" in told
-    assert "12" in learned_figures.images("MNIST", record).to_html()
+    shown = learned_figures.images("MNIST", record).to_html()
+    assert "as many training images: 12" in shown and "of 512 samples" in shown
     shown = learned_figures.image_cost("MNIST", record).data
     assert shown.loc["N = 5", "as many samples drawn"] == "30"
     assert learned_figures.on_images({}) == ""
