@@ -192,8 +192,8 @@ def clean(executed: nbformat.NotebookNode) -> None:
 def take_out_stderr(executed: nbformat.NotebookNode) -> list[str]:
     """Take out what cells wrote to their standard error, and return it.
 
-    On some machines libraries write there what is no part of a page, such as that a processor is
-    slower than others: the log of the build shows it.
+    Libraries write there what is no part of a page, such as tqdm that Jupyter's widgets are
+    missing: the log of the build shows it.
     """
     found = []
     for cell in executed.cells:

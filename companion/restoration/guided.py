@@ -256,7 +256,7 @@ def best_trust(
 
     With the guide ``g``, the correction ``d`` and noise of level s, ``||g + a d - y||^2
     + 2 s^2 div(g + a d)`` is least at ``a = -(<g - y, d> + s^2 div d) / ||d||^2``; the divergence
-    is taken along one direction of random signs. The estimate's variance is some times
+    is taken along one direction of random signs. The estimate's variance is several times
     ``s^2 / ||d||^2``. Source: Stein 1981; Ramani, Blu & Unser 2008.
 
     Parameters
@@ -275,6 +275,11 @@ def best_trust(
     Returns
     -------
     float from 0 to 1
+
+    Raises
+    ------
+    ValueError
+        If ``sigma`` is not above 0 or ``belief`` is below it.
     """
     generator = torch.Generator().manual_seed(checks.seed("seed", seed))
     below = checks.number("belief", belief, at_least=0)
