@@ -275,6 +275,17 @@ def test_every_scene_runs_and_its_address_gives_it_back(page):
         assert np.isfinite(ends).all() and np.abs(ends).max() < 10
 
 
+def test_an_address_given_while_the_last_one_is_written_is_not_lost(page):
+    driver = page("#show=start")
+    assert wait(driver, "Playground.page().scene?.measured")
+    driver.execute_script("""
+        location.hash = "#show=gamma";
+        [...document.querySelectorAll("#play button")].find((b) => b.textContent.startsWith("Copy")).click();
+    """)
+    assert wait(driver, "Playground.page().scene?.state.show === 'gamma'")
+    assert wait(driver, "location.hash.includes('show=gamma')")
+
+
 def test_what_an_address_gets_wrong_is_left_out(page):
     wrong = "steps=0&bsteps=1e9&gamma=NaN&a=nothing&max=0.01&seed=1.5&data=own&modes=1,2;x,y,z,w&b="
     for address in (f"#{wrong}", f"?show=nothing&{wrong}"):

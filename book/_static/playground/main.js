@@ -83,12 +83,14 @@
   }
   let written = location.hash;
   function writeAddress() {
-    written = Playground.writeState(state);
+    if (location.hash !== written) return; // somebody has just set another address: its event is on the way
+    const address = Playground.writeState(state);
     try {
-      history.replaceState(null, "", location.pathname + written);
+      history.replaceState(null, "", location.pathname + address);
     } catch {
-      location.hash = written; // some browsers, for pages opened from disk
+      location.hash = address; // some browsers, for pages opened from disk
     }
+    written = location.hash; // as the browser spells it
   }
   function copyLink() {
     writeAddress();
@@ -97,6 +99,7 @@
   }
   window.addEventListener("hashchange", () => {
     if (location.hash === written) return;
+    written = location.hash;
     state = Playground.readState("", location.hash);
     changed(true);
   });
