@@ -280,7 +280,8 @@ def test_an_address_given_while_the_last_one_is_written_is_not_lost(page):
     assert wait(driver, "Playground.page().scene?.measured")
     driver.execute_script("""
         location.hash = "#show=gamma";
-        [...document.querySelectorAll("#play button")].find((b) => b.textContent.startsWith("Copy")).click();
+        const buttons = [...document.querySelectorAll("#play button")];
+        buttons.find((b) => b.textContent.startsWith("Copy")).click();
     """)
     assert wait(driver, "Playground.page().scene?.state.show === 'gamma'")
     assert wait(driver, "location.hash.includes('show=gamma')")

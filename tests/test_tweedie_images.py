@@ -319,6 +319,15 @@ def test_few_clean_images(distance, error, scatter, verdict):
     assert claim.verdict == verdict and "With noisy images alone" in claim.evidence
 
 
+def test_few_clean_images_are_paired_with_the_same_seeds():
+    race = record(against(1.0), 0.3)
+    few = record({AMBIENT: 8.0}, 0.3, share=rules.FEW)
+    three = replace(few, table=few.table[few.table["seed"].isin([1, 2, 4])])
+    again = replace(race, table=race.table[race.table["seed"].isin([1, 2, 4])])
+    paired, alike = (rules.few_clean({"MNIST": r}, {"MNIST": three}) for r in (race, again))
+    assert paired.interval is not None and paired.interval == alike.interval
+
+
 def failing(results, method):
     table = results.table.copy()
     table.loc[(table["method"] == method) & (table["seed"] == 1), "value"] = math.nan

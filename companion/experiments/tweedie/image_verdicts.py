@@ -134,10 +134,11 @@ def few_clean(records: Told, shares: Told) -> Claim:
             continue
         for measure, named in MEASURES.items():
             where = named if len(searched(shares)) == 1 else f"{named}, {title}"
-            clean = _by_seed(race, measure, CLEAN, s_n)
-            mixed = _by_seed(few, measure, AMBIENT, s_n, FEW)
+            seeds = few.labels("seed")
+            clean = _by_seed(race, measure, CLEAN, s_n, seeds)
+            mixed = _by_seed(few, measure, AMBIENT, s_n, seeds, FEW)
             found[where] = _ratio(mixed, clean, len(MEASURES))
-            noisy = _ratio(_by_seed(race, measure, AMBIENT, s_n), clean, len(MEASURES))
+            noisy = _ratio(_by_seed(race, measure, AMBIENT, s_n, seeds), clean, len(MEASURES))
             alone.append(f"{where} {'a training failed' if noisy is None else f'{noisy:.2f}'}")
     if not found:
         return _untested(name)
@@ -220,11 +221,12 @@ def _pair(record: Results, one: str, other: str, s_n: float, together: int = 1) 
 
 
 def _by_seed(
-    record: Results, measure: str, method: str, s_n: float, share: float = 0.0
+    record: Results, measure: str, method: str, s_n: float, seeds: list[int], share: float = 0.0
 ) -> np.ndarray:
-    """Values of a method by seed, with a share of clean images."""
+    """Values of a method for these seeds, with a share of clean images."""
     level = {"level": 0.5} if measure == "error" else {}
-    where = {"measure": measure, "method": method, "noise": s_n, "clean_share": share, **level}
+    where = {"measure": measure, "method": method, "noise": s_n, "clean_share": share,
+             "seed": seeds, **level}  # fmt: skip
     try:
         return record.values(**where)
     except KeyError:

@@ -79,7 +79,7 @@ class ImageRace(Networks, ImageExperiment):
             "digits", "smoke", noises=(0.5,), levels=(0.5, 1.0), seeds=2, solver_steps=3,
             samples=64, tested=40, looked=1,
         ),
-        "long": recipe("mnist", "long", noises=(0.5,)),
+        "long": recipe("mnist", "long", noises=(0.5,), seeds=5),
         "gpu": [
             recipe("mnist", "gpu"),
             recipe(
