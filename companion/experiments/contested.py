@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from companion.experiments.claims import LONGEST_ANSWER, MARKS
+from companion.experiments.results import Results
 
-__all__ = ["UNDECIDED", "Contested"]
+__all__ = ["UNDECIDED", "Contested", "undecided"]
 
 UNDECIDED = "not tested"
 """Verdict where there is no record that decides."""
@@ -54,3 +56,13 @@ class Contested:
         )
 
     __str__ = _repr_markdown_
+
+
+def undecided(images: Mapping[str, Results | None], why: str) -> str:
+    """Say of the records that there are why they do not decide, and how long networks trained."""
+    lines = [
+        f"{title}: {why}; networks were trained for {r.settings['steps']:,} steps."
+        for title, r in images.items()
+        if r is not None
+    ]
+    return " ".join(lines) or "Images are not yet recorded."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from companion.experiments.contested import UNDECIDED, Contested
+from companion.experiments.contested import UNDECIDED, Contested, undecided
 from companion.experiments.extra_noise.arms import FREE, TRAINED
 from companion.experiments.extra_noise.chains import PLAIN, image_values, lengths, perturbed
 from companion.experiments.extra_noise.effects import Effect, difference, doubt
@@ -19,6 +19,7 @@ __all__ = ["LONG", "contested"]
 LONG = 100
 """Steps from which a chain is long."""
 
+WHY = "the strength in this record was not searched"
 ANSWERS = {
     "supported": "Yes: on long chains samples of trained networks are at least 5 % better.",
     "not supported": "No: on long chains samples of trained networks are not 5 % better.",
@@ -44,7 +45,7 @@ def contested(images: Mapping[str, Results | None]) -> Contested:
     """
     found = [(t, r) for t, r in images.items() if r is not None and r.facts.get("searched")]
     if not found:
-        return Contested(UNDECIDED, ANSWERS[UNDECIDED], _earlier(images), CHANGE["else"])
+        return Contested(UNDECIDED, ANSWERS[UNDECIDED], undecided(images, WHY), CHANGE["else"])
     title, record = found[-1]
     chains = lengths(record)
     long = [n for n in chains if n >= LONG] or chains[-1:]
@@ -75,14 +76,3 @@ def contested(images: Mapping[str, Results | None]) -> Contested:
 
 def _listed(effects: Mapping[int, Effect]) -> str:
     return ", ".join(f"{effect} with {n} steps" for n, effect in effects.items())
-
-
-def _earlier(images: Mapping[str, Results | None]) -> str:
-    """Say what there is instead."""
-    lines = [
-        f"{title}: the strength in this record was not searched; its networks were trained for "
-        f"{r.settings['steps']:,} steps."
-        for title, r in images.items()
-        if r is not None
-    ]
-    return " ".join(lines) or "Images are not yet recorded."

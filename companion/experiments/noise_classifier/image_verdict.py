@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from companion.experiments.contested import UNDECIDED, Contested
+from companion.experiments.contested import UNDECIDED, Contested, undecided
 from companion.experiments.noise_classifier.comparisons import (
     decide_each,
     kind_name,
@@ -22,6 +22,7 @@ __all__ = ["CLOSER", "contested", "judged"]
 CLOSER = 0.95
 """Ratio of Fréchet distances below which a gain counts: as for points and digits."""
 
+WHY = "the loss and its control were not searched alike"
 ANSWERS = {
     "supported": "Yes: on trained networks samples are better than after plain denoising.",
     "not supported": "No: on trained networks samples are not 5 % better than after denoising.",
@@ -54,7 +55,7 @@ def contested(images: Mapping[str, Results | None]) -> Contested:
     """
     found = judged(images)
     if found is None:
-        return Contested(UNDECIDED, ANSWERS[UNDECIDED], _earlier(images), CHANGE["else"])
+        return Contested(UNDECIDED, ANSWERS[UNDECIDED], undecided(images, WHY), CHANGE["else"])
     title, record = found
     ratios = kind_ratios(record)
     kinds = list(dict.fromkeys(kind for kind, _ in ratios))
@@ -67,14 +68,3 @@ def contested(images: Mapping[str, Results | None]) -> Contested:
     )
     change = CHANGE.get(decision.verdict, CHANGE["else"])
     return Contested(decision.verdict, ANSWERS[decision.verdict], evidence, change)
-
-
-def _earlier(images: Mapping[str, Results | None]) -> str:
-    """Say what there is instead."""
-    lines = [
-        f"{title}: the loss and its control were not searched alike; networks were trained for "
-        f"{r.settings['steps']:,} steps."
-        for title, r in images.items()
-        if r is not None
-    ]
-    return " ".join(lines) or "Images are not yet recorded."
