@@ -37,7 +37,7 @@ class ImageTrial(TrialSettings):
         "smoke": {**SMOKE, "seeds": 2},
         "long": recipe(
             "mnist", "long", arms=(("none", 0.0), ("B eps", 0.1), ("C", 0.05)), continued=1000,
-            samples=256, seeds=5,
+            chains=(20, 100), samples=1536, seeds=5,
         ),
         "gpu": [
             recipe(

@@ -51,7 +51,7 @@ class NoiseSearch(ImageExperiment):
             "digits", "smoke", continued=2, plain_lrs=(3e-4, 1e-3), gammas=(0.1,), stds=(0.05,),
             chain=3, samples=64,
         ),
-        "long": recipe("mnist", "long"),
+        "long": recipe("mnist", "long", samples=768),
     }  # fmt: skip
 
     def trials(self) -> dict[str, list[dict[str, Any]]]:

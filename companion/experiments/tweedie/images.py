@@ -79,7 +79,7 @@ class ImageRace(Networks, ImageExperiment):
             "digits", "smoke", noises=(0.5,), levels=(0.5, 1.0), seeds=2, solver_steps=3,
             samples=64, tested=40, looked=1,
         ),
-        "long": recipe("mnist", "long", noises=(0.5,), seeds=5),
+        "long": recipe("mnist", "long", noises=(0.5,), seeds=5, samples=4096),
         "gpu": [
             recipe("mnist", "gpu"),
             recipe(
@@ -130,7 +130,7 @@ class ImageFewClean(Networks, ImageExperiment):
             "digits", "smoke", shares=(0.1,), levels=(0.5, 1.0), seeds=2, solver_steps=3,
             samples=64, tested=40, looked=1,
         ),
-        "long": recipe("mnist", "long"),
+        "long": recipe("mnist", "long", samples=4096),
         "gpu": recipe("mnist", "gpu"),
     }  # fmt: skip
 
@@ -179,7 +179,7 @@ class ImageBridge(Networks, ImageExperiment):
             "digits", "smoke", components=5, shorter=1, levels=(0.5, 1.0), seeds=2,
             methods=(AMBIENT, CONSISTENCY), solver_steps=3, samples=64, tested=40, looked=1,
         ),
-        "long": recipe("mnist", "long"),
+        "long": recipe("mnist", "long", samples=2048),
         "gpu": recipe("mnist", "gpu"),
     }  # fmt: skip
 
