@@ -1,6 +1,7 @@
 """Samplers against other people's implementations, exact flows, and each other."""
 
 import copy
+import math
 import warnings
 from itertools import pairwise
 
@@ -218,14 +219,15 @@ def test_one_sample_that_is_not_finite_does_not_end_picard_for_the_others(window
 def test_picard_goes_on_where_only_a_passing_state_is_not_finite(semilinear):
     """The start, asked at a low level, is not on the way of the samples: it heals."""
     gm, sigmas = three(), noise.log_linear(12, 10.0, 0.05)
-    x = start(5, 10.0)
+    x = start(5, 14.0)
 
     def denoiser(x, sigma):
         answer = gm.denoiser(x, sigma)
-        far = x.norm(dim=1) > 8 * (1 + sigma)
+        far = x.norm(dim=1) > 1.9 + 4 * sigma
         return answer.masked_fill(far[:, None], torch.nan)
 
-    assert not denoiser(x, torch.full((5,), 0.05).double()).isfinite().all()
+    guess = x * (1 + 0.05**2) ** 0.5 / (1 + 10.0**2) ** 0.5
+    assert not denoiser(guess, torch.full((5,), 0.05).double()).isfinite().all()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         out = samplers.picard(denoiser, x, sigmas, semilinear=semilinear, tolerance=1e-6)
@@ -261,24 +263,48 @@ def test_picard_stops_by_tolerance_and_by_count():
 
 
 def test_plain_picard_blows_up_as_the_exponential_series_and_semilinear_does_not():
-    """eq-nc-series: with D = 0 the flow is x exp(-u), and the k-th iterate its series."""
-    x, sigmas = start(), noise.log_linear(400, 40.0, 0.04, final_zero=False).double()
+    """eq-nc-series: with D = 0 the flow is v exp(-u), and the k-th iterate its series."""
+    x, sigmas = start(), noise.log_linear(400, 40.0, 0.002, final_zero=False).double()
     found: dict[bool, list] = {False: [], True: []}
     for semilinear, calls in found.items():
         samplers.picard(
             lambda y, _: torch.zeros_like(y), x, sigmas, tolerance=0, max_iterations=4,
             semilinear=semilinear, callback=lambda step, calls=calls: calls.append(step.x[-1]),
         )  # fmt: skip
-    u = torch.tensor(1000.0).double().log()
-    step = u / 400
-    series, term = torch.ones((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+    kept = sigmas / (1 + sigmas**2).sqrt()  # v = x / sqrt(1 + sigma^2) is proportional to it
+    exact = torch.tensor([1.0, 0, 0, 0, 0]).double()  # powers of the steps: their elementary sums
+    for share in kept[1:] / kept[:-1]:
+        exact[1:] = exact[1:] - (1 - share) * exact[:-1]
+    u, v = (kept[0] / kept[-1]).log(), x / (1 + sigmas[0] ** 2).sqrt()
+    limit = torch.tensor([(-u) ** m / math.factorial(m) for m in range(5)])
     for k, state in enumerate(found[False], 1):
-        term = -term * (u - (k - 1) * step) / k  # binomial: 400 steps are not yet a limit
-        series = series + term * ((1 - (-step).exp()) / step) ** k
-        torch.testing.assert_close(state, series * x, rtol=1e-6, atol=1e-6)
-    assert found[False][-1].norm() > 20 * x.norm()
+        ends = state / (1 + sigmas[-1] ** 2).sqrt()
+        torch.testing.assert_close(ends, exact[: k + 1].sum() * v, rtol=1e-9, atol=1e-9)
+        assert exact[: k + 1].sum() == pytest.approx(float(limit[: k + 1].sum()), rel=0.1)
+    assert found[False][-1].norm() > 20 * v.norm()
     for state in found[True]:
-        torch.testing.assert_close(state, x / 1000)
+        torch.testing.assert_close(state, x / 20_000)
+
+
+def test_picard_starts_from_the_same_variance_preserving_state_everywhere():
+    """Shih et al. 2023, algorithm 1: the denoiser is first asked at v_0 at every level."""
+    gm, x, sigmas = three(), start(), noise.karras(6, 40.0, 0.02).double()
+    asked: list = []
+
+    def denoiser(y, sigma):
+        asked.append(y / (1 + sigma**2).sqrt()[:, None])
+        return gm.denoiser(y, sigma)
+
+    seen: list = []
+    for window in (None, 2):
+        samplers.picard(denoiser, x, sigmas, window=window, tolerance=0, callback=seen.append)
+        first = asked[0].view(len(x), -1, 2)
+        v = (x / (1 + sigmas[0] ** 2).sqrt())[:, None]
+        torch.testing.assert_close(first, v.expand_as(first))
+        asked.clear()
+    # What the window has not reached yet starts from its last state.
+    states = seen[6].x / (1 + sigmas**2).sqrt()[:, None, None]
+    torch.testing.assert_close(states[3:], states[2].expand(4, *x.shape))
 
 
 @pytest.mark.parametrize("stochastic", [False, True])

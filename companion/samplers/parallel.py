@@ -61,17 +61,17 @@ def picard(
 ) -> Tensor:
     """Picard iteration on the whole trajectory, or a sliding window of it (eq-nc-picard).
 
-    The states ``x_0, ..., x_N`` of the sequential sampler solve ``x_k = x_0 + sum of the steps
-    before k``. Starting from ``x_0`` everywhere, each iteration evaluates the denoiser on all
-    states of the window in one batch and sums the steps anew (Shih et al. 2023). States that move
-    less than ``tolerance`` are kept and the window slides past them. The state after the first of a
-    window is always exact, so N iterations are enough, and then the result is that of ``ddim`` (or
-    of ``ddpm`` with this noise).
+    The states of the sequential sampler, variance preserving ``v_k = x_k / sqrt(1 + sigma_k^2)``,
+    solve ``v_k = v_0 + sum of the steps before k``. Starting from ``v_0`` everywhere, each
+    iteration evaluates the denoiser on all states of the window in one batch and sums the steps
+    anew (Shih et al. 2023, algorithm 1). States that move less than ``tolerance`` are kept and the
+    window slides past them. The state after the first of a window is always exact, so N iterations
+    are enough, and then the result is that of ``ddim`` (or of ``ddpm`` with this noise).
 
     A step is ``x' = D + a (x - D) + noise`` with a known ``a``. In the semilinear form
     (eq-nc-semilinear) its linear part is unrolled exactly and only the ``D`` are iterated on, so
     that every iterate lies between the start and what the denoiser says. The plain sum multiplies
-    the start by a truncated exponential series of ``-ln(sigmas[0] / sigma)`` first.
+    the start by a truncated exponential series first (eq-nc-series).
 
     Parameters
     ----------
@@ -136,12 +136,13 @@ def picard(
     level = torch.tensor(levels, dtype=torch.float64)
     kept = (level[1:] / level[:-1]) ** (2 if stochastic else 1)
     noise = _ddpm_noise(x, level, generator) if stochastic else x.new_zeros(steps, *one)
-    scale = (1 + level[1:] ** 2).rsqrt().to(x)
-    level = level.to(x)
-    states = x.unsqueeze(0).repeat(steps + 1, *one)
+    scale = (1 + level**2).rsqrt()
+    spread = (scale[0] / scale).to(x).view(-1, *one)
+    level, scale = level.to(x), scale.to(x)
+    states = spread * x.unsqueeze(0)
     move = _semilinear if semilinear else _plain
     mixed = None if solver == "ddim" else _Mixed(solver, levels, states)
-    accelerated = _Anderson(memory, scale) if memory else None
+    accelerated = _Anderson(memory, scale[1:]) if memory else None
     lost = torch.zeros(batch, dtype=torch.bool, device=x.device)
     start = evaluations = iteration = 0
     while start < steps and iteration < limit:
@@ -154,12 +155,12 @@ def picard(
         denoised = denoised.view(batch, width, *x.shape[1:]).transpose(0, 1)
         if mixed is not None:
             denoised = mixed(denoised, start)
-        new = move(here, denoised, kept[start:stop], noise[start:stop])
+        new = move(here, denoised, kept[start:stop], noise[start:stop], scale[start : stop + 1])
         change = (new - states[start + 1 : stop + 1]).flatten(2).square().mean(-1).sqrt()
         # The first new state is exact: a sample that is not finite there never will be.
         lost |= ~new[0].flatten(1).isfinite().all(1)
         change = change.masked_fill_(lost, 0).nan_to_num_(nan=math.inf, posinf=math.inf)
-        change = change.amax(1) * scale[start:stop]
+        change = change.amax(1) * scale[start + 1 : stop + 1]
         iteration += 1
         evaluations += width
         # A new state is right when those before it did not move: the first always is.
@@ -170,7 +171,7 @@ def picard(
             new = torch.cat([new[:right], further[right:]])
         states[start + 1 : stop + 1] = new
         start += right
-        states[stop + 1 :] = states[stop]
+        states[stop + 1 :] = states[stop] * (spread[stop + 1 :] / spread[stop])
         if callback is not None:
             callback(PicardIteration(iteration, evaluations, start, states.clone(), change))
     if lost.any():
@@ -184,14 +185,21 @@ def picard(
     return states[-1]
 
 
-def _plain(here: Tensor, denoised: Tensor, kept: Tensor, noise: Tensor) -> Tensor:
-    """Sum the steps from the first of the states ``here`` (W, B, *shape): eq-nc-picard."""
-    share = kept.to(here).view(-1, *[1] * (here.ndim - 1))
-    return here[0] + ((share - 1) * (here - denoised) + noise).cumsum(0)
+def _plain(here: Tensor, denoised: Tensor, kept: Tensor, noise: Tensor, scale: Tensor) -> Tensor:
+    """Sum the steps from the first of the states ``here`` (W, B, *shape): eq-nc-picard.
+
+    ``scale`` (W + 1,) makes states variance preserving, at the levels of ``here`` and the next.
+    """
+    column = (-1, *[1] * (here.ndim - 1))
+    share, before, after = (part.view(column) for part in (kept.to(here), scale[:-1], scale[1:]))
+    steps = after * (denoised + share * (here - denoised) + noise) - before * here
+    return (before[0] * here[0] + steps.cumsum(0)) / after
 
 
-def _semilinear(here: Tensor, denoised: Tensor, kept: Tensor, noise: Tensor) -> Tensor:
-    """Sum with the linear part of the steps unrolled: eq-nc-semilinear."""
+def _semilinear(
+    here: Tensor, denoised: Tensor, kept: Tensor, noise: Tensor, scale: Tensor
+) -> Tensor:
+    """Sum with the linear part of the steps unrolled: eq-nc-semilinear, in any scale."""
     share = kept.to(here).view(-1, *[1] * (here.ndim - 1))
     parts = _unrolled(kept).to(here)
     terms = torch.cat([here[:1], denoised + noise / (1 - share)])

@@ -42,7 +42,7 @@ class ImagePairs(PairSettings):
             **SMOKE, "seeds": 2,
             "trainings": ("denoising", "perturbed", "both", "consistent high"),
         },
-        "long": recipe("mnist", "long", second_batch=64, samples=1536, budgets=(7, 10)),
+        "long": recipe("mnist", "long", second_batch=64, samples=1536, budgets=(5, 10)),
         "gpu": recipe("mnist", "gpu"),
     }  # fmt: skip
 

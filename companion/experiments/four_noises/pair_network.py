@@ -48,8 +48,7 @@ class PairSettings(ImageExperiment):
         Of the second stage, where a sample costs one evaluation.
     samplers : tuple of str
     budgets : tuple of int
-        Network evaluations one after the other. On images, Picard iteration of 20 levels holds
-        little but noise after 5 of them, whatever the network, and is near its end after 10.
+        Network evaluations one after the other.
     data_noise : (float, float)
         Lower and higher noise of noisy data.
     contrast : (float, float)
@@ -67,7 +66,7 @@ class PairSettings(ImageExperiment):
     second_batch: int = 256
     second_lr: float = 7e-4
     samplers: tuple[str, ...] = SAMPLERS
-    budgets: tuple[int, ...] = (7, 10, 20)
+    budgets: tuple[int, ...] = (5, 10, 20)
     data_noise: tuple[float, float] = (0.2, 0.5)
     contrast: tuple[float, float] = (0.001, 0.02)
     contrast_weight: float = 0.01

@@ -84,8 +84,7 @@ class ContrastSettings(ImageExperiment):
     forms : tuple of str
         Of Picard iteration of DDPM.
     levels, depths : int, tuple of int
-        Steps of that DDPM; iterations after which its samples are measured. After less than half
-        as many iterations as steps the samples of every network are noise, equally far from data.
+        Steps of that DDPM; iterations after which its samples are measured.
     samples, parallel : int
         Samples of sequential samplers, and of Picard iteration.
     """
@@ -103,7 +102,7 @@ class ContrastSettings(ImageExperiment):
     budgets: tuple[int, ...] = (10, 20, 50)
     forms: tuple[str, ...] = tuple(FORMS)
     levels: int = 20
-    depths: tuple[int, ...] = (10, 12, 14)
+    depths: tuple[int, ...] = (6, 8, 10)
     samples: int = 768
     parallel: int = 192
 

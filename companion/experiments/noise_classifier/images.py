@@ -53,7 +53,7 @@ class ImageContrast(ContrastSettings):
         "smoke": {**SMOKE, "seeds": 2},
         "long": recipe(
             "mnist", "long", tune_steps=120, contrasted=2, classified=64, samples=2048,
-            parallel=768, budgets=(20,), depths=(10, 12), forms=("semilinear",), seeds=5,
+            parallel=768, budgets=(20,), forms=("semilinear",), seeds=5,
         ),
         "gpu": [
             recipe("mnist", "gpu"),

@@ -83,9 +83,10 @@ def in_sequence(
     return samplers.ddim(denoiser, x, sigmas)
 
 
-def largest(iterations: list[samplers.PicardIteration]) -> list[float]:
-    """Size of the largest state over that of the start, iteration by iteration."""
-    sizes = [step.x.flatten(2).square().mean((1, 2)).sqrt() for step in iterations]
+def largest(iterations: list[samplers.PicardIteration], sigmas: Tensor) -> list[float]:
+    """Size of the largest variance-preserving state over the start's, iteration by iteration."""
+    scale = (1 + sigmas**2).rsqrt()
+    sizes = [step.x.flatten(2).square().mean((1, 2)).sqrt() * scale for step in iterations]
     return [float(size[1:].max() / size[0]) for size in sizes]
 
 
@@ -137,7 +138,7 @@ class ExactPicard(Experiment):
         tables = []
 
         def note_sizes(iterations: list, sampler: str, form: str) -> None:
-            sizes = largest(iterations)
+            sizes = largest(iterations, sigmas)
             dims = {"iteration": range(1, len(sizes) + 1)}
             tables.append(tidy(sizes, dims, measure="size", sampler=sampler, form=form))
 
@@ -155,7 +156,7 @@ class ExactPicard(Experiment):
                     measured = {
                         "iterations": last.iteration,
                         "evaluations": last.evaluations,
-                        "largest / start": max(largest(iterations)),
+                        "largest / start": max(largest(iterations, sigmas)),
                         "error": float((last.x[-1] - target).norm(dim=1).mean()),
                         "seconds": seconds,
                     }
