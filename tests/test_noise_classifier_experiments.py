@@ -122,7 +122,8 @@ def test_one_picard_iteration_is_the_printed_sum(stochastic, semilinear):
         else torch.zeros(5, 2, dtype=torch.float64)
         for s, r in zip(sigmas[1:], ratio)
     ]
-    states = [x] * 7
+    c = (1 + sigmas**2).rsqrt()
+    states = [c[0] * x / scale for scale in c]
     for iterate in iterates:
         denoised = [RING.denoiser(states[j], sigmas[j]) for j in range(6)]
         new = [x]
@@ -132,9 +133,11 @@ def test_one_picard_iteration_is_the_printed_sum(stochastic, semilinear):
                 for j in range(k):
                     state = state + a[j + 1 : k].prod() * ((1 - a[j]) * denoised[j] + added[j])
             else:
-                state = x
+                state = c[0] * x
                 for j in range(k):
-                    state = state + (a[j] - 1) * (states[j] - denoised[j]) + added[j]
+                    step = denoised[j] + a[j] * (states[j] - denoised[j]) + added[j]
+                    state = state + c[j + 1] * step - c[j] * states[j]
+                state = state / c[k]
             new.append(state)
         # The first state of a window is kept as it was solved.
         torch.testing.assert_close(iterate[1:], torch.stack(new[1:]))

@@ -82,16 +82,18 @@
   };
 
   // Picard iteration of DDIM on all levels at once: yields the whole trajectory, N + 1 states, after each iteration.
-  // Plain: the steps are summed from the start (eq-nc-picard). Semilinear: the linear part of each step is
-  // unrolled exactly (eq-nc-semilinear). Both end at DDIM, after N iterations at most.
+  // It starts from the same variance-preserving state v = x / sqrt(1 + sigma^2) everywhere. Plain: the steps of v are
+  // summed from the start (eq-nc-picard). Semilinear: the linear part of each step is unrolled exactly
+  // (eq-nc-semilinear). Both end at DDIM, after N iterations at most.
   function* picard(denoise, x, sigmas, { semilinear = false, tolerance = 1e-3 }) {
     const steps = sigmas.length - 1;
-    let states = Array(steps + 1).fill(x);
+    const scale = Array.from(sigmas, (sigma) => 1 / Math.sqrt(1 + sigma ** 2));
+    let states = scale.map((c) => x.map((value) => (value * scale[0]) / c));
     let start = 0;
     yield states;
     while (start < steps) {
       const next = states.slice(0, start + 1);
-      let sum = states[start];
+      let sum = states[start]; // the state before, as this iteration has it
       let settled = true; // every state so far has moved less than the tolerance
       let reached = start + 1;
       for (let k = start; k < steps; k++) {
@@ -99,11 +101,11 @@
         const keep = sigmas[k + 1] / sigmas[k];
         sum = semilinear
           ? lerp(denoised, sum, keep)
-          : combine((total, here, d) => total + (keep - 1) * (here - d), sum, states[k], denoised);
+          : combine((total, here, d) => d + keep * (here - d) + (scale[k] / scale[k + 1]) * (total - here), sum, states[k], denoised);
         next.push(sum);
         if (settled) {
           reached = k + 1;
-          settled = furthest(sum, states[k + 1]) / Math.sqrt(1 + sigmas[k + 1] ** 2) <= tolerance;
+          settled = furthest(sum, states[k + 1]) * scale[k + 1] <= tolerance;
         }
       }
       states = next;

@@ -41,8 +41,7 @@ USE = {
 AVOID = {
     "supported": "Training cannot pay for the additional network evaluations.",
     "depends": "You have no control of equal cost: spend the evaluations on plain denoising first.",
-    "else": "You want better samples for the same cost: spend the evaluations on plain denoising. "
-    "For parallel sampling use the semilinear form, which needs no training.",
+    "else": "You want better samples for the same cost: spend the evaluations on plain denoising.",
 }
 
 
