@@ -92,6 +92,8 @@ def visits(ddim, ddpm, plain=0.7, semilinear=0.5, scatter=0.01):
         ("sequential", "DDIM", 0): ddim,
         ("sequential", "DDPM", 0): ddpm,
         ("training", "noised data, as in training", 0): 0.05,
+        ("Picard", "plain", 1): 0.9,
+        ("Picard", "semilinear", 1): 0.9,
         ("Picard", "plain", 2): plain,
         ("Picard", "semilinear", 2): semilinear,
     }

@@ -59,12 +59,12 @@
     },
     parallel: {
       chapter: 3, title: "All levels at once: two forms of Picard",
-      text: "Picard guesses the whole path of each dot, and corrects it again and again. Plain sums first throw the guesses far away. In the semilinear form they stay between the start and the data.",
+      text: "Picard guesses the whole path of each dot, and corrects all of it in one call, again and again. The plain form sums the steps. The semilinear form solves their linear part exactly. Both end where DDIM does, with fewer calls one after the other.",
       state: { a: "picard", b: "semilinear" },
     },
     offpath: {
       chapter: 3, title: "A denoiser that is wrong off the path",
-      text: "This denoiser is right where training goes, and wrong elsewhere (orange). DDIM never leaves the right region and does not notice. Picard's early guesses do leave it, and little is gained by going parallel.",
+      text: "This denoiser is right where training goes, and wrong elsewhere (orange). DDIM never leaves the right region and does not notice. Picard's first guesses are at its edge. They soon come back, so it needs fewer calls here too.",
       state: { told: "offpath", b: "semilinear", btold: "offpath", map: "wrong" },
     },
     arrows: {

@@ -207,9 +207,9 @@ def mode_map(results: Results) -> Figure:
             vmin=-2, vmax=2, cmap="cividis", rasterized=True,
         )  # fmt: skip
         ax.plot(sigmas[:-1], ddim[:-1], color="white", linewidth=1.2)
-        for state, marker in zip(states[:, 1:-1], "os^"):
+        for state, marker in zip(states, "os^"):
             ax.scatter(
-                sigmas[1:-1, None].expand_as(state), state, s=4, marker=marker,
+                sigmas[:-1, None].expand_as(state), state, s=4, marker=marker,
                 color=plotting.PALETTE["orange"], linewidths=0,
             )  # fmt: skip
         title = str(name).replace(", ", ",\n").replace("with the ", "with the\n")

@@ -18,7 +18,8 @@ from companion.experiments.noise_classifier.continuations import (
     continue_training,
     with_controls,
 )
-from companion.experiments.noise_classifier.picard import SIGMA_MAX, SIGMA_MIN, iterate
+from companion.experiments.noise_classifier.evaluated import evaluated
+from companion.experiments.noise_classifier.picard import SIGMA_MAX, SIGMA_MIN
 from companion.experiments.noise_classifier.points import DENOISING, noise_errors, point_network
 from companion.experiments.results import Results, tidy
 
@@ -73,14 +74,14 @@ class ModeMap(Experiment):
         shown = torch.stack([e.square().mean(0).sqrt().view(levels.shape) for e in maps])
         sigmas = noise.log_linear(self.picard_steps, SIGMA_MAX, SIGMA_MIN)
         start = torch.tensor([[-14.0], [-5.0], [9.0], [19.0]])
-        iterations = iterate(before[0], start, sigmas, "DDIM", "plain", session.generator(40))
+        asked = evaluated(before[0], start, sigmas, "plain", session.generator(40))
         arrays = {
             "maps": shown,
             "place": place,
             "sigma": sigma,
             "sigmas": sigmas,
             "ddim": samplers.trajectory(samplers.ddim, before[0], start, sigmas)[..., 0],
-            "picard": torch.stack([step.x[..., 0] for step in iterations[:3]]),
+            "picard": torch.stack(asked[:3])[..., 0],
         }
         median = {"method": [BEFORE, SAME_COST, CONTRASTIVE]}
         table = tidy(shown.flatten(1).median(1).values, median, measure="median error of the map")

@@ -18,12 +18,8 @@ from companion.experiments.noise_classifier.continuations import (
     continue_training,
     with_controls,
 )
-from companion.experiments.noise_classifier.picard import (
-    FORMS,
-    SIGMA_MAX,
-    SIGMA_MIN,
-    iterate,
-)
+from companion.experiments.noise_classifier.evaluated import evaluated
+from companion.experiments.noise_classifier.picard import FORMS, SIGMA_MAX, SIGMA_MIN
 from companion.experiments.noise_classifier.points import (
     DENOISING,
     METHODS,
@@ -58,8 +54,7 @@ TRAINED_REGION, OFF_REGION = "as trained", "more noise than admitted"
 def visited(session: Session, mixture: Any, sigmas: Tensor, form: str, n: int) -> list[Points]:
     """What each Picard iteration of DDIM evaluates, run with the exact denoiser."""
     x = SIGMA_MAX * torch.randn(n, 2, generator=session.generator(80))
-    iterations = iterate(mixture.denoiser, x, sigmas, "DDIM", form, session.generator(81))
-    states = [x.expand(len(sigmas) - 1, n, 2), *(step.x[:-1] for step in iterations)]
+    states = evaluated(mixture.denoiser, x, sigmas, form, session.generator(81))
     level = sigmas[:-1].repeat_interleave(n)
     return [(s.reshape(-1, 2), level) for s in states]
 
@@ -79,8 +74,8 @@ def regions(session: Session, mixture: Any, steps: int, n: int, starts: int) -> 
     return {
         TRAINED_REGION: on_distribution(session, mixture, n, 82),
         OFF_REGION: off_distribution(session, mixture, n, 86),
+        "Picard, iteration 1": plain[0],
         "Picard, iteration 2": plain[1],
-        "Picard, iteration 6": plain[min(5, len(plain) - 1)],
         "semilinear, iteration 2": visited(session, mixture, sigmas, "semilinear", starts)[1],
     }
 
@@ -153,12 +148,10 @@ class Visits(Experiment):
         noised = [noise.corrupt(x, float(s), generator=source) for s in sigmas[:-1]]
         states["training", "noised data, as in training", 0] = torch.stack(noised)
         for form in FORMS:
-            iterations = iterate(net, start, sigmas, "DDIM", form, sources.generator(270))
-            evaluated = [start.expand(self.steps, *start.shape)]
-            evaluated += [step.x[:-1] for step in iterations]
+            asked = evaluated(net, start, sigmas, form, sources.generator(270))[:-1]
             for k in (1, 2, 3, 5, 8, 12):
-                if k <= len(iterations):
-                    states["Picard", form, k] = evaluated[k - 1]
+                if k <= len(asked):
+                    states["Picard", form, k] = asked[k - 1]
         return states
 
 
