@@ -20,6 +20,7 @@ from companion.experiments import noise_classifier as nc
 from companion.experiments.experiment import find
 from companion.experiments.noise_classifier import continuations, loss, picard, points, ratio
 from companion.experiments.noise_classifier.classifiers import CHANCE
+from companion.experiments.noise_classifier.evaluated import evaluated
 from companion.experiments.published import PooledSession
 
 RING = data.mixture("ring")
@@ -142,6 +143,21 @@ def test_one_picard_iteration_is_the_printed_sum(stochastic, semilinear):
         # The first state of a window is kept as it was solved.
         torch.testing.assert_close(iterate[1:], torch.stack(new[1:]))
         states = list(iterate)
+
+
+@pytest.mark.parametrize("form", picard.FORMS)
+def test_the_states_that_are_shown_are_those_that_the_denoiser_is_asked_for(form):
+    sigmas = noise.log_linear(6, 10.0, 0.1).double()
+    x, asked = 10 * torch.randn(5, 2, generator=seeded(), dtype=torch.float64), []
+
+    def denoiser(y, sigma):
+        asked.append(y.view(5, -1, 2).transpose(0, 1))
+        return RING.denoiser(y, sigma)
+
+    shown = evaluated(denoiser, x, sigmas, form, seeded(1))
+    assert len(asked) == len(shown) - 1  # the last state is not asked for
+    for states, seen in zip(shown, asked):
+        torch.testing.assert_close(states[-len(seen) :], seen)
 
 
 def test_the_largest_term_of_the_series():

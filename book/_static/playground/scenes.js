@@ -64,7 +64,7 @@
     },
     offpath: {
       chapter: 3, title: "A denoiser that is wrong off the path",
-      text: "This denoiser is right where training goes, and wrong elsewhere (orange). DDIM never leaves the right region and does not notice. Picard's first guesses are at its edge. They soon come back, so it needs fewer calls here too.",
+      text: "This denoiser is right where training goes, and wrong elsewhere (orange). DDIM never leaves the right region and does not notice. A few of Picard's first guesses do. They soon come back, so it needs fewer calls here too.",
       state: { told: "offpath", b: "semilinear", btold: "offpath", map: "wrong" },
     },
     arrows: {
