@@ -109,14 +109,12 @@ def cells(pairs: Results, data: str) -> list[Cell]:
     """Return all trainings, samplers and budgets that were run, without the references."""
     table = pairs.where(measure="distance", data=data)
     there = table[["training", "sampler", "budget"]].drop_duplicates()
-    run = {(t, s, int(n)) for t, s, n in there.itertuples(index=False)}
-    return [
-        (training, sampler, n)
-        for training in labels(pairs, data)
-        for sampler in SAMPLERS
-        for n in budgets(pairs)
-        if training != NEITHER[0] and sampler != NEITHER[1] and (training, sampler, n) in run
-    ]
+    changed = {
+        (t, s, int(n))
+        for t, s, n in there.itertuples(index=False)
+        if t != NEITHER[0] and s != NEITHER[1]
+    }
+    return [c for c in product(labels(pairs, data), SAMPLERS, budgets(pairs)) if c in changed]
 
 
 def interactions(pairs: Results) -> dict[tuple[str, str, str, int], Interval]:

@@ -40,7 +40,8 @@ def in_short(session: Session) -> InShort:
 def box(pairs: Results, claims: Claims) -> InShort:
     """The four ideas together in six lines, from results of ``AllPairs`` and claims."""
     told = {claim.id.removeprefix("meet-"): claim.verdict for claim in claims}
-    words = [reading(interactions(pairs)[(DATA, *cell)]) for cell in cells(pairs, DATA)]
+    effects = interactions(pairs)
+    words = [reading(effects[(DATA, *cell)]) for cell in cells(pairs, DATA)]
     adds, helps, cancels = (words.count(word) for word in READINGS)
     few, many = budgets(pairs)[0], budgets(pairs)[-1]
     sampler, gained = best_of(changes(pairs, few)["sampler"])
