@@ -240,6 +240,20 @@ def test_tables_and_figures_of_chapter_3_show_what_was_measured(tiny_session):
     plt.close(figure)
 
 
+@pytest.mark.parametrize(
+    "module, experiment, rows",
+    [
+        (xn, xn.ImageTrial, ["plain", "B (ε), γ = ", "C, s = ", "free: B (ε), γ = "]),
+        (nc, nc.ImageContrast, ["before", "same steps", "same evaluations", "contrastive"]),
+    ],
+)
+def test_samples_of_each_network_are_drawn(tiny_session, module, experiment, rows):
+    figure = module.image_figures.drawn(tiny_session.run(experiment))
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(labels) == len(rows) and all(a.startswith(b) for a, b in zip(labels, rows))
+    plt.close(figure)
+
+
 @pytest.mark.parametrize("norm, nearly", [(0.01, True), (5.0, False)])
 def test_the_page_says_how_strong_the_chosen_loss_is(norm, nearly):
     trials = {nc.CONTRASTIVE: [{"weight": 2.0, "contrast": [0.01, 0.2]}]}

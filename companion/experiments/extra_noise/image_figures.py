@@ -1,21 +1,22 @@
-"""Figures and tables of chapter 1's searches on images, and of memorisation."""
+"""Figures and tables of chapter 1's records on images: the search, samples, and memorisation."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from companion import plotting
-from companion.experiments.extra_noise.arms import Arm
+from companion.experiments.extra_noise.arms import TRAINED, Arm
 from companion.experiments.extra_noise.copy_network import DECAY
 from companion.experiments.image_search import CHOSEN_BY
 from companion.experiments.results import Results
 from companion.experiments.search_figure import search_curves
 from companion.statistics import mean_interval
 
-__all__ = ["memorised", "search", "stopped"]
+__all__ = ["drawn", "memorised", "search", "stopped"]
 
 NAMES = {"none": "plain", "B eps": "B (ε)", "C": "C"}
 LOOKS = {
@@ -34,6 +35,20 @@ def name(kind: str, strength: float) -> str:
 def search(results: Results) -> Figure:
     """Draw the trials of ``NoiseSearch``, those of each kind from the best to the worst."""
     return search_curves(results, NAMES)
+
+
+def drawn(results: Results) -> Figure:
+    """Draw samples of the longest chain of ``ImageTrial``, of its first seed, a row a network."""
+    samples = {str(name): results.tensor(name)[-1] for name in results.arrays}
+    rows = {_condition(name): x.float() / 127.5 - 1 for name, x in samples.items()}
+    ax = plotting.image_grid(torch.stack([*rows.values()]), row_labels=[*rows])
+    return ax.get_figure(root=True)  # type: ignore[return-value]
+
+
+def _condition(name: str) -> str:
+    """Name of a network on the page, from the name of its samples in a record: "free: B, ..."."""
+    way, _, arm = name.partition(": ")
+    return "plain" if arm == "none" else arm if way == TRAINED else f"{way}: {arm}"
 
 
 def memorised(results: Results) -> Figure:
