@@ -63,7 +63,7 @@ book: site ## run every chapter (profile cpu), build the site and say where it i
 gpu: ## the same on a GPU, with the image experiments at full size
 	@$(MAKE) --no-print-directory book PROFILE=gpu
 
-long: ## the same with the image experiments at a size for two cores (hours)
+long: ## the same with the image experiments at a size for two cores (up to a day; can be stopped and goes on)
 	@$(MAKE) --no-print-directory book PROFILE=long
 
 smoke: ## run every cell of every chapter at tiny sizes (profile smoke)
