@@ -134,6 +134,14 @@ def test_contrastive_fine_tuning_is_judged_at_equal_cost(record, verdict):
         assert "(Picard, semilinear)" in found.evidence and "(sequential)" in found.evidence
 
 
+def test_the_evidence_also_compares_with_the_network_before():
+    before = {nc.BEFORE: 0.5}
+    told = nc.contested(contrast(WIN | before, WIN | before)).evidence
+    assert "Over the network that both go on from: with the loss 1.60 [" in told
+    assert "; denoising 2.00 [" in told
+    assert "go on from" not in nc.contested(contrast(WIN, WIN)).evidence
+
+
 # --- chapter 1 ------------------------------------------------------------------------------------
 
 ARM = xn.Arm("B eps", 0.2)

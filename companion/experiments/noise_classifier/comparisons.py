@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from companion.experiments.noise_classifier.continuations import CONTRASTIVE, CONTROLS
+from companion.experiments.noise_classifier.continuations import BEFORE, CONTRASTIVE, CONTROLS
 from companion.experiments.noise_classifier.images import SEQUENTIAL
 from companion.experiments.results import Results
 from companion.statistics import (
@@ -25,6 +25,7 @@ __all__ = [
     "Case",
     "Decision",
     "Tally",
+    "before_ratios",
     "cases",
     "compared",
     "decide_each",
@@ -99,14 +100,16 @@ def tally(listed: Sequence[Case], control: str, comparisons: int | None = None) 
     )
 
 
-def mean_ratio(listed: Sequence[Case], control: str, comparisons: int) -> Interval:
-    """Geometric mean of the ratio to a control over all cases, paired over seeds.
+def mean_ratio(
+    listed: Sequence[Case], control: str, comparisons: int, method: str = CONTRASTIVE
+) -> Interval:
+    """Geometric mean of the ratio of a method to a control over all cases, paired over seeds.
 
     Not finite where a seed failed, as in a ``Tally``.
     """
     first, second = (
         np.mean([np.log(r.values(method=m, **where)) for r, where in listed], axis=0)
-        for m in (CONTRASTIVE, control)
+        for m in (method, control)
     )
     difference = compared(paired_difference, first, second, comparisons)
     return difference.exp() if is_finite(difference) else difference
@@ -139,15 +142,33 @@ def kind_ratios(record: Results) -> dict[tuple[str, str], Interval]:
     -------
     dict, (kind, control) -> Interval, not finite where a seed failed. All hold together at 95 %.
     """
-    kinds = [str(kind) for kind in record.labels("kind", measure="Frechet distance")]
-    listed = {
-        kind: cases(record, ("sampler", "budget"), measure="Frechet distance", kind=kind)
-        for kind in kinds
-    }
+    listed = _kinds(record)
     return {
-        (kind, control): mean_ratio(listed[kind], control, len(CONTROLS) * len(kinds))
-        for kind in kinds
+        (kind, control): mean_ratio(found, control, len(CONTROLS) * len(listed))
+        for kind, found in listed.items()
         for control in CONTROLS
+    }
+
+
+def before_ratios(record: Results, method: str) -> dict[str, Interval]:
+    """Return the mean ratio of each kind of sampling to the network that a method went on from.
+
+    Returns
+    -------
+    dict, kind -> Interval, as of ``kind_ratios``; empty if that network was not measured. All hold
+    together at 95 %.
+    """
+    if BEFORE not in record.labels("method", measure="Frechet distance"):
+        return {}
+    listed = _kinds(record)
+    return {k: mean_ratio(found, BEFORE, len(listed), method) for k, found in listed.items()}
+
+
+def _kinds(record: Results) -> dict[str, list[Case]]:
+    """Cases of each kind of sampling of an image record."""
+    return {
+        str(kind): cases(record, ("sampler", "budget"), measure="Frechet distance", kind=kind)
+        for kind in record.labels("kind", measure="Frechet distance")
     }
 
 

@@ -9,12 +9,17 @@ from collections.abc import Mapping
 
 from companion.experiments.contested import UNDECIDED, Contested, undecided
 from companion.experiments.noise_classifier.comparisons import (
+    before_ratios,
     decide_each,
     kind_name,
     kind_ratios,
     ratio_text,
 )
-from companion.experiments.noise_classifier.continuations import SAME_COST, SAME_STEPS
+from companion.experiments.noise_classifier.continuations import (
+    CONTRASTIVE,
+    SAME_COST,
+    SAME_STEPS,
+)
 from companion.experiments.results import Results
 
 __all__ = ["CLOSER", "contested", "judged"]
@@ -61,10 +66,16 @@ def contested(images: Mapping[str, Results | None]) -> Contested:
     kinds = list(dict.fromkeys(kind for kind, _ in ratios))
     decision = decide_each({kind_name(k): ratios[k, SAME_COST] for k in kinds}, CLOSER)
     steps = ", ".join(f"{ratio_text(ratios[k, SAME_STEPS])} ({kind_name(k)})" for k in kinds)
+    befores = "; ".join(
+        f"{name} " + ", ".join(f"{ratio_text(i)} ({kind_name(k)})" for k, i in found.items())
+        for name, method in (("with the loss", CONTRASTIVE), ("denoising", SAME_COST))
+        if (found := before_ratios(record, method))
+    )
     evidence = (
         f"{title}, {record.settings['seeds']} networks of {record.settings['steps']:,} steps. "
         f"Ratio of Fréchet distances, with the loss over denoising at equal evaluations: "
         f"{decision.listed}. Over denoising at equal steps: {steps}.{decision.power}"
+        + (f" Over the network that both go on from: {befores}." if befores else "")
     )
     change = CHANGE.get(decision.verdict, CHANGE["else"])
     return Contested(decision.verdict, ANSWERS[decision.verdict], evidence, change)
