@@ -11,10 +11,11 @@ import pytest
 from companion.experiments import Results, Session, tidy
 from companion.experiments import extra_noise as xn
 from companion.experiments import noise_classifier as nc
-from companion.experiments.contested import UNDECIDED, Contested
+from companion.experiments.contested import UNDECIDED, Contested, more_networks, needed
 from companion.experiments.extra_noise import paper_verdicts, summary
 from companion.experiments.image_search import CHOSEN_BY, balanced, best_trial, chosen
 from companion.experiments.records import plain
+from companion.statistics import Interval, detectable, mean_interval
 
 SEEDS = 5
 
@@ -184,6 +185,38 @@ def test_input_perturbation_is_judged_on_long_chains(record, verdict):
     else:
         assert "γ = 0.2" in found.evidence and "with 500 steps" in found.evidence
         assert "On short chains" in found.evidence and "for free" in found.evidence
+
+
+# --- how many networks would decide --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("comparisons", [1, 4])
+@pytest.mark.parametrize("smallest", [0.05, -0.2])
+def test_so_many_networks_show_the_smallest_effect_and_one_less_does_not(comparisons, smallest):
+    values = np.random.default_rng(1).normal(scale=0.15, size=SEEDS)
+    number = needed(mean_interval(values, comparisons=comparisons), smallest, comparisons)
+    seen = []
+    for n in (number, number - 1):  # so many values with the same standard deviation
+        standard = (np.arange(n) - (n - 1) / 2) / np.std(np.arange(n), ddof=1)
+        interval = mean_interval(standard * values.std(ddof=1), comparisons=comparisons)
+        seen.append(detectable(interval, confidence=1 - 0.05 / comparisons))
+    assert seen[0] <= abs(smallest) < seen[1]
+
+
+def test_no_number_of_networks_shows_what_is_far_too_small():
+    assert needed(Interval(0.0, -1.0, 1.0, SEEDS), 1e-6) == 9999
+
+
+def test_what_is_not_decided_asks_for_more_networks():
+    wide = contrast(TIE, TIE, scatter=0.5)
+    assert "More networks: about" in nc.contested(wide).change
+    assert "in place of 5, would show a difference of 5%" in nc.contested(wide).change
+    assert "More networks" in xn.contested(trial((1.0, 1.0, 1.0), scatter=0.5)).change
+    failed = trial((1.0, 0.8, 0.7), failed="trained")
+    assert "A strength, found" in xn.contested(failed).change
+    assert "A setting of the loss" in nc.contested(contrast(WIN, WIN, failed=nc.SAME_COST)).change
+    assert "A setting of the loss" in nc.contested(contrast(LOSS, LOSS)).change
+    assert "at least 9999" in more_networks(Interval(0.0, -9.0, 9.0, SEEDS), 0.01)
 
 
 def test_the_box_of_the_chapter_says_what_images_say():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from companion.experiments.claims import LONGEST_ANSWER, MARKS
 from companion.experiments.results import Results
+from companion.statistics import Interval
 
-__all__ = ["UNDECIDED", "Contested", "undecided"]
+__all__ = ["UNDECIDED", "Contested", "more_networks", "needed", "undecided"]
 
 UNDECIDED = "not tested"
 """Verdict where there is no record that decides."""
@@ -66,3 +70,46 @@ def undecided(images: Mapping[str, Results | None], why: str) -> str:
         if r is not None
     ]
     return " ".join(lines) or "Images are not yet recorded."
+
+
+MOST = 9999
+"""The most values that ``needed`` counts."""
+
+
+def needed(interval: Interval, smallest: float, comparisons: int = 1) -> int:
+    """Return how many values, as scattered as those there are, would show the smallest effect.
+
+    So many have an interval that excludes 0 with a power of 80 % if the effect is ``smallest``
+    (``statistics.detectable`` turned around).
+
+    Parameters
+    ----------
+    interval : Interval, finite, of a difference (or of logarithms), by ``mean_interval``
+    smallest : float, not 0
+        Effect of interest; its sign does not count.
+    comparisons : int
+        Intervals that hold together at 95 % (default 1).
+
+    Returns
+    -------
+    int, at most ``MOST``.
+    """
+    from scipy.stats import t
+
+    tail = 0.05 / comparisons / 2
+    reach = (interval.high - interval.low) / 2
+    scatter = reach / t.isf(tail, interval.n - 1) * math.sqrt(interval.n)
+    numbers = np.arange(2, MOST)
+    seen = scatter / np.sqrt(numbers) * (t.isf(tail, numbers - 1) + t.ppf(0.8, numbers - 1))
+    enough = numbers[seen <= abs(smallest)]
+    return int(enough[0]) if len(enough) else MOST
+
+
+def more_networks(interval: Interval, smallest: float, comparisons: int = 1) -> str:
+    """Say how many networks would decide what so many did not; arguments as of ``needed``."""
+    number = needed(interval, smallest, comparisons)
+    about = "about" if number < MOST else "at least"
+    return (
+        f"More networks: {about} {number}, in place of {interval.n}, would show a difference of "
+        f"{-math.expm1(-abs(smallest)):.0%}, at the scatter that these have."
+    )

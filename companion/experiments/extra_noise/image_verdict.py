@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from companion.experiments.contested import UNDECIDED, Contested, undecided
+from companion.experiments.contested import (
+    UNDECIDED,
+    Contested,
+    more_networks,
+    undecided,
+)
 from companion.experiments.extra_noise.arms import FREE, TRAINED
 from companion.experiments.extra_noise.chains import PLAIN, image_values, lengths, perturbed
 from companion.experiments.extra_noise.effects import Effect, difference, doubt
@@ -71,7 +76,10 @@ def contested(images: Mapping[str, Results | None]) -> Contested:
         f"{_listed({n: effect(n, (FREE, arm), len(long)) for n in long})}.",
     ]
     evidence = " ".join(filter(None, parts)) + doubt(decides, verdict)
-    return Contested(verdict, ANSWERS[verdict], evidence, CHANGE.get(verdict, CHANGE["else"]))
+    change = CHANGE.get(verdict, CHANGE["else"])
+    if verdict == "inconclusive" and decides.finite:
+        change = more_networks(decides.interval, decides.smallest, len(long))
+    return Contested(verdict, ANSWERS[verdict], evidence, change)
 
 
 def _listed(effects: Mapping[int, Effect]) -> str:

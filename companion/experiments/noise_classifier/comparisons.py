@@ -241,6 +241,8 @@ class Decision:
         for "not supported" and "depends", the strongest undecided one for "inconclusive".
     smallest, reference : float
         Smallest effect of interest, and no effect.
+    comparisons : int
+        Intervals that hold together at 95 %, those of ``found`` among them.
     """
 
     verdict: str
@@ -249,6 +251,7 @@ class Decision:
     decisive: str
     smallest: float
     reference: float
+    comparisons: int
 
     @property
     def interval(self) -> Interval | None:
@@ -276,7 +279,7 @@ class Decision:
         if ratio:
             logs = [math.log(v) for v in interval[:3]]
             interval = Interval(logs[0], logs[1], logs[2], interval.n)
-        seen = detectable(interval, confidence=1 - 0.05 / len(self.found))
+        seen = detectable(interval, confidence=1 - 0.05 / self.comparisons)
         if ratio:
             seen = math.expm1(seen)
         return (
@@ -286,7 +289,12 @@ class Decision:
 
 
 def decide_each(
-    found: Mapping[Any, Interval], smallest: float, *, reference: float = 1.0, every: bool = False
+    found: Mapping[Any, Interval],
+    smallest: float,
+    *,
+    reference: float = 1.0,
+    every: bool = False,
+    comparisons: int | None = None,
 ) -> Decision:
     """Decide a claim under each condition, and together.
 
@@ -296,6 +304,8 @@ def decide_each(
     smallest, reference : as of ``statistics.decide`` (default reference: 1, of ratios)
     every : bool
         Whether the claim says that it holds under every condition, so that one without refutes it.
+    comparisons : int, optional
+        Intervals that hold together, where there are more than those of ``found`` (default).
     """
     intervals = {str(name): interval for name, interval in found.items()}
     each = {name: decide(i, smallest, reference=reference) for name, i in intervals.items()}
@@ -312,7 +322,8 @@ def decide_each(
     names = [name for name in each if each[name] == wanted]
     weakest = verdict == "supported" or every
     decisive = (min if weakest else max)(names or list(each), key=strength)
-    return Decision(verdict, each, intervals, decisive, smallest, reference)
+    together = len(intervals) if comparisons is None else comparisons
+    return Decision(verdict, each, intervals, decisive, smallest, reference, together)
 
 
 def ratio_text(interval: Interval) -> str:

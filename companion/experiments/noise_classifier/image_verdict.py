@@ -5,9 +5,15 @@ The rule was committed before a network that it judges was trained.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from companion.experiments.contested import UNDECIDED, Contested, undecided
+from companion.experiments.contested import (
+    UNDECIDED,
+    Contested,
+    more_networks,
+    undecided,
+)
 from companion.experiments.noise_classifier.comparisons import (
     before_ratios,
     decide_each,
@@ -21,6 +27,7 @@ from companion.experiments.noise_classifier.continuations import (
     SAME_STEPS,
 )
 from companion.experiments.results import Results
+from companion.statistics import Interval
 
 __all__ = ["CLOSER", "contested", "judged"]
 
@@ -64,12 +71,13 @@ def contested(images: Mapping[str, Results | None]) -> Contested:
     title, record = found
     ratios = kind_ratios(record)
     kinds = list(dict.fromkeys(kind for kind, _ in ratios))
-    decision = decide_each({kind_name(k): ratios[k, SAME_COST] for k in kinds}, CLOSER)
+    decided = {kind_name(k): ratios[k, SAME_COST] for k in kinds}
+    decision = decide_each(decided, CLOSER, comparisons=len(ratios))
     steps = ", ".join(f"{ratio_text(ratios[k, SAME_STEPS])} ({kind_name(k)})" for k in kinds)
     befores = "; ".join(
-        f"{name} " + ", ".join(f"{ratio_text(i)} ({kind_name(k)})" for k, i in found.items())
+        f"{name} " + ", ".join(f"{ratio_text(i)} ({kind_name(k)})" for k, i in over.items())
         for name, method in (("with the loss", CONTRASTIVE), ("denoising", SAME_COST))
-        if (found := before_ratios(record, method))
+        if (over := before_ratios(record, method))
     )
     evidence = (
         f"{title}, {record.settings['seeds']} networks of {record.settings['steps']:,} steps. "
@@ -78,4 +86,8 @@ def contested(images: Mapping[str, Results | None]) -> Contested:
         + (f" Over the network that both go on from: {befores}." if befores else "")
     )
     change = CHANGE.get(decision.verdict, CHANGE["else"])
+    if decision.verdict == "inconclusive" and decision.interval is not None:
+        mean, low, high = (math.log(v) for v in decision.interval[:3])
+        logs = Interval(mean, low, high, decision.interval.n)
+        change = more_networks(logs, math.log(CLOSER), decision.comparisons)
     return Contested(decision.verdict, ANSWERS[decision.verdict], evidence, change)
