@@ -36,6 +36,12 @@ def randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> tor
     return torch.randn(*shape, generator=seeded(seed), dtype=dtype)
 
 
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """Each test begins with torch's global random numbers at one state, whatever ran before it."""
+    torch.manual_seed(0)
+
+
 # --- distributions and networks
 
 
