@@ -281,9 +281,13 @@ def test_the_ledger_filters_and_shows_what_a_link_asks_for(browser, address):
     from selenium.webdriver.support.ui import WebDriverWait
 
     def shown() -> int:
-        rows = browser.find_elements("css selector", "#ledger tbody tr:not([hidden])")
-        assert browser.find_element("name", "shown").text.startswith(f"{len(rows)} of ")
-        return len(rows)
+        # Both at one moment: between two questions the page may have changed both.
+        rows, told = browser.execute_script(
+            "return [document.querySelectorAll('#ledger tbody tr:not([hidden])').length,"
+            " document.getElementsByName('shown')[0].textContent.trim()]"
+        )
+        assert told.startswith(f"{rows} of ")
+        return rows
 
     def verdicts() -> set[str]:
         rows = browser.find_elements("css selector", "#ledger tbody tr:not([hidden])")
