@@ -106,7 +106,7 @@ def needed(interval: Interval, smallest: float, comparisons: int = 1) -> int:
 
 
 def more_networks(interval: Interval, smallest: float, comparisons: int = 1) -> str:
-    """Say how many networks would decide what so many did not; arguments as of ``needed``."""
+    """Say how many networks would show what so many did not; arguments as of ``needed``."""
     number = needed(interval, smallest, comparisons)
     about = "about" if number < MOST else "at least"
     return (
