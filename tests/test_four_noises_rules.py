@@ -281,6 +281,13 @@ def test_an_answer_names_the_condition_and_is_short():
         assert answer.startswith("It helps:") and len(answer.split()) <= LONGEST_ANSWER
 
 
+def test_a_claim_that_denies_says_what_holds_where_it_is_false():
+    some = factors(a=1.0) | {("points", "a"): Interval(0.5, 0.49, 0.51, SEEDS)}
+    effects = grading.Effects(some, grading.NOT_BETTER)
+    answers = {"depends": "It does not help", "exception": "It helps"}
+    assert effects.answer(answers) == "It helps only on points."
+
+
 def test_what_is_settled_is_said_where_the_whole_is_open():
     some = factors(a=0.5) | {("points", "a"): Interval(0.95, 0.7, 1.3, SEEDS)}
     effects = grading.Effects(some, grading.BETTER)

@@ -137,14 +137,19 @@ class Effects:
         return " and ".join(named)
 
     def answer(self, answers: Mapping[str, str]) -> str:
-        """Return the answer for the verdict; one that names the conditions where they differ."""
+        """Return the answer for the verdict; one that names the conditions where they differ.
+
+        ``exception``, if it is there, says in plain words what holds where the claim is false.
+        """
         claim, kinds = answers["depends"], set(self.verdicts.values())
         if len(kinds) == 1:
             return answers[self.verdict]
         yes, no, unknown = map(self.places, ("supported", "not supported", "inconclusive"))
         if self.verdict == "depends":
             count = list(self.verdicts.values()).count("supported")
+            exception = answers.get("exception")
             options = [
+                *([f"{exception} only on {no}."] if exception else []),
                 f"{claim}: true on {yes}; false on {no}.",
                 f"{claim}: only on {yes}.",
                 f"{claim}: not on {no}.",

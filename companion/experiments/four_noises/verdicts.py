@@ -352,6 +352,7 @@ def pairs_of_objectives(pairs: Results, images: Told) -> Claim:
     answers = {
         "supported": "Yes: at equal evaluations neither pair beats its better half.",
         "depends": "A pair is not better than its half",
+        "exception": "A pair of objectives beats its better half",
         "not supported": "No: pairs of objectives beat their better half at equal evaluations.",
         "inconclusive": "Undecided: a pair of objectives may beat its better half.",
     }

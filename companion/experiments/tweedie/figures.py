@@ -303,7 +303,7 @@ def pictures(records: Mapping[str, Results]) -> Figure | None:
         return None
     record = next(iter(records.values()))
     s_n = max(float(s) for s in record.labels("noise"))
-    names = [m for m in (CLEAN, NAIVE, AMBIENT, CONSISTENCY, EM) if m in record.labels("method")]
+    names = [m for m in IMAGE_METHODS if m in record.labels("method")]
     rows = {m: record.tensor(f"{m} {s_n:g}")[:8].float() / 127.5 - 1 for m in names}
     return _grid({label(name): x for name, x in rows.items()})
 

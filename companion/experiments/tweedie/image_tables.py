@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib import ticker
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
@@ -32,6 +33,12 @@ REASONS = {
 }
 """What is shown of the reasons: the measure, its heading, and its level over that of the data."""
 
+SEARCHED = {
+    CRITERION: ("to noisy images, decides", "full"),
+    "Frechet distance": ("to clean images", "none"),
+}
+"""What is drawn of the search: the measure, its name in the legend, how its points are filled."""
+
 
 def about(records: Mapping[str, Results]) -> Text:
     """Say where the settings of the race on images come from."""
@@ -47,21 +54,34 @@ def about(records: Mapping[str, Results]) -> Text:
 
 
 def search(found: Results) -> Figure:
-    """Draw what chose against all trials, and the distance to clean images, which did not."""
+    """Draw what chose for all trials, and the distance to clean images, which did not."""
     methods = [m for m in TRIALS if m in found.labels("method")]
-    figure, axes = plt.subplots(1, len(methods), figsize=(9.0, 3.4), squeeze=False, sharey=True)
-    for ax, method in zip(axes[0], methods):
+    rows = (len(methods) + 1) // 2
+    figure, axes = plt.subplots(rows, 2, figsize=(6.8, 0.9 + 2.1 * rows), squeeze=False, sharex=True)
+    for ax, method in zip(axes.flat, methods):
         names = [str(name) for name in found.labels("trial", method=method)]
         chosen = names.index(found.facts["names"].get(method, names[0]))
-        for measure, look in ((CRITERION, "-"), ("Frechet distance", ":")):
+        for measure, (title, fill) in SEARCHED.items():
             values = [_one(found, measure, method, name) for name in names]
-            ax.plot(values, "o" + look, color=LOOKS[method]["color"], label=measure)
-            if measure == CRITERION:
-                ax.plot(chosen, values[chosen], "o", markersize=12, fillstyle="none", color="black")
-        ax.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-        ax.set(title=label(method), yscale="log")
-    axes[0, 0].set_ylabel("solid: noisy, dotted: clean")
+            ax.plot(
+                values, range(len(names)), "o", fillstyle=fill, color=LOOKS[method]["color"],
+                label=title,
+            )  # fmt: skip
+        ax.axhspan(chosen - 0.4, chosen + 0.4, color=plotting.PALETTE["grey"], alpha=0.2, lw=0)
+        ax.set_yticks(range(len(names)), [_setting(name) for name in names])
+        ax.set(title=label(method), xscale="log", ylim=(len(names) - 0.5, -0.5))
+        ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        ax.xaxis.set_minor_formatter(ticker.NullFormatter())
+    for ax in axes[-1]:
+        ax.set_xlabel("Fréchet distance")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
+
+
+def _setting(name: str) -> str:
+    """Name of a trial in words: an underscore is a space, a minus a minus."""
+    return name.replace("_", " ").replace("-", "−").replace(" True", "")
 
 
 def _one(found: Results, measure: str, method: str, trial: str) -> float:
