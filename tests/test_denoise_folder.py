@@ -9,6 +9,8 @@ import torch
 pytest.importorskip("skimage")
 pytest.importorskip("tifffile")
 
+from noisy_pictures import pictures
+
 from companion.data.folders import folder
 from companion.restoration import collaborative, command, diagnosis, guided, patches, restore
 from companion.restoration.collaborative import CollaborativeFilter
@@ -17,17 +19,7 @@ from companion.restoration.network import RestorationUNet
 from companion.restoration.variance_stabilization import Anscombe
 
 RNG = np.random.default_rng(0)
-
-
-def grey(height=48, width=40, sigma=20.0):
-    """A smooth picture with white noise, in grey values of 8 bit."""
-    rows, columns = np.mgrid[:height, :width] / 48
-    clean = 120 + 50 * np.sin(4 * rows) * np.cos(3 * columns)
-    return clean + sigma * RNG.standard_normal((height, width))
-
-
-def bytes8(*shape):
-    return np.rint(grey(*shape)).clip(0, 255).astype(np.uint8)
+grey, bytes8 = pictures(RNG)
 
 
 # ---------------------------------------------------------------- the diagnosis

@@ -12,21 +12,13 @@ import pytest
 iio = pytest.importorskip("imageio.v3")
 tifffile = pytest.importorskip("tifffile")
 
+from noisy_pictures import pictures  # noqa: E402
+
 from companion.data import DataError, folders  # noqa: E402
 from companion.data.folders import folder, write  # noqa: E402
 
 RNG = np.random.default_rng(0)
-
-
-def grey(height=48, width=40, sigma=20.0):
-    """A smooth picture with white noise, in grey values of 8 bit."""
-    rows, columns = np.mgrid[:height, :width] / 48
-    clean = 120 + 50 * np.sin(4 * rows) * np.cos(3 * columns)
-    return clean + sigma * RNG.standard_normal((height, width))
-
-
-def bytes8(*shape):
-    return np.rint(grey(*shape)).clip(0, 255).astype(np.uint8)
+grey, bytes8 = pictures(RNG)
 
 
 # ---------------------------------------------------------------- what is read and written back

@@ -17,7 +17,7 @@ from companion.experiments.results import Results
 from companion.experiments.tweedie.ablations import GRADIENTS
 from companion.experiments.tweedie.digits import IDEAL_CLEAN
 from companion.experiments.tweedie.exact import EXACT, GLUED
-from companion.experiments.tweedie.image_network import EM, IMAGE_METHODS, STOPPED
+from companion.experiments.tweedie.image_network import IMAGE_METHODS, STOPPED
 from companion.experiments.tweedie.looks import LOOKS, label
 from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY, NAIVE
 from companion.experiments.tweedie.mismatch import ASSUMED

@@ -57,7 +57,8 @@ def search(found: Results) -> Figure:
     """Draw what chose for all trials, and the distance to clean images, which did not."""
     methods = [m for m in TRIALS if m in found.labels("method")]
     rows = (len(methods) + 1) // 2
-    figure, axes = plt.subplots(rows, 2, figsize=(6.8, 0.9 + 2.1 * rows), squeeze=False, sharex=True)
+    size = 6.8, 0.9 + 2.1 * rows
+    figure, axes = plt.subplots(rows, 2, figsize=size, squeeze=False, sharex=True)
     for ax, method in zip(axes.flat, methods):
         names = [str(name) for name in found.labels("trial", method=method)]
         chosen = names.index(found.facts["names"].get(method, names[0]))
