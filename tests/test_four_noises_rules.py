@@ -339,8 +339,8 @@ def test_a_record_with_a_lost_seed_leaves_it_out():
     assert table.loc["perturbed", "DDIM"].startswith(("0.9", "1.0"))
 
 
-def test_verdicts_of_two_master_seeds(tmp_path):
-    claims = four_noises.verdicts(PooledSession("smoke", (0, 1), memory=tmp_path))
+def test_verdicts_of_two_master_seeds():
+    claims = four_noises.verdicts(PooledSession("smoke", (0, 1)))
     assert [claim.id for claim in claims] == [
         "meet-widths-add", "meet-widths-sampler", "meet-widths-objective",
         "meet-perturbation-and-steps", "meet-perturbation-and-gradient",

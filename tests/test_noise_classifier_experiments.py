@@ -27,9 +27,15 @@ RING = data.mixture("ring")
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A session of the profile smoke whose memory these tests share."""
-    return Session("smoke", memory=tmp_path_factory.mktemp("memory"))
+def memory(tmp_path_factory):
+    """The memory that the tests of this file share: what one of them ran, the others take."""
+    return tmp_path_factory.mktemp("memory")
+
+
+@pytest.fixture(scope="module")
+def tiny(memory):
+    """A session of the profile smoke."""
+    return Session("smoke", memory=memory)
 
 
 # --- the equations -------------------------------------------------------------------------------
@@ -326,9 +332,9 @@ def test_classifiers_and_answers_of_networks_that_know_nothing_or_all(tiny):
     assert told > true + 0.3
 
 
-def test_verdicts_of_several_master_seeds_together(tmp_path_factory):
+def test_verdicts_of_several_master_seeds_together(memory):
     """Seeds of all of them count, and what has none is averaged."""
-    session = PooledSession("smoke", (0, 1), memory=tmp_path_factory.mktemp("pooled"))
+    session = PooledSession("smoke", (0, 1), memory=memory)
     claims = {claim.id: claim for claim in nc.verdicts(session)}
     assert claims["classifier-inevitable"].seeds == claims["classifier-objective"].seeds == 4
 
