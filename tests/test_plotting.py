@@ -73,6 +73,18 @@ def test_band_takes_intervals_tables_and_numbers():
         plotting.with_band(ax, [1, 2], [1, 2], low=[0, 0])
 
 
+def test_logarithmic_axes_have_plain_numbers():
+    ax = plt.figure().add_subplot()
+    ax.set(yscale="log", ylim=(3, 700))
+    plotting.log_ticks(ax.yaxis)
+    ax.figure.canvas.draw()
+    low, high = ax.get_ylim()
+    shown = [t.get_text() for t in ax.get_yticklabels() if low <= t.get_position()[1] <= high]
+    assert shown == ["5", "10", "20", "50", "100", "200", "500"]
+    with pytest.raises(TypeError, match="axes: got .*allowed are ax.xaxis"):
+        plotting.log_ticks(ax)
+
+
 def test_percentile_bands_hold_their_shares():
     _, ax = plt.subplots()
     samples = torch.linspace(0, 1, 101)[:, None] * torch.tensor([1.0, 10.0])

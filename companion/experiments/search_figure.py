@@ -42,9 +42,7 @@ def search_curves(
         grey = plotting.PALETTE["grey"]
         ax.axhline(before, color=grey, linestyle="--", label=named.get(start, start))
     ax.set(yscale="log", xlabel="trials, from the best to the worst", ylabel="Fréchet distance")
-    ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
-    ax.yaxis.set_minor_formatter(ticker.NullFormatter())
+    plotting.log_ticks(ax.yaxis)
     ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     figure.legend(loc="outside upper center", ncols=2)
     return figure

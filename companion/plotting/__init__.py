@@ -6,7 +6,7 @@ mode. Nothing changes on import: call ``use_style()``, or draw inside ``with sty
 """
 
 from companion.plotting import style as _style
-from companion.plotting.curves import lines, percentile_bands, with_band
+from companion.plotting.curves import lines, log_ticks, percentile_bands, with_band
 from companion.plotting.figures import (
     denoising_strip,
     density,
@@ -26,6 +26,7 @@ __all__ = [
     "density",
     "image_grid",
     "lines",
+    "log_ticks",
     "method",
     "percentile_bands",
     "save",

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib import ticker
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 
 from companion import checks
 from companion.plotting.figures import array, check_axes
@@ -16,10 +18,30 @@ from companion.plotting.style import METHODS, PALETTE, method
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["lines", "percentile_bands", "with_band"]
+__all__ = ["lines", "log_ticks", "percentile_bands", "with_band"]
 
 OTHERS = ("blue", "orange", "green", "vermillion", "purple", "sky", "black", "grey")
 """Colours of conditions that are no methods of the house, in this order."""
+
+
+def log_ticks(*axes: Axis) -> None:
+    """Mark logarithmic axes at 1, 2, 5, 10, 20, ..., in plain numbers.
+
+    Parameters
+    ----------
+    *axes : ``ax.xaxis`` or ``ax.yaxis``
+
+    Raises
+    ------
+    TypeError
+        If one is no axis.
+    """
+    for axis in axes:
+        if not isinstance(axis, Axis):
+            raise TypeError(f"axes: got {axis!r}; allowed are ax.xaxis and ax.yaxis")
+        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def with_band(

@@ -256,7 +256,7 @@ def images(records: Mapping[str, Results]) -> Figure:
                 color = METHODS[method]["color"]
                 ax.axhline(last.mean(), color=color, linestyle="--", linewidth=0.8)
         line[0].set_ylabel(f"Fréchet distance,\n{title}")
-        line[0].yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        plotting.log_ticks(line[0].yaxis)
     _legend_below(figure, axes[0, 0], 1)
     return figure
 

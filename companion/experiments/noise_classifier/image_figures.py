@@ -58,5 +58,6 @@ def accelerated(results: Results) -> Figure:
     ax.axhline(end, color=plotting.PALETTE["grey"], linewidth=1, label="step by step")
     ax.set(xlabel="iteration", ylabel="Fréchet distance")
     ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    plotting.log_ticks(ax.yaxis)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from matplotlib import pyplot as plt
-from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from companion import data, plotting
@@ -160,10 +159,7 @@ def training(results: Results) -> Figure:
     floor = results.facts["floor"]
     ax.axhline(floor, color=plotting.PALETTE["grey"], linestyle="--", label="real images")
     ax.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="Fréchet distance")
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
-        axis.set_minor_formatter(ticker.NullFormatter())
+    plotting.log_ticks(ax.xaxis, ax.yaxis)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 

@@ -353,8 +353,7 @@ def images(records: Mapping[str, Results]) -> Figure | None:
         left.axhline(record.facts["floor"], color="black", linestyle=":", label="training images")
         right.axhline(1, color="black", linestyle="--")
         left.set(yscale="log", ylabel=title, title="Fréchet distance")
-        left.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        _plain(left.yaxis)
+        plotting.log_ticks(left.yaxis)
         right.set_title("error over clean's")
     _below(figure, axes[0, 0])
     return figure

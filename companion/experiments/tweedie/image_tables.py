@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib import ticker
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
@@ -71,9 +70,7 @@ def search(found: Results) -> Figure:
         ax.axhspan(chosen - 0.4, chosen + 0.4, color=plotting.PALETTE["grey"], alpha=0.2, lw=0)
         ax.set_yticks(range(len(names)), [_setting(name) for name in names])
         ax.set(title=label(method), xscale="log", ylim=(len(names) - 0.5, -0.5))
-        ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        ax.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
-        ax.xaxis.set_minor_formatter(ticker.NullFormatter())
+        plotting.log_ticks(ax.xaxis)
     for ax in axes[-1]:
         ax.set_xlabel("Fréchet distance")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
