@@ -155,8 +155,7 @@ def race(results: Results, measure: str = "error") -> Figure:
             real = results.values(measure="real data", problem=problem)
             ends = real.mean() - 2 * real.std(ddof=1), real.mean() + 2 * real.std(ddof=1)
             ax.axhspan(*ends, color="black", alpha=0.12, linewidth=0, label="real data")
-            ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-            ax.yaxis.set_major_formatter(ticker.ScalarFormatter())
+            plotting.log_ticks(ax.yaxis)
         ax.minorticks_off()
     called = "error against the flow" if measure == "error" else "sliced Wasserstein distance"
     figure.supylabel(called, fontsize="medium")
@@ -242,6 +241,7 @@ def images(records: Mapping[str, Results]) -> Figure:
             _budget_axis(ax, budgets, title=called)
         axes[0].set_ylabel(name)
         axes[1].axhline(record.facts["floor"], color="black", linestyle=":")
+        plotting.log_ticks(axes[1].yaxis)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
