@@ -276,6 +276,14 @@ def test_tables_and_figures_of_chapter_3_show_what_was_measured(tiny_session):
     ways = nc.tables.image_iterations({"one": picard}).data
     assert len(ways) == 4 and ways["iterations"].astype(float).max() <= 4
     assert picard.where(measure="error")["value"].max() < picard.settings["tolerance"] == 0.01
+    stopped = nc.tables.image_by_iteration({"one": picard}).data.set_index("iteration")
+    held, steps = (
+        picard.values(measure=m, way="plain", **at)
+        for m, at in (("Frechet distance", {"iteration": 2}), ("in sequence", {}))
+    )
+    assert len(stopped) == 4
+    ratio = np.exp(np.log(held / steps).mean())
+    assert float(stopped.loc["plain", "2"].split()[0]) == pytest.approx(ratio, rel=0.01)
     figure = nc.image_figures.accelerated(picard)
     assert len(figure.axes[0].get_lines()) >= 5
     plt.close(figure)

@@ -81,7 +81,7 @@ def test_logarithmic_axes_have_plain_numbers():
     low, high = ax.get_ylim()
     shown = [t.get_text() for t in ax.get_yticklabels() if low <= t.get_position()[1] <= high]
     assert shown == ["5", "10", "20", "50", "100", "200", "500"]
-    with pytest.raises(TypeError, match="axes: got .*allowed are ax.xaxis"):
+    with pytest.raises(TypeError, match=r"axes: got .*allowed are ax\.xaxis"):
         plotting.log_ticks(ax)
 
 

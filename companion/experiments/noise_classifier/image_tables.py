@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NEARLY_NOTHING",
     "gradient_of_chosen",
+    "image_by_iteration",
     "image_gradients",
     "image_iterations",
     "image_ratios",
@@ -223,6 +224,29 @@ def image_iterations(records: Mapping[str, Results]) -> Styler | None:
         return pd.DataFrame(rows).astype(object).fillna("1")
 
     return _by_record(records, frame, "until no state moves more than the tolerance")
+
+
+def image_by_iteration(records: Mapping[str, Results], most: int = 4) -> Styler | None:
+    """Return the distance of what an iteration holds over that of the steps, of ``ImagePicard``.
+
+    ``most`` is how many iterations are shown, the last ones. All intervals hold together.
+    """
+
+    def frame(record: Results) -> pd.DataFrame:
+        measure = "Frechet distance"
+        ways = [str(way) for way in record.labels("way")]
+        depths = sorted(float(d) for d in record.labels("iteration", measure=measure))[-most:]  # type: ignore[arg-type]
+        rows = []
+        for way in ways:
+            steps = record.values(measure="in sequence", way=way)
+            row: dict[str, Any] = {"iteration": way}
+            for depth in depths:
+                held = record.values(measure=measure, way=way, iteration=depth)
+                row[f"{depth:g}"] = paired_ratio(held, steps, comparisons=len(ways) * len(depths))
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    return _by_record(records, frame, "distance over that of the same steps one after the other")
 
 
 def _by_record(

@@ -27,6 +27,7 @@ from companion.experiments.noise_classifier.evidence import (
 )
 from companion.experiments.noise_classifier.image_tables import (
     gradient_of_chosen,
+    image_by_iteration,
     image_gradients,
     image_iterations,
     image_ratios,
@@ -59,6 +60,7 @@ __all__ = [
     "errors",
     "good_iterations",
     "gradient_of_chosen",
+    "image_by_iteration",
     "image_gradients",
     "image_iterations",
     "image_ratios",
