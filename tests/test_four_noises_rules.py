@@ -286,6 +286,8 @@ def test_a_claim_that_denies_says_what_holds_where_it_is_false():
     effects = grading.Effects(some, grading.NOT_BETTER)
     answers = {"depends": "It does not help", "exception": "It helps"}
     assert effects.answer(answers) == "It helps only on points."
+    wide = some | {("lines", "a"): Interval(0.95, 0.7, 1.3, SEEDS)}  # undecided: no "only"
+    assert grading.Effects(wide, grading.NOT_BETTER).answer(answers) == "It helps on points."
 
 
 def test_what_is_settled_is_said_where_the_whole_is_open():

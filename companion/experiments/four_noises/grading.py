@@ -147,9 +147,9 @@ class Effects:
         yes, no, unknown = map(self.places, ("supported", "not supported", "inconclusive"))
         if self.verdict == "depends":
             count = list(self.verdicts.values()).count("supported")
-            exception = answers.get("exception")
+            exception, only = answers.get("exception"), "" if unknown else "only "
             options = [
-                *([f"{exception} only on {no}."] if exception else []),
+                *([f"{exception} {only}on {no}."] if exception else []),
                 f"{claim}: true on {yes}; false on {no}.",
                 f"{claim}: only on {yes}.",
                 f"{claim}: not on {no}.",
