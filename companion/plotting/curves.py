@@ -24,12 +24,14 @@ OTHERS = ("blue", "orange", "green", "vermillion", "purple", "sky", "black", "gr
 """Colours of conditions that are no methods of the house, in this order."""
 
 
-def log_ticks(*axes: Axis) -> None:
+def log_ticks(*axes: Axis, at: Sequence[float] = (1, 2, 5)) -> None:
     """Mark logarithmic axes at 1, 2, 5, 10, 20, ..., in plain numbers.
 
     Parameters
     ----------
     *axes : ``ax.xaxis`` or ``ax.yaxis``
+    at : sequence of float
+        What powers of ten are multiplied with; ``(1,)`` for axes over many of them.
 
     Raises
     ------
@@ -39,7 +41,7 @@ def log_ticks(*axes: Axis) -> None:
     for axis in axes:
         if not isinstance(axis, Axis):
             raise TypeError(f"axes: got {axis!r}; allowed are ax.xaxis and ax.yaxis")
-        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.set_major_locator(ticker.LogLocator(subs=at))
         axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
         axis.set_minor_formatter(ticker.NullFormatter())
 

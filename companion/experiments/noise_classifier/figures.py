@@ -67,13 +67,6 @@ def _legend_below(figure: Figure, ax: Axes, ncols: int = 2) -> None:
     figure.legend(*handles, loc="outside lower center", ncols=ncols)
 
 
-def _plain(*axes: Any) -> None:
-    """Write the levels of logarithmic axes as plain numbers."""
-    for axis in axes:
-        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(ticker.NullFormatter())
-
-
 def _styles(among: Sequence[Any]) -> dict[Any, dict[str, Any]]:
     return {name: METHODS[name] for name in among}
 
@@ -170,7 +163,7 @@ def signal(results: Results) -> Figure:
         ax.plot(rows["t"], rows["value"] / rows["value"].max(), label=name, **style)
     ax.axvspan(*OFFICIAL_CONTRASTS.range, color=plotting.PALETTE["grey"], alpha=0.2, linewidth=0)
     ax.set(xscale="log", xlabel="contrast t", ylabel="curvature, relative")
-    _plain(ax.xaxis)
+    plotting.log_ticks(ax.xaxis, at=(1,))
     _legend_below(figure, ax, 1)
     return figure
 
@@ -186,7 +179,7 @@ def blow_up(results: Results) -> Figure:
         ax.set(yscale="log", xlabel="iteration", title=sampler)
         ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     axes[0, 0].set_ylabel("largest state / start")
-    _plain(axes[0, 0].yaxis)
+    plotting.log_ticks(axes[0, 0].yaxis, at=(1,))
     _legend_below(figure, axes[0, 0], 3)
     return figure
 
@@ -215,7 +208,7 @@ def mode_map(results: Results) -> Figure:
         title = str(name).replace(", ", ",\n").replace("with the ", "with the\n")
         ax.set(xscale="log", xlabel="noise level σ", ylabel="x", title=title, ylim=(-4.4, 4.4))
         ax.invert_xaxis()
-        _plain(ax.xaxis)
+        plotting.log_ticks(ax.xaxis, at=(1,))
         ticks = [-30, -10, -3, 0, 3, 10, 30]
         ax.set_yticks([math.asinh(v) for v in ticks], [str(v) for v in ticks])
         ax.grid(False)
@@ -266,4 +259,4 @@ def _by_iteration(ax: Axes, rows: Any, x: str, title: str, **line: Any) -> None:
     plotting.lines(ax, rows, x, by="method", log="y", styles=styles, **line)
     ax.set(xlabel="iteration", title=title)
     ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-    _plain(ax.yaxis)
+    plotting.log_ticks(ax.yaxis, at=(1,))

@@ -9,7 +9,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from companion import noise, plotting, samplers
@@ -51,13 +50,6 @@ FOLDED = 5.0
 
 EDGE: Any = {"color": COLOR["grey"], "linestyle": ":"}
 """How the noise of the data is marked."""
-
-
-def _plain(*axes: Any) -> None:
-    """Write the levels of logarithmic axes as plain numbers."""
-    for axis in axes:
-        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _below(figure: Figure, ax: Any, ncols: int = 2) -> None:
@@ -128,7 +120,7 @@ def weight(s_n: float = NOISE) -> Figure:
         ax.set(xscale="log", xlabel="σ / σₙ")
     axes[0].set_ylabel("weight of D's error")
     axes[1].set(yscale="log", ylabel="noise of the target / σₙ")
-    _plain(axes[0].xaxis, axes[1].xaxis, axes[1].yaxis)
+    plotting.log_ticks(axes[0].xaxis, axes[1].xaxis, axes[1].yaxis, at=(1,))
     _below(figure, axes[0])
     return figure
 
@@ -149,7 +141,7 @@ def gaussian() -> Figure:
     axes[0].set(xscale="log", xlabel="s / σₙ", ylabel="slope a(s)")
     axes[1].set(xscale="log", xlabel="σₙ / width of the data", ylim=(0, 2))
     axes[1].set_ylabel("variance that is sampled")
-    _plain(axes[0].xaxis, axes[1].xaxis)
+    plotting.log_ticks(axes[0].xaxis, axes[1].xaxis, at=(1,))
     _below(figure, axes[0], 5)
     return figure
 
@@ -195,7 +187,7 @@ def gradients(found: Results) -> Figure:
     axes[1].axhline(0, color="black", linewidth=0.8)
     axes[1].axvline(found.facts["weight"], **EDGE)
     axes[1].set(xscale="log", xlabel="weight λ", ylabel="change of held-out loss")
-    _plain(axes[0].xaxis, axes[1].xaxis)
+    plotting.log_ticks(axes[0].xaxis, axes[1].xaxis, at=(1,))
     axes[0].set_title("four gradients")
     axes[1].set_title("what a user sees")
     handles = [h + g for h, g in zip(*(ax.get_legend_handles_labels() for ax in axes))]
@@ -219,7 +211,7 @@ def race(found: Results) -> Figure:
     axes[1].axhline(1, color="black", linewidth=0.8)
     axes[1].set(ylim=(0.6, 30), title="over clean training's")
     axes[0].set_title("error of D")
-    _plain(*(axis for ax in axes for axis in (ax.xaxis, ax.yaxis)))
+    plotting.log_ticks(*(axis for ax in axes for axis in (ax.xaxis, ax.yaxis)), at=(1,))
     _below(figure, axes[0])
     return figure
 
@@ -242,7 +234,7 @@ def sweep(found: Results) -> Figure:
                 plotting.with_band(ax, at, np.stack(values, 1), **LOOKS[method])
             ax.set(xscale="log", yscale="log")
             ax.minorticks_off()
-            _plain(ax.yaxis)
+            plotting.log_ticks(ax.yaxis, at=(1,))
             ax.set_xticks(at, [f"{v:,}" if column else f"{v:.2f}"[1:] for v in at])
     axes[0, 0].set_ylabel("rms error below σₙ")
     axes[1, 0].set_ylabel("geometric mean below σₙ")
@@ -288,7 +280,7 @@ def mismatch(found: Results) -> Figure:
             plotting.with_band(ax, errors.levels, errors.values, **LOOKS[method])
         ax.axvline(1, **EDGE)
         ax.set(xscale="log", yscale="log", title=kind)
-        _plain(ax.xaxis, ax.yaxis)
+        plotting.log_ticks(ax.xaxis, ax.yaxis, at=(1,))
     for ax in axes[-1]:
         ax.set_xlabel("σ / σₙ")
     for ax in axes[:, 0]:
