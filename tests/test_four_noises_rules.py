@@ -290,6 +290,16 @@ def test_a_claim_that_denies_says_what_holds_where_it_is_false():
     assert grading.Effects(wide, grading.NOT_BETTER).answer(answers) == "It helps on points."
 
 
+def test_an_answer_says_only_where_nothing_is_undecided():
+    answers = {"depends": "It helps"}
+    settled = factors(few=0.5, **{f"condition number {i}": 1.2 for i in range(5)})
+    answer = grading.Effects(settled, grading.BETTER).answer(answers)
+    assert answer == "It helps: only on digits (few)."
+    wide = settled | {("points", "a"): Interval(0.95, 0.7, 1.3, SEEDS)}
+    answer = grading.Effects(wide, grading.BETTER).answer(answers)
+    assert answer == "It helps: in 1 of 7 settings; 1 undecided."
+
+
 def test_what_is_settled_is_said_where_the_whole_is_open():
     some = factors(a=0.5) | {("points", "a"): Interval(0.95, 0.7, 1.3, SEEDS)}
     effects = grading.Effects(some, grading.BETTER)

@@ -147,13 +147,14 @@ class Effects:
         yes, no, unknown = map(self.places, ("supported", "not supported", "inconclusive"))
         if self.verdict == "depends":
             count = list(self.verdicts.values()).count("supported")
-            exception, only = answers.get("exception"), "" if unknown else "only "
+            open_ = list(self.verdicts.values()).count("inconclusive")
+            exception, only = answers.get("exception"), "" if open_ else "only "
+            undecided = f"; {open_} undecided" if open_ else ""
             options = [
                 *([f"{exception} {only}on {no}."] if exception else []),
                 f"{claim}: true on {yes}; false on {no}.",
-                f"{claim}: only on {yes}.",
-                f"{claim}: not on {no}.",
-                f"{claim}: in {count} of {len(self.factors)} settings.",
+                *([] if open_ else [f"{claim}: only on {yes}.", f"{claim}: not on {no}."]),
+                f"{claim}: in {count} of {len(self.factors)} settings{undecided}.",
             ]
         else:
             settled = f"true on {yes}" if yes else f"false on {no}"
