@@ -251,8 +251,8 @@ def test_figures_and_tables(smoke):
         tw.figures.samples(run(tw.Samples)),
         tw.figures.mismatch(run(tw.Mismatch)),
         tw.figures.memory(run(tw.Memory)),
-        tw.figures.images(records),
-        tw.figures.pictures(records),
+        tw.image_figures.race(records),
+        tw.image_figures.pictures(records),
     ):
         assert figure.axes
         plt.close(figure)
@@ -273,6 +273,6 @@ def test_figures_and_tables(smoke):
     for table, length in lengths.items():
         assert len(table.data) == length
         assert "<table" in table.to_html()
-    assert tw.tables.images({}) is None and tw.figures.images({}) is None
-    assert tw.tables.image_ratios({}) is None and tw.figures.pictures({}) is None
+    assert tw.tables.images({}) is None and tw.image_figures.race({}) is None
+    assert tw.tables.image_ratios({}) is None and tw.image_figures.pictures({}) is None
     assert len(tw.in_short(smoke).claims) == len(tw.verdicts(smoke))

@@ -245,7 +245,7 @@ def test_every_experiment_runs_and_is_shown(smoke):
         tables.bridge({"digits": bridge}),
     ]  # fmt: skip
     assert [len(table.data) for table in shown] == [4, 6, 3, 3]
-    assert tables.search(search).axes
+    assert tw.image_figures.search(search).axes
 
 
 # --- the rules ----------------------------------------------------------------------------------

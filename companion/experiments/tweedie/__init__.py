@@ -1,6 +1,6 @@
 """Experiments of chapter 2: the clean from the noisy (Daras et al. 2024)."""
 
-from companion.experiments.tweedie import figures, image_tables, tables
+from companion.experiments.tweedie import figures, image_figures, image_tables, tables
 from companion.experiments.tweedie.ablations import ConsistencyVariant
 from companion.experiments.tweedie.comparisons import memory_gap, new_digit_ratio
 from companion.experiments.tweedie.digits import Digits, Memory
@@ -42,6 +42,7 @@ __all__ = [
     "Sweep",
     "Variants",
     "figures",
+    "image_figures",
     "image_tables",
     "in_short",
     "memory_gap",

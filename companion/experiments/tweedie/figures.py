@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -16,7 +15,7 @@ from companion.experiments.results import Results
 from companion.experiments.tweedie.ablations import GRADIENTS
 from companion.experiments.tweedie.digits import IDEAL_CLEAN
 from companion.experiments.tweedie.exact import EXACT, GLUED
-from companion.experiments.tweedie.image_network import IMAGE_METHODS, STOPPED
+from companion.experiments.tweedie.image_figures import WIDTH, rows_of_pictures
 from companion.experiments.tweedie.looks import LOOKS, label
 from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY, NAIVE
 from companion.experiments.tweedie.mismatch import ASSUMED
@@ -29,10 +28,8 @@ __all__ = [
     "gaussian",
     "gradients",
     "idea",
-    "images",
     "memory",
     "mismatch",
-    "pictures",
     "race",
     "samples",
     "stop",
@@ -42,11 +39,8 @@ __all__ = [
 
 COLOR = plotting.PALETTE
 
-WIDTH = 5.4
-"""Inches of every figure, so that its text can be read on a phone."""
-
 FOLDED = 5.0
-"""The same for figures in folded cells, which are narrower."""
+"""Inches of figures in folded cells, which are narrower than ``WIDTH``."""
 
 EDGE: Any = {"color": COLOR["grey"], "linestyle": ":"}
 """How the noise of the data is marked."""
@@ -289,17 +283,6 @@ def mismatch(found: Results) -> Figure:
     return figure
 
 
-def pictures(records: Mapping[str, Results]) -> Figure | None:
-    """Draw sampled images of the first record at its largest noise, of the first seed."""
-    if not records:
-        return None
-    record = next(iter(records.values()))
-    s_n = max(float(s) for s in record.labels("noise"))
-    names = [m for m in IMAGE_METHODS if m in record.labels("method")]
-    rows = {m: record.tensor(f"{m} {s_n:g}")[:8].float() / 127.5 - 1 for m in names}
-    return _grid({label(name): x for name, x in rows.items()})
-
-
 def memory(found: Results) -> Figure:
     """Draw training digits, the same in much noise, and what sampling downwards brings back."""
     sigma = found.settings["extreme"][0]
@@ -308,56 +291,4 @@ def memory(found: Results) -> Figure:
         "trained on clean": found.tensor(CLEAN), "trained on noisy": found.tensor(CONSISTENCY),
         IDEAL_CLEAN: found.tensor(IDEAL_CLEAN),
     }  # fmt: skip
-    return _grid(pictures, FOLDED)
-
-
-def _grid(rows: Mapping[str, torch.Tensor], width: float = WIDTH) -> Figure:
-    shown = min(8, *map(len, rows.values()))
-    stack = torch.stack([x[:shown].clamp(-1, 1) for x in rows.values()])
-    figure, ax = plt.subplots(figsize=(width, 0.3 + (width - 1.7) / shown * len(rows)))
-    plotting.image_grid(stack, row_labels=[name.replace(" + ", "\n+ ") for name in rows], ax=ax)
-    return figure
-
-
-def images(records: Mapping[str, Results]) -> Figure | None:
-    """Draw distances of samples and errors against the noise of the data, a row a record."""
-    if not records:
-        return None
-    figure, axes = plt.subplots(
-        len(records), 2, figsize=(WIDTH, 1.5 + 2.7 * len(records)), squeeze=False
-    )
-    for (title, record), (left, right) in zip(records.items(), axes):
-        noises = [float(s) for s in record.labels("noise")]
-        clean = {m: _by_noise(record, m, CLEAN) for m in ("Frechet distance", "error")}
-        for place, method in enumerate((*IMAGE_METHODS, STOPPED)):
-            if method == CLEAN or method not in record.labels("method"):
-                continue
-            at = [s_n + 0.01 * (place - 3) for s_n in noises]  # beside one another
-            _points(left, at, _by_noise(record, "Frechet distance", method), LOOKS[method])
-            if method != STOPPED:
-                over = _by_noise(record, "error", method) / clean["error"]
-                _points(right, at, over, LOOKS[method])
-        for ax in (left, right):
-            ax.set_xticks(noises, [f"{s:g}" for s in noises])
-            ax.set_xlabel("σₙ")
-        ceiling = np.exp(np.log(clean["Frechet distance"][0]).mean())
-        left.axhline(ceiling, color="black", linestyle="--", label=label(CLEAN))
-        left.axhline(record.facts["floor"], color="black", linestyle=":", label="training images")
-        right.axhline(1, color="black", linestyle="--")
-        left.set(yscale="log", ylabel=title, title="Fréchet distance")
-        plotting.log_ticks(left.yaxis)
-        right.set_title("error over clean's")
-    _below(figure, axes[0, 0])
-    return figure
-
-
-def _by_noise(record: Results, measure: str, method: str) -> np.ndarray:
-    """Values of a method by noise of the data and seed; errors are those at half that noise."""
-    level = {"level": 0.5} if measure == "error" else {}
-    return record.grid("noise", "seed", measure=measure, method=method, **level)
-
-
-def _points(ax: Any, at: list[float], values: np.ndarray, look: Mapping[str, Any]) -> None:
-    """A point for each seed, and a line through their geometric means."""
-    ax.plot(at, np.exp(np.log(values).mean(1)), color=look["color"], label=look["label"])
-    ax.plot(at, values, look["marker"], color=look["color"], markersize=4, linestyle="none")
+    return rows_of_pictures(pictures, FOLDED)

@@ -1,25 +1,23 @@
-"""Tables and the figure of chapter 2 on the search, the reasons, some clean images, the bridge."""
+"""Tables of chapter 2's records of images: the search, reasons, some clean images, the bridge."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from companion import plotting
 from companion.experiments.results import Results
 from companion.experiments.tweedie.image_network import IMAGE_METHODS
 from companion.experiments.tweedie.image_search import CRITERION, TRIALS
-from companion.experiments.tweedie.looks import LOOKS, label, three
+from companion.experiments.tweedie.looks import label, three
 from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY
 from companion.experiments.words import Text
 from companion.statistics import mean_interval, paired_ratio
 
-__all__ = ["about", "bridge", "few_clean", "reasons", "search", "settings"]
+__all__ = ["about", "bridge", "few_clean", "reasons", "settings"]
 
 REASONS = {
     "bias": ("bias, σₙ/4", 0.25),
@@ -31,12 +29,6 @@ REASONS = {
     "mode width": ("mode width", None),
 }
 """What is shown of the reasons: the measure, its heading, and its level over that of the data."""
-
-SEARCHED = {
-    CRITERION: ("to noisy images, decides", "full"),
-    "Frechet distance": ("to clean images", "none"),
-}
-"""What is drawn of the search: the measure, its name in the legend, how its points are filled."""
 
 
 def about(records: Mapping[str, Results]) -> Text:
@@ -50,36 +42,6 @@ def about(records: Mapping[str, Results]) -> Text:
         "The settings of this race were those of points; none was searched on images. A race with "
         "longer training, searched settings and EM is being made."
     )
-
-
-def search(found: Results) -> Figure:
-    """Draw what chose for all trials, and the distance to clean images, which did not."""
-    methods = [m for m in TRIALS if m in found.labels("method")]
-    rows = (len(methods) + 1) // 2
-    size = 6.8, 0.9 + 2.1 * rows
-    figure, axes = plt.subplots(rows, 2, figsize=size, squeeze=False, sharex=True)
-    for ax, method in zip(axes.flat, methods):
-        names = [str(name) for name in found.labels("trial", method=method)]
-        chosen = names.index(found.facts["names"].get(method, names[0]))
-        for measure, (title, fill) in SEARCHED.items():
-            values = [_one(found, measure, method, name) for name in names]
-            ax.plot(
-                values, range(len(names)), "o", fillstyle=fill, color=LOOKS[method]["color"],
-                label=title,
-            )  # fmt: skip
-        ax.axhspan(chosen - 0.4, chosen + 0.4, color=plotting.PALETTE["grey"], alpha=0.2, lw=0)
-        ax.set_yticks(range(len(names)), [_setting(name) for name in names])
-        ax.set(title=label(method), xscale="log", ylim=(len(names) - 0.5, -0.5))
-        plotting.log_ticks(ax.xaxis)
-    for ax in axes[-1]:
-        ax.set_xlabel("Fréchet distance")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    return figure
-
-
-def _setting(name: str) -> str:
-    """Name of a trial in words: an underscore is a space, a minus a minus."""
-    return name.replace("_", " ").replace("-", "−").replace(" True", "")
 
 
 def _one(found: Results, measure: str, method: str, trial: str) -> float:
