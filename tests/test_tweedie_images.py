@@ -228,6 +228,27 @@ def test_the_search_chooses_what_noisy_images_say(smoke, monkeypatch):
     assert chosen(session, CLEAN, 2e-3) == {}
 
 
+def searched_levels(**chosen):
+    """A search in which ambient has 2 with its defaults and 1 else, and consistency 4 and 3."""
+    rows = [
+        tidy([value], {"trial": [trial]}, measure="Frechet distance", method=method)
+        for method, trial, value in (
+            (AMBIENT, "as it is", 2.0), (AMBIENT, "added_mean -0.4", 1.0),
+            (CONSISTENCY, "as it is", 4.0), (CONSISTENCY, "begin 0.5", 3.0),
+        )
+    ]  # fmt: skip
+    names = {m: ", ".join(f"{k} {v}" for k, v in s.items()) for m, s in chosen.items()}
+    return Results(rows, facts={"chosen": chosen, "names": names})
+
+
+def test_levels_that_one_method_did_not_try_are_told():
+    told = tw.image_tables.same_levels
+    found = searched_levels(**{AMBIENT: {"added_mean": -0.4}, CONSISTENCY: {"begin": 0.5}})
+    assert "1.5 times the distance of ambient only" in told(found)  # not 3: both with defaults
+    same = searched_levels(**{AMBIENT: {"lr": 0.5}, CONSISTENCY: {"begin": 0.5}})
+    assert told(same) == ""
+
+
 def test_every_experiment_runs_and_is_shown(smoke):
     search = smoke.run(tw.ImageSearch)
     assert len(search.labels("trial")) == 1 and search.table["value"].notna().any()

@@ -17,7 +17,10 @@ from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY
 from companion.experiments.words import Text
 from companion.statistics import mean_interval, paired_ratio
 
-__all__ = ["about", "bridge", "few_clean", "reasons", "settings"]
+__all__ = ["about", "bridge", "few_clean", "reasons", "same_levels", "settings"]
+
+DEFAULTS = "as it is"
+"""Name of the trial of a search that changes nothing."""
 
 REASONS = {
     "bias": ("bias, σₙ/4", 0.25),
@@ -34,9 +37,11 @@ REASONS = {
 def about(records: Mapping[str, Results]) -> Text:
     """Say where the settings of the race on images come from."""
     if any("chosen" in record.facts for record in records.values()):
+        names = [label(method) for method in TRIALS]
         return Text(
-            "The settings of each method were searched alike, on noisy images alone; the networks "
-            "here have other seeds than those of the search."
+            f"The settings of {', '.join(names[:-1])} and {names[-1]} were searched alike, on "
+            "noisy images alone. Training on clean data and naive training keep the defaults. The "
+            "networks here have other seeds than those of the search."
         )
     return Text(
         "The settings of this race were those of points; none was searched on images. A race with "
@@ -64,6 +69,31 @@ def settings(found: Results) -> Styler:
             row[f"Fréchet, {title}"] = " → ".join(f"{v:.1f}" for v in ends)
         rows.append(row)
     return plotting.table(pd.DataFrame(rows), caption="Settings chosen on noisy images alone")
+
+
+def same_levels(found: Results) -> Text:
+    """Compare consistency with the ambient loss at the same levels in training, of the search.
+
+    Empty if both chose the same levels, or a training failed.
+    """
+    levels = {m: found.facts["chosen"].get(m, {}).get("added_mean") for m in (AMBIENT, CONSISTENCY)}
+    if levels[AMBIENT] == levels[CONSISTENCY]:
+        return Text()
+    best = found.facts["names"][CONSISTENCY]
+    trials = {AMBIENT: DEFAULTS, CONSISTENCY: best}
+    if any(name not in found.labels("trial", method=m) for m, name in trials.items()):
+        return Text()
+    distances = [_one(found, "Frechet distance", m, name) for m, name in trials.items()]
+    if not np.isfinite(distances).all():
+        return Text()
+    ratio = distances[1] / distances[0]
+    return Text(
+        "In the race, ambient only and consistency are trained at different noise levels: ambient "
+        "only chose them in its search, and consistency had no such trial. So the levels may be a "
+        "part of the difference. In the search, with the default levels for both and one seed, "
+        f"samples with consistency at its best setting are at {ratio:.1f} times the distance of "
+        "ambient only."
+    )
 
 
 def reasons(found: Results) -> Styler:
