@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -249,10 +250,21 @@ def test_levels_that_one_method_did_not_try_are_told():
     assert told(same) == ""
 
 
+def test_consistency_takes_over_what_the_ambient_loss_chose():
+    chosen_both = {AMBIENT: {"added_mean": -0.4, "lr": 0.5}, CONSISTENCY: {"lr": 2.0}}
+    told = Results(pd.DataFrame({"value": []}), facts={"chosen": chosen_both})
+    session = type("Session", (), {"latest": lambda self, cls: told, "seed": 3})()
+    parts = tw.ImageSharedSettings(**recipe("digits", "smoke"), seeds=2).parts(session)
+    assert [p.network_seed for p in parts] == [3, 4]
+    for part in parts:
+        assert (part.method, part.added_mean, part.lr) == (CONSISTENCY, -0.4, 2e-3)
+
+
 def test_every_experiment_runs_and_is_shown(smoke):
     search = smoke.run(tw.ImageSearch)
     assert len(search.labels("trial")) == 1 and search.table["value"].notna().any()
     race, few, bridge = (smoke.run(e) for e in (tw.ImageRace, tw.ImageFewClean, tw.ImageBridge))
+    shared = smoke.run(tw.ImageSharedSettings)
     assert set(race.labels("method")) == {*IMAGE_METHODS, STOPPED}
     for method in IMAGE_METHODS:
         assert len(race.values(measure="Frechet distance", method=method)) == 2
@@ -263,9 +275,9 @@ def test_every_experiment_runs_and_is_shown(smoke):
     tables = tw.image_tables
     shown = [
         tables.settings(search), tables.reasons(race), tables.few_clean(race, few),
-        tables.bridge({"digits": bridge}),
+        tables.bridge({"digits": bridge}), tables.shared_settings(race, shared),
     ]  # fmt: skip
-    assert [len(table.data) for table in shown] == [4, 6, 3, 3]
+    assert [len(table.data) for table in shown] == [4, 6, 3, 3, 3]
     assert tw.image_figures.search(search).axes
 
 

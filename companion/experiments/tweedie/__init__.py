@@ -6,6 +6,7 @@ from companion.experiments.tweedie.comparisons import memory_gap, new_digit_rati
 from companion.experiments.tweedie.digits import Digits, Memory
 from companion.experiments.tweedie.exact import Defects, Stopping
 from companion.experiments.tweedie.image_search import ImageSearch
+from companion.experiments.tweedie.image_shared import ImageSharedSettings
 from companion.experiments.tweedie.images import ImageBridge, ImageFewClean, ImageRace
 from companion.experiments.tweedie.methods import objective
 from companion.experiments.tweedie.mismatch import Mismatch
@@ -34,6 +35,7 @@ __all__ = [
     "ImageFewClean",
     "ImageRace",
     "ImageSearch",
+    "ImageSharedSettings",
     "Memory",
     "Mismatch",
     "Race",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY
 from companion.experiments.words import Text
 from companion.statistics import mean_interval, paired_ratio
 
-__all__ = ["about", "bridge", "few_clean", "reasons", "same_levels", "settings"]
+__all__ = ["about", "bridge", "few_clean", "reasons", "same_levels", "settings", "shared_settings"]
 
 DEFAULTS = "as it is"
 """Name of the trial of a search that changes nothing."""
@@ -140,6 +141,38 @@ def few_clean(race: Results, found: Results) -> Styler:
         for where in [{"noise": s_n, "clean_share": share}]
     ]
     return plotting.table(pd.DataFrame(rows), caption="The ambient loss with some clean images")
+
+
+def shared_settings(race: Results, found: Results) -> Styler:
+    """Consistency with the settings of the ambient loss beside both with their own settings.
+
+    The ratios are paired over the seeds that both records have; each interval holds by itself.
+    """
+    seeds = [s for s in found.labels("seed") if s in race.labels("seed")]
+    where = {"noise": float(found.settings["noise"]), "clean_share": 0.0, "seed": seeds}
+    lines = {
+        label(AMBIENT): (race, AMBIENT),
+        "consistency, its own settings": (race, CONSISTENCY),
+        "consistency, those of ambient too": (found, CONSISTENCY),
+    }
+    heads: dict[str, dict[str, Any]] = {
+        "Fréchet": {"measure": "Frechet distance"},
+        "error at σₙ/2": {"measure": "error", "level": 0.5},
+    }
+    rows = []
+    for name, (record, method) in lines.items():
+        row: dict[str, object] = {"method": name}
+        for head, measure in heads.items():
+            values, alone = (
+                r.values(method=m, **measure, **where)
+                for r, m in ((record, method), (race, AMBIENT))
+            )
+            row[head] = f"{np.mean(values):.3g}"
+            row[f"{head}, ratio"] = "" if method == AMBIENT else three(paired_ratio(values, alone))
+        rows.append(row)
+    return plotting.table(
+        pd.DataFrame(rows), caption="Both choices together; ratios are over ambient only"
+    )
 
 
 def bridge(records: Mapping[str, Results]) -> Styler:
