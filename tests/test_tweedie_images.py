@@ -276,8 +276,9 @@ def test_every_experiment_runs_and_is_shown(smoke):
     shown = [
         tables.settings(search), tables.reasons(race), tables.few_clean(race, few),
         tables.bridge({"digits": bridge}), tables.shared_settings(race, shared),
+        tables.errors_by_level(race),
     ]  # fmt: skip
-    assert [len(table.data) for table in shown] == [4, 6, 3, 3, 3]
+    assert [len(table.data) for table in shown] == [4, 6, 3, 3, 3, 2]
     assert tw.image_figures.search(search).axes
 
 

@@ -18,7 +18,16 @@ from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY
 from companion.experiments.words import Text
 from companion.statistics import mean_interval, paired_ratio
 
-__all__ = ["about", "bridge", "few_clean", "reasons", "same_levels", "settings", "shared_settings"]
+__all__ = [
+    "about",
+    "bridge",
+    "errors_by_level",
+    "few_clean",
+    "reasons",
+    "same_levels",
+    "settings",
+    "shared_settings",
+]
 
 DEFAULTS = "as it is"
 """Name of the trial of a search that changes nothing."""
@@ -106,6 +115,25 @@ def reasons(found: Results) -> Styler:
             row[title] = _mean(found, measure, method, level)
         rows.append(row)
     return plotting.table(pd.DataFrame(rows), caption="Why samples are as they are")
+
+
+def errors_by_level(found: Results) -> Styler:
+    """Errors of consistency and of ambient only by level, and their ratio, paired over seeds.
+
+    The intervals of the ratios hold together.
+    """
+    levels = [float(v) for v in found.labels("level", measure="error")]  # type: ignore[arg-type]
+    s_n = max(float(v) for v in found.labels("noise"))  # type: ignore[arg-type]
+    rows = []
+    for level in levels:
+        where = {"measure": "error", "level": level, "noise": s_n}
+        alone, both = (found.values(method=m, **where) for m in (AMBIENT, CONSISTENCY))
+        row = {"level": f"{level:g} σₙ", label(AMBIENT): f"{np.mean(alone):.3f}"}
+        row[label(CONSISTENCY)] = f"{np.mean(both):.3f}"
+        row["ratio"] = three(paired_ratio(both, alone, comparisons=len(levels)))
+        rows.append(row)
+    caption = f"Error on clean test images by noise level, σₙ = {s_n:g}"
+    return plotting.table(pd.DataFrame(rows), caption=caption)
 
 
 def _mean(found: Results, measure: str, method: str, level: float | None, **where: float) -> str:
