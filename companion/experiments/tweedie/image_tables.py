@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from companion.experiments.tweedie.image_search import CRITERION, TRIALS
 from companion.experiments.tweedie.looks import label, three
 from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY
 from companion.experiments.words import Text
-from companion.statistics import mean_interval, paired_ratio
+from companion.statistics import Interval, mean_interval, paired_ratio
 
 __all__ = [
     "about",
@@ -107,12 +108,12 @@ def same_levels(found: Results) -> Text:
 
 
 def reasons(found: Results) -> Styler:
-    """What each method's denoisers do to images, means over seeds with their intervals."""
+    """What each method's denoisers do to images: means over seeds, and half of a 95 % interval."""
     rows = []
     for method in [m for m in IMAGE_METHODS if m in found.labels("method", measure="bias")]:
         row = {"method": label(method)}
         for measure, (title, level) in REASONS.items():
-            row[title] = _mean(found, measure, method, level)
+            row[title] = _plus_minus(_over_seeds(found, measure, method, level))
         rows.append(row)
     return plotting.table(pd.DataFrame(rows), caption="Why samples are as they are")
 
@@ -136,8 +137,25 @@ def errors_by_level(found: Results) -> Styler:
     return plotting.table(pd.DataFrame(rows), caption=caption)
 
 
+def _plus_minus(interval: Interval | None) -> str:
+    """Mean and half of its interval, which needs less room than both ends; 4 decimals at most."""
+    if interval is None:
+        return ""
+    half = (interval.high - interval.low) / 2
+    places = min(4, max(0, -math.floor(math.log10(half)))) if half > 0 else 0
+    return f"{interval.mean:.{places}f} ± {half:.{places}f}"
+
+
 def _mean(found: Results, measure: str, method: str, level: float | None, **where: float) -> str:
-    """Mean over seeds at a level, or at the lowest there is; empty where it was not measured."""
+    """Mean over seeds with its interval as text; empty where it was not measured."""
+    interval = _over_seeds(found, measure, method, level, **where)
+    return "" if interval is None else three(interval)
+
+
+def _over_seeds(
+    found: Results, measure: str, method: str, level: float | None, **where: float
+) -> Interval | None:
+    """Mean over seeds at a level, or at the lowest there is; None where it was not measured."""
     table = found.table
     rows = table[(table["measure"] == measure) & (table["method"] == method)]
     for column, value in where.items():
@@ -148,8 +166,8 @@ def _mean(found: Results, measure: str, method: str, level: float | None, **wher
         rows = rows[rows["level"] == rows["level"].min()]
     values = rows.sort_values("seed")["value"].to_numpy()
     if len(values) < 2 or not np.isfinite(values).all():
-        return ""
-    return three(mean_interval(values))
+        return None
+    return mean_interval(values)
 
 
 def few_clean(race: Results, found: Results) -> Styler:
