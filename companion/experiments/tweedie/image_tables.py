@@ -100,10 +100,10 @@ def same_levels(found: Results) -> Text:
     ratio = distances[1] / distances[0]
     return Text(
         "In the race, ambient only and consistency are trained at different noise levels: ambient "
-        "only chose them in its search, and consistency had no such trial. So the levels may be a "
-        "part of the difference. In the search, with the default levels for both and one seed, "
-        f"samples with consistency at its best setting are at {ratio:.1f} times the distance of "
-        "ambient only."
+        "only chose them in its search, and consistency had no such trial. Whether the levels are "
+        "a part of the difference is tested below ('Both choices together'). In the search, with "
+        "the default levels for both and one seed, samples with consistency at its best setting "
+        f"are at {ratio:.1f} times the distance of ambient only."
     )
 
 
