@@ -260,6 +260,17 @@ def test_consistency_takes_over_what_the_ambient_loss_chose():
         assert (part.method, part.added_mean, part.lr) == (CONSISTENCY, -0.4, 2e-3)
 
 
+def test_a_failed_training_leaves_its_ratio_empty(smoke):
+    race = smoke.run(tw.ImageRace)
+    table = race.table.copy()
+    failed = table["method"].eq(CONSISTENCY) & table["measure"].eq("error") & table["seed"].eq(0)
+    assert failed.any()
+    table.loc[failed, "value"] = math.nan
+    shown = tw.image_tables.errors_by_level(replace(race, table=table)).data
+    assert list(shown["ratio"]) == ["", ""]
+    assert "" not in list(tw.image_tables.errors_by_level(race).data["ratio"])
+
+
 def test_every_experiment_runs_and_is_shown(smoke):
     search = smoke.run(tw.ImageSearch)
     assert len(search.labels("trial")) == 1 and search.table["value"].notna().any()

@@ -131,7 +131,7 @@ def errors_by_level(found: Results) -> Styler:
         alone, both = (found.values(method=m, **where) for m in (AMBIENT, CONSISTENCY))
         row = {"level": f"{level:g} σₙ", label(AMBIENT): f"{np.mean(alone):.3f}"}
         row[label(CONSISTENCY)] = f"{np.mean(both):.3f}"
-        row["ratio"] = three(paired_ratio(both, alone, comparisons=len(levels)))
+        row["ratio"] = _paired(both, alone, len(levels))
         rows.append(row)
     caption = f"Error on clean test images by noise level, σₙ = {s_n:g}"
     return plotting.table(pd.DataFrame(rows), caption=caption)
@@ -214,7 +214,7 @@ def shared_settings(race: Results, found: Results) -> Styler:
                 for r, m in ((record, method), (race, AMBIENT))
             )
             row[head] = f"{np.mean(values):.3g}"
-            row[f"{head}, ratio"] = "" if method == AMBIENT else three(paired_ratio(values, alone))
+            row[f"{head}, ratio"] = "" if method == AMBIENT else _paired(values, alone)
         rows.append(row)
     return plotting.table(
         pd.DataFrame(rows), caption="Both choices together; ratios are over ambient only"
@@ -240,7 +240,13 @@ def bridge(records: Mapping[str, Results]) -> Styler:
 
 
 def _ratio(found: Results, **where: object) -> str:
-    pair = [found.values(method=m, **where) for m in (CONSISTENCY, AMBIENT)]
-    if len(pair[0]) < 2 or not np.isfinite(pair).all():
+    """Consistency over ambient only where both are measured in one record."""
+    both, alone = (found.values(method=m, **where) for m in (CONSISTENCY, AMBIENT))
+    return _paired(both, alone)
+
+
+def _paired(values: np.ndarray, others: np.ndarray, comparisons: int = 1) -> str:
+    """Ratio over seeds as text; empty with one seed, or if a training failed."""
+    if len(values) < 2 or not np.isfinite([values, others]).all():
         return ""
-    return three(paired_ratio(*pair))
+    return three(paired_ratio(values, others, comparisons=comparisons))
