@@ -16,6 +16,8 @@ import torch
 
 from companion import denoisers, networks, oracles
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a path that is none is not asked for on the net
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "notebooks").glob("[0-9]*.md"))
 """The chapters, as text."""

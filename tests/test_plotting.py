@@ -87,6 +87,10 @@ def test_logarithmic_axes_have_plain_numbers():
     assert shown(at=(1,)) == ["10", "100"]
     with pytest.raises(TypeError, match=r"axes: got .*allowed are ax\.xaxis"):
         plotting.log_ticks(ax)
+    with pytest.raises(TypeError, match="at: got '125'; allowed are numbers"):
+        shown(at="125")
+    with pytest.raises(ValueError, match="at.*: got 20; allowed is .*below 10"):
+        shown(at=(1, 20))
 
 
 def test_percentile_bands_hold_their_shares():

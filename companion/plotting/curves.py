@@ -31,13 +31,17 @@ def log_ticks(*axes: Axis, at: Sequence[float] = (1, 2, 5)) -> None:
     ----------
     *axes : ``ax.xaxis`` or ``ax.yaxis``
     at : sequence of float
-        What powers of ten are multiplied with; ``(1,)`` for axes over many of them.
+        What powers of ten are multiplied with, from 1 to below 10; ``(1,)`` for axes over many
+        of them.
 
     Raises
     ------
     TypeError
-        If one is no axis.
+        If one is no axis, or ``at`` no sequence of numbers.
+    ValueError
+        If ``at`` is empty or has a number out of bounds.
     """
+    at = checks.numbers("at", at, at_least=1, below=10)
     for axis in axes:
         if not isinstance(axis, Axis):
             raise TypeError(f"axes: got {axis!r}; allowed are ax.xaxis and ax.yaxis")
