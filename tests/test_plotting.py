@@ -89,7 +89,7 @@ def test_logarithmic_axes_have_plain_numbers():
         plotting.log_ticks(ax)
     with pytest.raises(TypeError, match="at: got '125'; allowed are numbers"):
         shown(at="125")
-    with pytest.raises(ValueError, match="at.*: got 20; allowed is .*below 10"):
+    with pytest.raises(ValueError, match=r"at.*: got 20; allowed is .*below 10"):
         shown(at=(1, 20))
 
 
