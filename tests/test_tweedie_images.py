@@ -250,6 +250,33 @@ def test_levels_that_one_method_did_not_try_are_told():
     assert told(same) == ""
 
 
+def bridged(**values):
+    """A bridge with errors at two levels and distances, in three seeds of nearly equal values."""
+    measures = [{"measure": "exact error", "level": v} for v in (0.5, 2.0)]
+    rows = [
+        tidy([value * (1 + seed / 100) for seed in range(3)], {"seed": range(3)},
+             method=method, **where)
+        for method, found in values.items()
+        for where, value in zip([*measures, {"measure": "Frechet distance"}], found)
+    ]  # fmt: skip
+    return Results(rows)
+
+
+def test_the_bridge_says_where_consistency_helps_and_what_samples_follow():
+    told = tw.image_tables.bridge_reading
+    found = bridged(**{CLEAN: (1, 1, 1), AMBIENT: (3, 2, 2), CONSISTENCY: (2, 3, 3)})
+    assert told(found) == (
+        "The error of consistency is at 0.5 σₙ lower than that of ambient only; at 2 σₙ higher. "
+        "The order of the methods by distance of samples is their order by error at 2 σₙ, and not "
+        "at 0.5 σₙ."
+    )
+    neither = bridged(**{CLEAN: (1, 1, 3), AMBIENT: (2, 2, 2), CONSISTENCY: (2, 2, 1)})
+    assert "at 0.5 and 2 σₙ not distinguishable" in told(neither)
+    assert told(neither).endswith("by distance of samples is no order by error.")
+    assert "order" not in told(bridged(**{AMBIENT: (1, 1, 1), CONSISTENCY: (2, 2, 2)}))
+    assert told(bridged(**{AMBIENT: (1, math.nan, 1), CONSISTENCY: (2, 2, 2)})) == ""
+
+
 def test_consistency_takes_over_what_the_ambient_loss_chose():
     chosen_both = {AMBIENT: {"added_mean": -0.4, "lr": 0.5}, CONSISTENCY: {"lr": 2.0}}
     told = Results(pd.DataFrame({"value": []}), facts={"chosen": chosen_both})
@@ -286,7 +313,7 @@ def test_every_experiment_runs_and_is_shown(smoke):
     tables = tw.image_tables
     shown = [
         tables.settings(search), tables.reasons(race), tables.few_clean(race, few),
-        tables.bridge({"digits": bridge}), tables.shared_settings(race, shared),
+        tables.bridge(bridge), tables.shared_settings(race, shared),
         tables.errors_by_level(race),
     ]  # fmt: skip
     assert [len(table.data) for table in shown] == [4, 6, 3, 3, 3, 2]

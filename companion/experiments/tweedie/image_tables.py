@@ -22,6 +22,7 @@ from companion.statistics import Interval, mean_interval, paired_ratio
 __all__ = [
     "about",
     "bridge",
+    "bridge_reading",
     "errors_by_level",
     "few_clean",
     "reasons",
@@ -221,22 +222,65 @@ def shared_settings(race: Results, found: Results) -> Styler:
     )
 
 
-def bridge(records: Mapping[str, Results]) -> Styler:
-    """Errors against the exact denoiser of the mixture by level, and distances of samples."""
+def bridge(found: Results) -> Styler:
+    """Errors against the exact denoiser of a mixture by level, and distances of samples.
+
+    Means over seeds and half of a 95 % interval; each ratio's interval holds by itself.
+    """
     rows = []
-    for found in records.values():
-        levels = [float(v) for v in found.labels("level", measure="exact error")]  # type: ignore[arg-type]
+    for title, where in _measured(found):
+        row = {"measure": title}
         for method in found.labels("method", measure="exact error"):
-            row = {"method": label(method)}
-            for level in levels:
-                row[f"{level:g} σₙ"] = _mean(found, "exact error", str(method), level)
-            row["Fréchet"] = _mean(found, "Frechet distance", str(method), None)
-            rows.append(row)
-        row = {"method": "consistency over ambient only"}
-        for level in levels:
-            row[f"{level:g} σₙ"] = _ratio(found, measure="exact error", level=level)
-        rows.append({**row, "Fréchet": _ratio(found, measure="Frechet distance")})
-    return plotting.table(pd.DataFrame(rows), caption="A mixture fitted to the images: errors")
+            level = where.get("level")
+            row[label(method)] = _plus_minus(
+                _over_seeds(found, str(where["measure"]), str(method), level)
+            )
+        rows.append({**row, "consistency / ambient": _ratio(found, **where)})
+    return plotting.table(pd.DataFrame(rows), caption="A mixture fitted to the images")
+
+
+def _measured(found: Results) -> list[tuple[str, dict[str, Any]]]:
+    """What the bridge measures: errors from low levels to high ones, and the distance last."""
+    levels = sorted(float(v) for v in found.labels("level", measure="exact error"))  # type: ignore[arg-type]
+    errors = [(f"error at {v:g} σₙ", {"measure": "exact error", "level": v}) for v in levels]
+    return [*errors, ("Fréchet distance", {"measure": "Frechet distance"})]
+
+
+def bridge_reading(found: Results) -> Text:
+    """Say at which levels consistency is better, and which errors samples follow.
+
+    Samples follow the errors at a level if both put the methods in the same order, by means over
+    seeds. Empty if a training failed; orders are told of three methods or more.
+    """
+    ratios, orders = {}, {}
+    methods = [str(m) for m in found.labels("method", measure="exact error")]
+    for title, where in _measured(found):
+        values = {m: found.values(method=m, **where) for m in methods}
+        if not np.isfinite(list(values.values())).all():
+            return Text()
+        ratios[title] = paired_ratio(values[CONSISTENCY], values[AMBIENT])
+        orders[title] = sorted(methods, key=lambda m: values[m].mean())
+    *errors, distance = ratios
+    verdicts = {
+        "lower than that of ambient only": [t for t in errors if ratios[t].high < 1],
+        "higher": [t for t in errors if ratios[t].low > 1],
+        "not distinguishable": [t for t in errors if ratios[t].low <= 1 <= ratios[t].high],
+    }
+    said = [f"{_levels(titles)} {word}" for word, titles in verdicts.items() if titles]
+    text = f"The error of consistency is {'; '.join(said)}."
+    if len(methods) > 2:
+        same = [t for t in errors if orders[t] == orders[distance]]
+        other = [t for t in errors if t not in same]
+        text += " The order of the methods by distance of samples is "
+        text += f"their order by error {_levels(same)}" if same else "no order by error"
+        text += f", and not {_levels(other)}." if same and other else "."
+    return Text(text)
+
+
+def _levels(titles: list[str]) -> str:
+    """Say levels as "at 0.1 and 0.5 σₙ"."""
+    *most, last = [title.removeprefix("error at ").removesuffix(" σₙ") for title in titles]
+    return f"at {', '.join(most)}{' and ' if most else ''}{last} σₙ"
 
 
 def _ratio(found: Results, **where: object) -> str:
