@@ -196,8 +196,8 @@ def outperform_range(digits: Results, images: Told) -> Claim:
     return Claim(
         "tweedie-outperform-range",
         verdict,
-        f"Ratio of Frechet distances, consistency over naive training: {listed}. On clean images "
-        f"the two are the same method."
+        f"Ratio of Frechet distances, consistency over naive training: {listed}. Naive training "
+        "keeps its default settings. On clean images the two are the same method."
         + doubt([r for r in ratios.values() if r is not None], verdict, BETTER, len(ratios)),
         answer=answers[verdict],
         data="noisy digits and images, ratios of Frechet distances",

@@ -163,7 +163,8 @@ def few_clean(records: Told, shares: Told) -> Claim:
     return _claim(
         name, verdict, answers[verdict], found,
         f"Ratios to training on clean images only, {EQUAL_COST}, with {FEW:.0%} clean images: "
-        f"{_listed(found, verdicts)}. With noisy images alone: {'; '.join(alone)}.",
+        f"{_listed(found, verdicts)}. With noisy images alone: {'; '.join(alone)}. Training on "
+        "clean images keeps its default settings; those of the ambient loss were searched.",
         there, WORSE,
     )  # fmt: skip
 
