@@ -266,13 +266,15 @@ def test_the_bridge_says_where_consistency_helps_and_what_samples_follow():
     told = tw.image_tables.bridge_reading
     found = bridged(**{CLEAN: (1, 1, 1), AMBIENT: (3, 2, 2), CONSISTENCY: (2, 3, 3)})
     assert told(found) == (
-        "The error of consistency is at 0.5 σₙ lower than that of ambient only; at 2 σₙ higher. "
-        "The order of the methods by distance of samples is their order by error at 2 σₙ, and not "
-        "at 0.5 σₙ."
+        "Consistency has a lower error than ambient only at 0.5 σₙ. Consistency has a higher error "
+        "than ambient only at 2 σₙ. Ordered by the distance of their samples, the methods are in "
+        "the order of their errors at 2 σₙ. At 0.5 σₙ, errors put them in another order."
     )
     neither = bridged(**{CLEAN: (1, 1, 3), AMBIENT: (2, 2, 2), CONSISTENCY: (2, 2, 1)})
-    assert "at 0.5 and 2 σₙ not distinguishable" in told(neither)
-    assert told(neither).endswith("by distance of samples is no order by error.")
+    assert told(neither).startswith("Both errors are too near to tell at 0.5 and 2 σₙ.")
+    assert told(neither).endswith(
+        "At 0.5 and 2 σₙ, errors put them in another order than distances."
+    )
     assert "order" not in told(bridged(**{AMBIENT: (1, 1, 1), CONSISTENCY: (2, 2, 2)}))
     assert told(bridged(**{AMBIENT: (1, math.nan, 1), CONSISTENCY: (2, 2, 2)})) == ""
 

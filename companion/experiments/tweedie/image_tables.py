@@ -261,20 +261,30 @@ def bridge_reading(found: Results) -> Text:
         ratios[title] = paired_ratio(values[CONSISTENCY], values[AMBIENT])
         orders[title] = sorted(methods, key=lambda m: values[m].mean())
     *errors, distance = ratios
+    than = "than ambient only"
     verdicts = {
-        "lower than that of ambient only": [t for t in errors if ratios[t].high < 1],
-        "higher": [t for t in errors if ratios[t].low > 1],
-        "not distinguishable": [t for t in errors if ratios[t].low <= 1 <= ratios[t].high],
+        f"Consistency has a lower error {than}": [t for t in errors if ratios[t].high < 1],
+        f"Consistency has a higher error {than}": [t for t in errors if ratios[t].low > 1],
+        "Both errors are too near to tell": [
+            t for t in errors if ratios[t].low <= 1 <= ratios[t].high
+        ],
     }
-    said = [f"{_levels(titles)} {word}" for word, titles in verdicts.items() if titles]
-    text = f"The error of consistency is {'; '.join(said)}."
+    said = [f"{begin} {_levels(titles)}." for begin, titles in verdicts.items() if titles]
     if len(methods) > 2:
         same = [t for t in errors if orders[t] == orders[distance]]
         other = [t for t in errors if t not in same]
-        text += " The order of the methods by distance of samples is "
-        text += f"their order by error {_levels(same)}" if same else "no order by error"
-        text += f", and not {_levels(other)}." if same and other else "."
-    return Text(text)
+        if same:
+            said.append(
+                "Ordered by the distance of their samples, the methods are in the order of their "
+                f"errors {_levels(same)}."
+            )
+        if other:
+            where = _levels(other)
+            said.append(
+                f"{where[0].upper()}{where[1:]}, errors put them in another order"
+                + ("." if same else " than distances.")
+            )
+    return Text(" ".join(said))
 
 
 def _levels(titles: list[str]) -> str:
