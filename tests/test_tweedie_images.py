@@ -250,6 +250,38 @@ def test_levels_that_one_method_did_not_try_are_told():
     assert told(same) == ""
 
 
+def with_some_clean(distance=1.0, failed=False):
+    """A race of noisy only (error 3) and clean only (1), and 1 % of images clean (error 1.5)."""
+
+    def rows(method, share, error, frechet):
+        where = {"method": method, "noise": 0.5, "clean_share": share}
+        scatter = [1.0, 1.01, 1.02]
+        return [
+            tidy([error * v for v in scatter], {"seed": range(3)}, measure="error", level=0.5,
+                 **where),
+            tidy([frechet * v**2 for v in scatter], {"seed": range(3)},
+                 measure="Frechet distance", **where),
+        ]  # fmt: skip
+
+    race = Results([*rows(AMBIENT, 0.0, 3, 10), *rows(CLEAN, 0.0, 1, 10)])
+    few = Results(rows(AMBIENT, 0.01, math.nan if failed else 1.5, 10 * distance))
+    return race, replace(few, settings={"noise": 0.5})
+
+
+def test_some_clean_images_are_told_by_how_far_they_go():
+    told = tw.few_clean.reading
+    assert "error at σₙ/2 goes 75% [75%, 75%] of the way" in told(*with_some_clean())
+    assert told(*with_some_clean()).endswith("Whether samples get nearer is undecided.")
+    assert told(*with_some_clean(distance=0.5)).endswith("Samples get nearer too.")
+    assert told(*with_some_clean(distance=2)).endswith("Samples get farther.")
+    assert told(*with_some_clean(failed=True)) == ""
+    ratios = tw.few_clean.over_noisy(*with_some_clean(distance=0.5), 0.01)
+    assert ratios["error"].mean == pytest.approx(0.5) and ratios[
+        "Frechet distance"
+    ].mean == pytest.approx(0.5)
+    assert tw.few_clean.ratio_of([1.0], [1.0]) is tw.few_clean.ratio_of([1, 2], [1]) is None
+
+
 def bridged(**values):
     """A bridge with errors at two levels and distances, in three seeds of nearly equal values."""
     measures = [{"measure": "exact error", "level": v} for v in (0.5, 2.0)]
@@ -314,7 +346,7 @@ def test_every_experiment_runs_and_is_shown(smoke):
     assert set(bridge.labels("method", measure="exact error")) == {AMBIENT, CONSISTENCY}
     tables = tw.image_tables
     shown = [
-        tables.settings(search), tables.reasons(race), tables.few_clean(race, few),
+        tables.settings(search), tables.reasons(race), tw.few_clean.table(race, few),
         tables.bridge(bridge), tables.shared_settings(race, shared),
         tables.errors_by_level(race),
     ]  # fmt: skip

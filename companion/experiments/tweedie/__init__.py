@@ -1,6 +1,6 @@
 """Experiments of chapter 2: the clean from the noisy (Daras et al. 2024)."""
 
-from companion.experiments.tweedie import figures, image_figures, image_tables, tables
+from companion.experiments.tweedie import few_clean, figures, image_figures, image_tables, tables
 from companion.experiments.tweedie.ablations import ConsistencyVariant
 from companion.experiments.tweedie.comparisons import memory_gap, new_digit_ratio
 from companion.experiments.tweedie.digits import Digits, Memory
@@ -43,6 +43,7 @@ __all__ = [
     "Stopping",
     "Sweep",
     "Variants",
+    "few_clean",
     "figures",
     "image_figures",
     "image_tables",

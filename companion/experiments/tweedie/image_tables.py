@@ -1,4 +1,4 @@
-"""Tables of chapter 2's records of images: the search, reasons, some clean images, the bridge."""
+"""Tables of chapter 2's records of images: the search, reasons, the bridge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from companion.experiments.results import Results
 from companion.experiments.tweedie.image_network import IMAGE_METHODS
 from companion.experiments.tweedie.image_search import CRITERION, TRIALS
 from companion.experiments.tweedie.looks import label, three
-from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY
+from companion.experiments.tweedie.methods import AMBIENT, CONSISTENCY
 from companion.experiments.words import Text
 from companion.statistics import Interval, mean_interval, paired_ratio
 
@@ -24,7 +24,6 @@ __all__ = [
     "bridge",
     "bridge_reading",
     "errors_by_level",
-    "few_clean",
     "reasons",
     "same_levels",
     "settings",
@@ -147,12 +146,6 @@ def _plus_minus(interval: Interval | None) -> str:
     return f"{interval.mean:.{places}f} ± {half:.{places}f}"
 
 
-def _mean(found: Results, measure: str, method: str, level: float | None, **where: float) -> str:
-    """Mean over seeds with its interval as text; empty where it was not measured."""
-    interval = _over_seeds(found, measure, method, level, **where)
-    return "" if interval is None else three(interval)
-
-
 def _over_seeds(
     found: Results, measure: str, method: str, level: float | None, **where: float
 ) -> Interval | None:
@@ -169,25 +162,6 @@ def _over_seeds(
     if len(values) < 2 or not np.isfinite(values).all():
         return None
     return mean_interval(values)
-
-
-def few_clean(race: Results, found: Results) -> Styler:
-    """Noisy images with some clean ones, between none and all."""
-    s_n = float(found.settings["noise"])
-    lines = [("none", race, AMBIENT, 0.0)]
-    shares = sorted(float(s) for s in found.labels("clean_share"))  # type: ignore[arg-type]
-    lines += [(f"{share:.0%}", found, AMBIENT, share) for share in shares]
-    lines.append(("all", race, CLEAN, 0.0))
-    rows = [
-        {
-            "clean images": name,
-            "Fréchet": _mean(record, "Frechet distance", method, None, **where),
-            "error at σₙ/2": _mean(record, "error", method, 0.5, **where),
-        }
-        for name, record, method, share in lines
-        for where in [{"noise": s_n, "clean_share": share}]
-    ]
-    return plotting.table(pd.DataFrame(rows), caption="The ambient loss with some clean images")
 
 
 def shared_settings(race: Results, found: Results) -> Styler:

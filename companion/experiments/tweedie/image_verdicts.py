@@ -6,13 +6,14 @@ made with settings of points, and decides nothing here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from companion.experiments.claims import Claim
 from companion.experiments.results import Results
 from companion.experiments.tweedie.comparisons import image_values
+from companion.experiments.tweedie.few_clean import MEASURES, by_seed, ratio_of
 from companion.experiments.tweedie.grading import (
     BETTER,
     EQUAL_COST,
@@ -24,7 +25,7 @@ from companion.experiments.tweedie.grading import (
 )
 from companion.experiments.tweedie.image_network import EM
 from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY, SURE
-from companion.statistics import Interval, combine, decide, paired_ratio
+from companion.statistics import Interval, combine, decide
 
 __all__ = ["FEW", "MIND", "by_em", "consistency_on_images", "few_clean", "searched"]
 
@@ -43,8 +44,6 @@ MIND = {
     "closes, would change our mind.",
 }
 """For each claim, what would change our mind."""
-
-MEASURES = {"Frechet distance": "distance of samples", "error": "error at half the noise"}
 
 Found = dict[str, Interval | None]
 
@@ -135,10 +134,10 @@ def few_clean(records: Told, shares: Told) -> Claim:
         for measure, named in MEASURES.items():
             where = named if len(searched(shares)) == 1 else f"{named}, {title}"
             seeds = few.labels("seed")
-            clean = _by_seed(race, measure, CLEAN, s_n, seeds)
-            mixed = _by_seed(few, measure, AMBIENT, s_n, seeds, FEW)
-            found[where] = _ratio(mixed, clean, len(MEASURES))
-            noisy = _ratio(_by_seed(race, measure, AMBIENT, s_n, seeds), clean, len(MEASURES))
+            clean = by_seed(race, measure, CLEAN, s_n, seeds)
+            mixed = by_seed(few, measure, AMBIENT, s_n, seeds, FEW)
+            found[where] = ratio_of(mixed, clean, len(MEASURES))
+            noisy = ratio_of(by_seed(race, measure, AMBIENT, s_n, seeds), clean, len(MEASURES))
             alone.append(f"{where} {'a training failed' if noisy is None else f'{noisy:.2f}'}")
     if not found:
         return _untested(name)
@@ -218,24 +217,4 @@ def _noises(record: Results) -> list[float]:
 def _pair(record: Results, one: str, other: str, s_n: float, together: int = 1) -> Interval | None:
     """Ratio of two methods' Frechet distances; None if a training failed or one is missing."""
     first, second = (image_values(record, "Frechet distance", m, s_n) for m in (one, other))
-    return _ratio(first, second, together)
-
-
-def _by_seed(
-    record: Results, measure: str, method: str, s_n: float, seeds: list[int], share: float = 0.0
-) -> np.ndarray:
-    """Values of a method for these seeds, with a share of clean images."""
-    level = {"level": 0.5} if measure == "error" else {}
-    where = {"measure": measure, "method": method, "noise": s_n, "clean_share": share,
-             "seed": seeds, **level}  # fmt: skip
-    try:
-        return record.values(**where)
-    except KeyError:
-        return np.array([])
-
-
-def _ratio(a: Iterable[float], b: Iterable[float], together: int = 1) -> Interval | None:
-    first, second = np.array(list(a)), np.array(list(b))
-    if len(first) != len(second) or len(first) < 2 or not np.isfinite([first, second]).all():
-        return None
-    return paired_ratio(first, second, comparisons=together)
+    return ratio_of(first, second, together)
