@@ -432,6 +432,7 @@ def test_few_clean_images_are_paired_with_the_same_seeds():
     again = replace(race, table=race.table[race.table["seed"].isin([1, 2, 4])])
     paired, alike = (rules.few_clean({"MNIST": r}, {"MNIST": three}) for r in (race, again))
     assert paired.interval is not None and paired.interval == alike.interval
+    assert paired.seeds == 3
 
 
 def failing(results, method):

@@ -233,7 +233,8 @@ def bridge_reading(found: Results) -> Text:
         if not np.isfinite(list(values.values())).all():
             return Text()
         ratios[title] = paired_ratio(values[CONSISTENCY], values[AMBIENT])
-        orders[title] = sorted(methods, key=lambda m: values[m].mean())
+        means = {m: values[m].mean() for m in methods}
+        orders[title] = sorted(methods, key=means.__getitem__)
     *errors, distance = ratios
     than = "than ambient only"
     verdicts = {
@@ -253,9 +254,9 @@ def bridge_reading(found: Results) -> Text:
                 f"errors {_levels(same)}."
             )
         if other:
-            where = _levels(other)
+            at = _levels(other)
             said.append(
-                f"{where[0].upper()}{where[1:]}, errors put them in another order"
+                f"{at[0].upper()}{at[1:]}, errors put them in another order"
                 + ("." if same else " than distances.")
             )
     return Text(" ".join(said))
