@@ -255,6 +255,21 @@ def test_memorisation_is_shown_along_the_training(tiny_session):
     figure = xn.image_figures.memorised(results)
     assert all(len(ax.get_lines()) == 3 for ax in figure.axes)
     plt.close(figure)
+    assert "No training copies" in xn.image_figures.copying(results)
+
+
+def test_copies_are_told_at_the_end_and_where_the_plain_training_stops():
+    ways = {("none", 0.0): (0.0, 0.5), ("C", 0.05): (0.0, 0.25)}
+    rows = [
+        tidy([[v, v] for v in found], {"stop": (500, 4000), "seed": range(2)}, measure=measure,
+             kind=kind, strength=strength)
+        for (kind, strength), copies in ways.items()
+        for measure, found in (("copies", copies), ("distance to choose by", (1.0, 2.0)))
+    ]  # fmt: skip
+    told = xn.image_figures.copying(Results(rows, settings={"few": 30}))
+    assert told.startswith("30 images, 4,000 steps.")
+    assert "plain 50% [50%, 50%]; C, s = 0.05 25% [25%, 25%]" in told
+    assert told.endswith("The plain training stopped early: 0% [0%, 0%].")
 
 
 @pytest.mark.parametrize("module, search", [(nc, nc.ImageSearch), (xn, xn.NoiseSearch)])

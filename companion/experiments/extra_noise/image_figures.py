@@ -14,15 +14,20 @@ from companion.experiments.extra_noise.copy_network import DECAY
 from companion.experiments.image_search import CHOSEN_BY
 from companion.experiments.results import Results
 from companion.experiments.search_figure import search_curves
+from companion.experiments.words import Text
 from companion.statistics import mean_interval
 
-__all__ = ["drawn", "memorised", "search", "stopped"]
+__all__ = ["copying", "drawn", "memorised", "search", "stopped"]
 
 NAMES = {"none": "plain", "B eps": "B (ε)", "C": "C"}
 LOOKS = {
     "none": ("black", "o"), "B eps": ("blue", "s"), "C": ("green", "^"),
     DECAY: ("orange", "D"),
 }  # fmt: skip
+
+
+SOME = 0.01
+"""Share of copies in samples above which a training is said to copy."""
 
 
 def name(kind: str, strength: float) -> str:
@@ -88,6 +93,32 @@ def stopped(results: Results) -> pd.DataFrame:
                 row[f"{label}, {head}"] = format(mean_interval(picked), ".2f")
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def copying(results: Results) -> Text:
+    """Say which trainings copy by the last stop, and what stopping the plain one early does.
+
+    A training copies if more than ``SOME`` of its samples are copies there, on the mean over seeds.
+    """
+    last = max(int(stop) for stop in results.labels("stop"))  # type: ignore[call-overload]
+    ends, chosen = {}, {}
+    for kind, strength in _arms(results):
+        where = {"kind": kind, "strength": strength}
+        copies = results.grid("seed", "stop", measure="copies", **where)
+        at = results.grid("seed", "stop", measure=CHOSEN_BY, **where).argmin(1)
+        ends[name(kind, strength)] = mean_interval(copies[:, -1])
+        chosen[name(kind, strength)] = mean_interval(copies[np.arange(len(at)), at])
+    begin = f"{results.settings['few']} images, {last:,} steps."
+    if max(share.mean for share in ends.values()) <= SOME:
+        return Text(
+            f"{begin} No training copies by then, so there is nothing to prevent. It would take "
+            "fewer images or a longer training."
+        )
+    told = "; ".join(f"{arm} {share:.0%}" for arm, share in ends.items())
+    return Text(
+        f"{begin} Share of samples that are copies at the end: {told}. The plain training stopped "
+        f"early: {chosen[name('none', 0.0)]:.0%}."
+    )
 
 
 def _arms(results: Results) -> list[tuple[str, float]]:
