@@ -269,7 +269,17 @@ def test_copies_are_told_at_the_end_and_where_the_plain_training_stops():
     told = xn.image_figures.copying(Results(rows, settings={"few": 30}))
     assert told.startswith("30 images, 4,000 steps.")
     assert "plain 50% [50%, 50%]; C, s = 0.05 25% [25%, 25%]" in told
-    assert told.endswith("The plain training stopped early: 0% [0%, 0%].")
+    assert "The plain training, stopped where the distance is least: 0% [0%, 0%]." in told
+
+
+def test_the_interval_of_a_share_does_not_leave_0_to_1():
+    rows = [
+        tidy([[0.0, 1.0]], {"stop": (9,), "seed": range(2)}, measure=measure, kind="none",
+             strength=0.0)
+        for measure in ("copies", "distance to choose by", "Frechet distance")
+    ]  # fmt: skip
+    frame = xn.image_figures.stopped(Results(rows, settings={"few": 30}))
+    assert frame["copies, at the end"].tolist() == ["0.50 [0.00, 1.00]"]
 
 
 @pytest.mark.parametrize("module, search", [(nc, nc.ImageSearch), (xn, xn.NoiseSearch)])

@@ -15,7 +15,7 @@ from companion.experiments.image_search import CHOSEN_BY
 from companion.experiments.results import Results
 from companion.experiments.search_figure import search_curves
 from companion.experiments.words import Text
-from companion.statistics import mean_interval
+from companion.statistics import Interval, mean_interval
 
 __all__ = ["copying", "drawn", "memorised", "search", "stopped"]
 
@@ -90,7 +90,8 @@ def stopped(results: Results) -> pd.DataFrame:
             for measure, label in (("Frechet distance", "distance"), ("copies", "copies")):
                 values = results.grid("seed", "stop", measure=measure, **where)
                 picked = values[np.arange(len(values)), chosen]
-                row[f"{label}, {head}"] = format(mean_interval(picked), ".2f")
+                interval = _share(picked) if measure == "copies" else mean_interval(picked)
+                row[f"{label}, {head}"] = format(interval, ".2f")
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -106,8 +107,8 @@ def copying(results: Results) -> Text:
         where = {"kind": kind, "strength": strength}
         copies = results.grid("seed", "stop", measure="copies", **where)
         at = results.grid("seed", "stop", measure=CHOSEN_BY, **where).argmin(1)
-        ends[name(kind, strength)] = mean_interval(copies[:, -1])
-        chosen[name(kind, strength)] = mean_interval(copies[np.arange(len(at)), at])
+        ends[name(kind, strength)] = _share(copies[:, -1])
+        chosen[name(kind, strength)] = _share(copies[np.arange(len(at)), at])
     begin = f"{results.settings['few']} images, {last:,} steps."
     if max(share.mean for share in ends.values()) <= SOME:
         return Text(
@@ -116,9 +117,16 @@ def copying(results: Results) -> Text:
         )
     told = "; ".join(f"{arm} {share:.0%}" for arm, share in ends.items())
     return Text(
-        f"{begin} Share of samples that are copies at the end: {told}. The plain training stopped "
-        f"early: {chosen[name('none', 0.0)]:.0%}."
+        f"{begin} Share of samples that are copies at the end: {told}. The plain training, stopped "
+        f"where the distance is least: {chosen[name('none', 0.0)]:.0%}. The distance does not see "
+        "copies: copies of real images lie among them."
     )
+
+
+def _share(values: np.ndarray) -> Interval:
+    """Mean of shares with its interval, which does not leave 0 to 1."""
+    found = mean_interval(values)
+    return found._replace(low=max(0.0, found.low), high=min(1.0, found.high))
 
 
 def _arms(results: Results) -> list[tuple[str, float]]:
