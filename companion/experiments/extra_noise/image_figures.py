@@ -72,6 +72,7 @@ def memorised(results: Results) -> Figure:
             )
         ax.set(ylabel=ylabel, xscale="log")
     axes[1].set(xlabel="steps of training", yscale="log")
+    plotting.log_ticks(axes[1].xaxis, axes[1].yaxis)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
