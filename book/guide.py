@@ -170,11 +170,9 @@ def some_clean_data() -> Iterator[Race]:
         if title in races:
             share = tweedie.few_clean.shares(few)[0]
             for measure, ratio in tweedie.few_clean.over_noisy(races[title], few, share).items():
-                told = "samples" if measure == "Frechet distance" else "error at half the noise"
-                yield Race(
-                    f"ambient, {share:.0%} of images clean", "ambient only", f"{told}, {title}",
-                    "02-tweedie-consistency", ratio,
-                )  # fmt: skip
+                where = f"{tweedie.few_clean.MEASURES[measure]}, {title}"
+                name = f"ambient, {share:.0%} of images clean"
+                yield Race(name, "ambient only", where, "02-tweedie-consistency", ratio)
 
 
 def few_steps(session: Session) -> Iterator[Race]:

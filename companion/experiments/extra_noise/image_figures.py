@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -24,7 +26,6 @@ LOOKS = {
     "none": ("black", "o"), "B eps": ("blue", "s"), "C": ("green", "^"),
     DECAY: ("orange", "D"),
 }  # fmt: skip
-
 
 SOME = 0.01
 """Share of copies in samples above which a training is said to copy."""
@@ -85,7 +86,7 @@ def stopped(results: Results) -> pd.DataFrame:
     rows = []
     for kind, strength in _arms(results):
         where = {"kind": kind, "strength": strength}
-        at = results.grid("seed", "stop", measure=CHOSEN_BY, **where).argmin(1)
+        at = _chosen(results, where)
         row = {"training": name(kind, strength)}
         for head, chosen in (("stopped early", at), ("at the end", np.full_like(at, -1))):
             for measure, label in (("Frechet distance", "distance"), ("copies", "copies")):
@@ -107,7 +108,7 @@ def copying(results: Results) -> Text:
     for kind, strength in _arms(results):
         where = {"kind": kind, "strength": strength}
         copies = results.grid("seed", "stop", measure="copies", **where)
-        at = results.grid("seed", "stop", measure=CHOSEN_BY, **where).argmin(1)
+        at = _chosen(results, where)
         ends[name(kind, strength)] = _share(copies[:, -1])
         chosen[name(kind, strength)] = _share(copies[np.arange(len(at)), at])
     begin = f"{results.settings['few']} images, {last:,} steps."
@@ -119,9 +120,14 @@ def copying(results: Results) -> Text:
     told = "; ".join(f"{arm} {share:.0%}" for arm, share in ends.items())
     return Text(
         f"{begin} Share of samples that are copies at the end: {told}. The plain training, stopped "
-        f"where the distance is least: {chosen[name('none', 0.0)]:.0%}. The distance does not see "
-        "copies: copies of real images lie among them."
+        f"where the distance is least: {chosen[name('none', 0.0)]:.0%}. The distance that "
+        "chooses does not count copies."
     )
+
+
+def _chosen(results: Results, where: dict[str, Any]) -> np.ndarray:
+    """For each seed the stop, by its number, that one half of the test images chooses."""
+    return results.grid("seed", "stop", measure=CHOSEN_BY, **where).argmin(1)
 
 
 def _share(values: np.ndarray) -> Interval:

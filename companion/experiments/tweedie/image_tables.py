@@ -12,6 +12,7 @@ from pandas.io.formats.style import Styler
 
 from companion import plotting
 from companion.experiments.results import Results
+from companion.experiments.tweedie.few_clean import ratio_of
 from companion.experiments.tweedie.image_network import IMAGE_METHODS
 from companion.experiments.tweedie.image_search import CRITERION, TRIALS
 from companion.experiments.tweedie.looks import label, three
@@ -276,6 +277,5 @@ def _ratio(found: Results, **where: object) -> str:
 
 def _paired(values: np.ndarray, others: np.ndarray, comparisons: int = 1) -> str:
     """Ratio over seeds as text; empty with one seed, or if a training failed."""
-    if len(values) < 2 or not np.isfinite([values, others]).all():
-        return ""
-    return three(paired_ratio(values, others, comparisons=comparisons))
+    found = ratio_of(values, others, comparisons)
+    return "" if found is None else three(found)
