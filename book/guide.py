@@ -152,7 +152,7 @@ def noisy_data(session: Session) -> Iterator[Race]:
     from companion.experiments import tweedie
     from companion.experiments.tweedie import comparisons, methods
 
-    digits, records = session.remembered(tweedie.Digits), recorded(tweedie.ImageRace)
+    digits, records = session.remembered(tweedie.Digits), tweedie.races(Session("cpu"))
     if digits is None:
         return
     named = {methods.AMBIENT: "ambient only", methods.NAIVE: "naive training"}
@@ -165,7 +165,7 @@ def some_clean_data() -> Iterator[Race]:
     """The smallest share of clean images that was tried, against noisy images alone."""
     from companion.experiments import tweedie
 
-    races = recorded(tweedie.ImageRace).there()
+    races = tweedie.races(Session("cpu")).there()
     for title, few in recorded(tweedie.ImageFewClean).items_there():
         if title in races:
             share = tweedie.few_clean.shares(few)[0]

@@ -5,6 +5,7 @@ from companion.experiments.tweedie.ablations import ConsistencyVariant
 from companion.experiments.tweedie.comparisons import memory_gap, new_digit_ratio
 from companion.experiments.tweedie.digits import Digits, Memory
 from companion.experiments.tweedie.exact import Defects, Stopping
+from companion.experiments.tweedie.image_plain import ImagePlain, ImagePlainSearch
 from companion.experiments.tweedie.image_search import ImageSearch
 from companion.experiments.tweedie.image_shared import ImageSharedSettings
 from companion.experiments.tweedie.images import ImageBridge, ImageFewClean, ImageRace
@@ -12,6 +13,7 @@ from companion.experiments.tweedie.methods import objective
 from companion.experiments.tweedie.mismatch import Mismatch
 from companion.experiments.tweedie.points import DISTANCE, MODES, NOISE
 from companion.experiments.tweedie.race import Race, Samples, Sweep
+from companion.experiments.tweedie.searched_race import races, with_searched
 from companion.experiments.tweedie.summary import in_short
 from companion.experiments.tweedie.variants import (
     AmbientNetworks,
@@ -33,6 +35,8 @@ __all__ = [
     "Gradients",
     "ImageBridge",
     "ImageFewClean",
+    "ImagePlain",
+    "ImagePlainSearch",
     "ImageRace",
     "ImageSearch",
     "ImageSharedSettings",
@@ -51,6 +55,8 @@ __all__ = [
     "memory_gap",
     "new_digit_ratio",
     "objective",
+    "races",
     "tables",
     "verdicts",
+    "with_searched",
 ]

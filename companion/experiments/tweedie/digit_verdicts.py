@@ -196,13 +196,24 @@ def outperform_range(digits: Results, images: Told) -> Claim:
     return Claim(
         "tweedie-outperform-range",
         verdict,
-        f"Ratio of Frechet distances, consistency over naive training: {listed}. Naive training "
-        "keeps its default settings. On clean images the two are the same method."
+        f"Ratio of Frechet distances, consistency over naive training: {listed}. "
+        + _of_naive(images)
+        + "On clean images the two are the same method."
         + doubt([r for r in ratios.values() if r is not None], verdict, BETTER, len(ratios)),
         answer=answers[verdict],
         data="noisy digits and images, ratios of Frechet distances",
         figure="fig-tw-images",
     )
+
+
+def _of_naive(records: Told) -> str:
+    """Say whether naive training on images has searched settings; empty without records."""
+    there = [record.facts.get("chosen", {}) for record in records.values() if record is not None]
+    if not there:
+        return ""
+    if all(NAIVE in chosen for chosen in there):
+        return "On images the settings of both were searched alike. "
+    return "On images naive training keeps its default settings. "
 
 
 def _by_noise(ratios: Mapping[float, Interval]) -> str:

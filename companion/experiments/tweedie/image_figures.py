@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from companion import plotting
 from companion.experiments.results import Results
 from companion.experiments.tweedie.image_network import IMAGE_METHODS, STOPPED
-from companion.experiments.tweedie.image_search import CRITERION, TRIALS
+from companion.experiments.tweedie.image_search import CRITERION
 from companion.experiments.tweedie.looks import LOOKS, label
 from companion.experiments.tweedie.methods import CLEAN
 
@@ -108,7 +108,7 @@ def rows_of_pictures(rows: Mapping[str, torch.Tensor], width: float = WIDTH) -> 
 
 def search(found: Results) -> Figure:
     """Draw what chose for all trials, and the distance to clean images, which did not."""
-    methods = [m for m in TRIALS if m in found.labels("method")]
+    methods = [m for m in found.facts["names"] if m in found.labels("method")]
     rows = (len(methods) + 1) // 2
     size = 6.8, 0.9 + 2.1 * rows
     figure, axes = plt.subplots(rows, 2, figsize=size, squeeze=False, sharex=True)

@@ -16,7 +16,7 @@ from companion.experiments.tweedie.few_clean import ratio_of
 from companion.experiments.tweedie.image_network import IMAGE_METHODS
 from companion.experiments.tweedie.image_search import CRITERION, TRIALS
 from companion.experiments.tweedie.looks import label, three
-from companion.experiments.tweedie.methods import AMBIENT, CONSISTENCY
+from companion.experiments.tweedie.methods import AMBIENT, CLEAN, CONSISTENCY, NAIVE
 from companion.experiments.words import Text
 from companion.statistics import Interval, mean_interval, paired_ratio
 
@@ -48,13 +48,17 @@ REASONS = {
 
 def about(records: Mapping[str, Results]) -> Text:
     """Say where the settings of the race on images come from."""
-    if any("chosen" in record.facts for record in records.values()):
+    chosen = [record.facts["chosen"] for record in records.values() if "chosen" in record.facts]
+    if chosen:
+        plain = {CLEAN, NAIVE}.issubset(chosen[0])
         names = [label(method) for method in TRIALS]
-        return Text(
-            f"The settings of {', '.join(names[:-1])} and {names[-1]} were searched alike, on "
-            "noisy images alone. Training on clean data and naive training keep the defaults. The "
-            "networks here have other seeds than those of the search."
-        )
+        said = f"The settings of {', '.join(names[:-1])} and {names[-1]} were searched alike, "
+        if plain:
+            said = "The settings of all methods were searched alike, chosen by the distance "
+        said += "to noisy images alone. " if plain else "on noisy images alone. "
+        if not plain:
+            said += "Training on clean data and naive training keep the defaults. "
+        return Text(f"{said}The networks here have other seeds than those of the search.")
     return Text(
         "The settings of this race were those of points; none was searched on images. A race with "
         "longer training, searched settings and EM is being made."
@@ -68,7 +72,7 @@ def _one(found: Results, measure: str, method: str, trial: str) -> float:
 def settings(found: Results) -> Styler:
     """What the search chose, and what that gained on the criterion and on clean images."""
     rows = []
-    for method in TRIALS:
+    for method in found.facts["names"]:
         names = [str(name) for name in found.labels("trial", method=method)]
         best = found.facts["names"][method]
         row: dict[str, object] = {

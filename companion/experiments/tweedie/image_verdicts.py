@@ -126,11 +126,13 @@ def few_clean(records: Told, shares: Told) -> Claim:
     name, there = "tweedie-few-clean", searched(records)
     found: Found = {}
     alone: list[str] = []
+    defaults = False
     for title, few in searched(shares).items():
         race, s_n = there.get(title), float(few.settings["noise"])
         there_is = few.table["clean_share"]
         if race is None or s_n not in _noises(race) or not np.isclose(there_is, FEW).any():
             continue
+        defaults |= CLEAN not in race.facts["chosen"]
         for measure, named in MEASURES.items():
             where = named if len(searched(shares)) == 1 else f"{named}, {title}"
             seeds = few.labels("seed")
@@ -162,8 +164,9 @@ def few_clean(records: Told, shares: Told) -> Claim:
     return _claim(
         name, verdict, answers[verdict], found,
         f"Ratios to training on clean images only, {EQUAL_COST}, with {FEW:.0%} clean images: "
-        f"{_listed(found, verdicts)}. With noisy images alone: {'; '.join(alone)}. Training on "
-        "clean images keeps its default settings; those of the ambient loss were searched.",
+        f"{_listed(found, verdicts)}. With noisy images alone: {'; '.join(alone)}. "
+        + ("Training on clean images keeps its default settings; those of the ambient loss were "
+           "searched." if defaults else "The settings of both were searched alike."),
         there, WORSE,
     )  # fmt: skip
 

@@ -37,7 +37,7 @@ from companion.experiments.tweedie.grading import (
     seeds_of,
 )
 from companion.experiments.tweedie.image_verdicts import by_em, consistency_on_images, few_clean
-from companion.experiments.tweedie.images import ImageFewClean, ImageRace
+from companion.experiments.tweedie.images import ImageFewClean
 from companion.experiments.tweedie.methods import (
     AMBIENT,
     CLEAN,
@@ -49,6 +49,7 @@ from companion.experiments.tweedie.methods import (
 )
 from companion.experiments.tweedie.mismatch import ASSUMED, SIGNAL, Mismatch
 from companion.experiments.tweedie.race import Race, Samples, Sweep
+from companion.experiments.tweedie.searched_race import races
 from companion.statistics import combine, decide, mean_interval
 
 NAMES = {SURE: "SURE", AMBIENT: "ambient only", DIRECT: "ambient only with plain output"}
@@ -63,7 +64,7 @@ def verdicts(session: Session) -> Claims:
     race, sweep, samples = (session.run(e) for e in (Race, Sweep, Samples))
     mismatch, defects = session.run(Mismatch), session.run(Defects)
     digits, memory = session.run(Digits), session.run(Memory)
-    images, shares = session.records(ImageRace), session.records(ImageFewClean)
+    images, shares = races(session), session.records(ImageFewClean)
     return Claims(
         [
             distribution(mismatch),
