@@ -31,8 +31,9 @@ from book.project import ROOT, chapter_of, chapters, sources
 REPAIRS = {
     '<div id="pst-primary-sidebar"': '<div id="pst-primary-sidebar" role="region" '
     'aria-label="Search and contents"',
-    'search-button__button pst-js-only" title="Search" aria-label="Search" data': (
-        'search-button__button pst-js-only" data'
+    # With its text beside it; on a phone there is a button without text, which keeps its name.
+    'search-button-field search-button__button pst-js-only" title="Search" aria-label="Search"': (
+        'search-button-field search-button__button pst-js-only"'
     ),
     '<summary aria-label="Toggle hidden content">': "<summary>",
     '<summary><span class="toctree-toggle"': '<summary aria-label="Pages below">'

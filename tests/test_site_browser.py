@@ -143,8 +143,8 @@ def visit(browser, url: str) -> None:
 def test_every_page_works_in_a_browser(browser, address, looked_at):
     """One visit to each page: contents, both colour modes, three widths, accessibility.
 
-    Pages of the reference are made alike: their width is checked on a phone only, accessibility on
-    a few.
+    Pages of the reference are made alike: they are looked at on a phone only, and accessibility is
+    checked on a few.
     """
     checker = AXE.read_text(encoding="utf-8") if AXE.exists() else None
     alike = [name for name in read_pages(looked_at) if name.startswith("book/api/")]
