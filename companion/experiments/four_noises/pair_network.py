@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from companion import data, noise
+from companion import data, noise, objectives
 from companion.experiments.four_noises.sampling import PICARD_LEVELS, SAMPLERS, SCHEDULES, draw
 from companion.experiments.four_noises.stages import TwoStages, two_stages
 from companion.experiments.image_search import shared_setting
@@ -40,7 +41,9 @@ SMOKE: dict[str, Any] = recipe(
 class PairSettings(ImageExperiment):
     """How U-Nets are trained in two stages, and sampled.
 
-    The first stage is the training that image experiments share.
+    The first stage is the training that image experiments share. Settings of the second are those
+    that the searches of chapters 3 (contrast, points, weight, learning rate) and 2 (every, weight)
+    chose on MNIST at 14 x 14.
 
     Parameters
     ----------
@@ -52,9 +55,11 @@ class PairSettings(ImageExperiment):
     data_noise : (float, float)
         Lower and higher noise of noisy data.
     contrast : (float, float)
-        Smallest and largest contrast, as chapter 3 uses for images.
-    contrast_weight, consistency_weight : float
-        Of these losses beside the others.
+        Smallest and largest contrast.
+    points, contrast_weight : int, float
+        Of the contrastive loss: levels for each ratio, and its weight as for two dimensions.
+    every, consistency_weight : int, float
+        Of consistency: asked of each so-many-th sample, and its weight.
     low : float
         Last noise level before 0.
     samples : int
@@ -64,12 +69,14 @@ class PairSettings(ImageExperiment):
 
     second_steps: int = 500
     second_batch: int = 256
-    second_lr: float = 7e-4
+    second_lr: float = 3e-4
     samplers: tuple[str, ...] = SAMPLERS
     budgets: tuple[int, ...] = (5, 10, 20)
     data_noise: tuple[float, float] = (0.2, 0.5)
-    contrast: tuple[float, float] = (0.001, 0.02)
-    contrast_weight: float = 0.01
+    contrast: tuple[float, float] = (0.01, 0.2)
+    points: int = 4
+    contrast_weight: float = 1.0
+    every: int = 6
     consistency_weight: float = 0.1
     low: float = 0.02
     samples: int = 1024
@@ -97,10 +104,7 @@ class PairNetwork(PairSettings):
     def run(self, session: Session) -> Results:
         """Distance by sampler, budget and schedule; log width by sampler and budget."""
         setting, seed = shared_setting(self), session.seed + self.number
-        way = two_stages(
-            noise.LogNormal(), setting.data_std, self.data_noise, self.contrast,
-            self.second_batch, self.contrast_weight, self.consistency_weight,
-        )[self.training]  # fmt: skip
+        way = self.ways(setting)[self.training]
         flat = setting.train.flatten(1)
         centre, (variances, directions) = flat.mean(0), torch.linalg.eigh(torch.cov(flat.T))
         widths, directions = variances[-AXES:].sqrt(), directions[:, -AXES:]
@@ -124,15 +128,42 @@ class PairNetwork(PairSettings):
         facts = {"label": way.label, "floor": setting.floor(self.samples), **setting.report()}
         return Results(tables, {"widths": widths}, facts)
 
+    def ways(self, setting: Setting) -> dict[str, TwoStages]:
+        """Return all ways to train, by name: as on digits, but with the settings above."""
+        ways = two_stages(
+            noise.LogNormal(), setting.data_std, self.data_noise, self.contrast, self.second_batch
+        )
+        contrasted = max(1, self.second_batch // 32)
+        classify = objectives.ContrastiveDiffusion(
+            noise.LogUniform(*self.contrast), noise.LogUniform(0.01, 40.0), points=self.points,
+            sigma_data=setting.data_std, samples=contrasted,
+        )  # fmt: skip
+        weight = 2 * self.contrast_weight / math.prod(setting.shape)
+        cost = 1 + classify.evaluations * contrasted / self.second_batch
+        for name in ("contrastive", "both"):
+            second = objectives.Sum((ways[name].first, classify), (1.0, weight))
+            ways[name] = replace(ways[name], second=second, cost=cost)
+        alone = ways["consistent high"].first
+        agree = objectives.Consistency(
+            self.data_noise[1], every=self.every, sigma_data=setting.data_std
+        )
+        both = objectives.Sum((alone, agree), (1.0, self.consistency_weight))
+        cost = 1 + agree.evaluations / self.every
+        ways["consistent high"] = replace(ways["consistent high"], second=both, cost=cost)
+        return ways
+
     def _train(self, setting: Setting, way: TwoStages, seed: int) -> Any:
         """Train a network; equal first stages are trained once, as ``Setting.fit`` keeps them."""
         images = setting.train
         if way.data_noise:
             images = data.FrozenNoise(setting.train, way.data_noise, seed=seed).noisy
         start = setting.fit(way.first, seed, images=images)
+        batch = self.second_batch
+        if self.training == "consistent high":
+            batch -= batch % self.every
+        steps = round(self.second_steps * self.second_batch / (way.cost * batch))
         return setting.fit(
-            way.second, seed + 50, images=images, start=start,
-            steps=max(1, int(self.second_steps / way.cost)), batch=self.second_batch,
+            way.second, seed + 50, images=images, start=start, steps=max(1, steps), batch=batch,
             lr=self.second_lr,
         )  # fmt: skip
 
