@@ -268,7 +268,7 @@ def test_accelerate_runs_one_experiment_on_two_processes(tmp_path):
     launch = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
     how = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
     how += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    what = ["-m", "companion", "run", "tweedie.image_race", "--profile", "smoke"]
+    what = ["-m", "companion", "run", "tweedie.image_shared_settings", "--profile", "smoke"]
     environment = clean_environment(ACCELERATE_USE_CPU="1", OMP_NUM_THREADS="1")
     environment["HF_HOME"] = str(tmp_path / "hf")  # without the configuration of this user
     done = subprocess.run(
@@ -276,9 +276,9 @@ def test_accelerate_runs_one_experiment_on_two_processes(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("kept in ") == 1
-    (path,) = (tmp_path / "memory").glob("tweedie.image_race-*.json")  # beside its parts
+    (path,) = (tmp_path / "memory").glob("tweedie.image_shared_settings-*.json")  # beside its parts
     assert f"kept in {path}" in done.stdout
     results = kept(done.stdout)
-    assert results.experiment == "tweedie.image_race" and len(results.table)
+    assert results.experiment == "tweedie.image_shared_settings" and len(results.table)
     # Two processes see twice the samples a step: theirs do not pass for the results of one.
-    assert Session("smoke").remembered(find("tweedie.image_race")[0]) is None
+    assert Session("smoke").remembered(find("tweedie.image_shared_settings")[0]) is None
