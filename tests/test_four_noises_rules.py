@@ -341,6 +341,25 @@ def test_records_stand_in_the_evidence():
     assert "the log width was not measured" in widths_add(wide(), images).evidence
 
 
+def test_what_is_certain_on_images_is_said():
+    effects = {
+        (None, "perturbed", "heun", None): -0.5, (None, "ambient high", "ddim", None): -0.5,
+        (None, "naive high", None, None): 0.5,
+    }  # fmt: skip
+    said = four_noises.tables.image_sentences
+    found = said(record(effects))
+    assert (
+        "Nearer: perturbed (Heun); contrastive (Picard); ambient high (DDIM). Farther: naive"
+        in found
+    )
+    assert "default levels" in found and "3 seeds" in found and "undecided" in found
+    lost = said(record(effects, lost="ambient high"))
+    assert (
+        "perturbed (Heun); contrastive (Picard). Farther" in lost and "default levels" not in lost
+    )
+    assert "Farther: nothing. All else is undecided." in said(record())
+
+
 def test_a_record_with_a_lost_seed_leaves_it_out():
     images = {"MNIST": record(lost="contrastive")}
     assert "is not measured" in contrastive_off_path(example_pairs(), images).evidence
