@@ -140,6 +140,12 @@ def visit(browser, url: str) -> None:
     WebDriverWait(browser, 30).until(lambda b: b.execute_script(whole, re.split("[?#]", url)[0]))
 
 
+def resize(browser, width: int) -> None:
+    """Make the screen so many pixels wide; below 400 it is a phone's."""
+    screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 400}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+
+
 def test_every_page_works_in_a_browser(browser, address, looked_at):
     """One visit to each page: contents, both colour modes, three widths, accessibility.
 
@@ -153,6 +159,8 @@ def test_every_page_works_in_a_browser(browser, address, looked_at):
     for name in read_pages(looked_at):
         if name == "index.html" or name.startswith("_modules/"):  # leads on; plain source
             continue
+        widths = (390,) if name in alike else (768, 390, 1280)
+        resize(browser, widths[-1])  # before: some things are set when a page is loaded
         visit(browser, f"{address}/{name}")
         seen = browser.execute_async_script(LOOK)
         assert not seen["broken"], f"{name}: a picture does not load"
@@ -160,9 +168,9 @@ def test_every_page_works_in_a_browser(browser, address, looked_at):
         assert not seen["mistakes"], f"{name}: a formula has a mistake"
         assert not seen["errors"], f"{name}: among the outputs: {seen['errors']}"
         assert seen["shades"]["light"] > 0.9 and seen["shades"]["dark"] < 0.2, name
-        for width in (390,) if name in alike else (768, 390, 1280):
-            screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 400}
-            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        for width in widths:
+            if len(widths) > 1:
+                resize(browser, width)
             wide = browser.execute_script(WIDE)
             assert wide <= 0, f"{name} is {wide} pixels too wide for {width}"
             if width == 1280 and looked_at.name != "smoke":  # two seeds give intervals without end
