@@ -41,9 +41,9 @@ SMOKE: dict[str, Any] = recipe(
 class PairSettings(ImageExperiment):
     """How U-Nets are trained in two stages, and sampled.
 
-    The first stage is the training that image experiments share. Settings of the second are those
-    that the searches of chapters 3 (contrast, points, weight, learning rate) and 2 (every, weight)
-    chose on MNIST at 14 x 14.
+    The first stage is the training that image experiments share. In the second, the contrast,
+    points, weight and learning rate are those that chapter 3's search chose on MNIST at 14 x 14,
+    and consistency has the weight that chapter 2's search kept, and its ``every``.
 
     Parameters
     ----------
