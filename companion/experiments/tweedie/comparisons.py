@@ -15,6 +15,7 @@ from companion.statistics import Interval, paired_ratio
 
 __all__ = [
     "DIGIT_RIVALS",
+    "LEVEL",
     "PEERS",
     "SUMMARIES",
     "digit_error_ratios",
@@ -193,14 +194,42 @@ def new_digit_ratio(memory: Results) -> Interval:
 
 # --- images --------------------------------------------------------------------------------------
 
+LEVEL = 0.5
+"""Level at which errors on images are compared, over the noise of the data."""
 
-def image_values(record: Results, measure: str, method: str, s_n: float) -> np.ndarray:
-    """Frechet distance, or error at s_n / 2, for each seed; empty if it was not measured."""
-    level = {"level": 0.5} if measure == "error" else {}
-    there = record.labels("method", measure=measure)
-    if method not in there:
+
+def image_values(
+    record: Results,
+    measure: str,
+    method: str,
+    s_n: float,
+    seeds: Sequence[Any] | None = None,
+    share: float | None = None,
+) -> np.ndarray:
+    """Frechet distance, or error at ``LEVEL``, for each seed; empty if it was not measured.
+
+    Parameters
+    ----------
+    record : of ``ImageRace``, ``ImagePlain``, ``ImageFewClean`` or ``ImageBridge``
+    measure : {"Frechet distance", "error"}
+    method : str
+    s_n : float
+        Standard deviation of the noise in the data.
+    seeds : sequence of int, optional
+        Which (default: all).
+    share : float, optional
+        Of clean images, in records that have several.
+    """
+    asked = {
+        "measure": measure, "method": method, "noise": s_n, "seed": seeds, "clean_share": share,
+        "level": LEVEL if measure == "error" else None,
+    }  # fmt: skip
+    where = {name: value for name, value in asked.items() if value is not None}
+    try:
+        record.where(**where)
+    except KeyError:
         return np.array([])
-    return record.values(measure=measure, method=method, noise=s_n, **level)
+    return record.values(**where)
 
 
 def image_interval(record: Results, measure: str, other: str, s_n: float) -> Interval | None:

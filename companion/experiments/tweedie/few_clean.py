@@ -10,6 +10,7 @@ from pandas.io.formats.style import Styler
 
 from companion import plotting
 from companion.experiments.results import Results
+from companion.experiments.tweedie.comparisons import image_values
 from companion.experiments.tweedie.looks import three
 from companion.experiments.tweedie.methods import AMBIENT, CLEAN
 from companion.experiments.words import Text
@@ -17,7 +18,6 @@ from companion.statistics import Interval, mean_interval, paired_ratio
 
 __all__ = [
     "MEASURES",
-    "by_seed",
     "over_noisy",
     "ratio_of",
     "reading",
@@ -33,19 +33,6 @@ MEASURES = {"Frechet distance": "distance of samples", "error": "error at half t
 def shares(few: Results) -> list[float]:
     """Shares of clean images in a record, the smallest first."""
     return sorted(float(share) for share in few.labels("clean_share"))  # type: ignore[arg-type]
-
-
-def by_seed(
-    record: Results, measure: str, method: str, s_n: float, seeds: list[int], share: float = 0.0
-) -> np.ndarray:
-    """Values of a method for these seeds, with a share of clean images; empty if there are none."""
-    level = {"level": 0.5} if measure == "error" else {}
-    where = {"measure": measure, "method": method, "noise": s_n, "clean_share": share,
-             "seed": seeds, **level}  # fmt: skip
-    try:
-        return record.values(**where)
-    except KeyError:
-        return np.array([])
 
 
 def ratio_of(
@@ -70,8 +57,8 @@ def over_noisy(race: Results, few: Results, share: float) -> dict[str, Interval 
     seeds, s_n = few.labels("seed"), float(few.settings["noise"])
     return {
         measure: ratio_of(
-            by_seed(few, measure, AMBIENT, s_n, seeds, share),
-            by_seed(race, measure, AMBIENT, s_n, seeds),
+            image_values(few, measure, AMBIENT, s_n, seeds, share),
+            image_values(race, measure, AMBIENT, s_n, seeds),
             len(MEASURES),
         )
         for measure in MEASURES
@@ -85,10 +72,10 @@ def way_to_clean(race: Results, few: Results) -> dict[float, Interval]:
     are left out.
     """
     seeds, s_n = few.labels("seed"), float(few.settings["noise"])
-    none, full = (by_seed(race, "error", m, s_n, seeds) for m in (AMBIENT, CLEAN))
+    none, full = (image_values(race, "error", m, s_n, seeds) for m in (AMBIENT, CLEAN))
     found = {}
     for share in shares(few):
-        some = by_seed(few, "error", AMBIENT, s_n, seeds, share)
+        some = image_values(few, "error", AMBIENT, s_n, seeds, share)
         if len({len(none), len(full), len(some)}) == 1 and len(some) > 1:
             part = (none - some) / (none - full)
             if np.isfinite(part).all():
@@ -124,7 +111,7 @@ def table(race: Results, few: Results) -> Styler:
         {
             "clean images": name,
             **{
-                head: _mean(by_seed(record, measure, method, s_n, record.labels("seed"), share))
+                head: _mean(image_values(record, measure, method, s_n, share=share))
                 for head, measure in heads.items()
             },
         }

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from companion import plotting
 from companion.experiments.results import Results
+from companion.experiments.tweedie.comparisons import image_values
 from companion.experiments.tweedie.image_network import IMAGE_METHODS, STOPPED
 from companion.experiments.tweedie.image_search import CRITERION
 from companion.experiments.tweedie.looks import LOOKS, label
@@ -28,9 +29,6 @@ SEARCHED = {
 }
 """What is drawn of the search: the measure, its name in the legend, how its points are filled."""
 
-LEVEL = 0.5
-"""Of the errors that are drawn, over the noise of the data."""
-
 
 def race(records: Mapping[str, Results]) -> Figure | None:
     """Draw distances of samples and errors by method, a row for each record and noise."""
@@ -45,10 +43,12 @@ def race(records: Mapping[str, Results]) -> Figure | None:
     figure, axes = plt.subplots(len(places), 2, figsize=size, squeeze=False, sharey="row")
     for (title, record, s_n), (left, right) in zip(places, axes):
         names = [m for m in (*IMAGE_METHODS, STOPPED) if m in record.labels("method")]
-        distances = {m: _by_seed(record, "Frechet distance", m, s_n) for m in names}
-        clean = _by_seed(record, "error", CLEAN, s_n)
+        distances = {m: image_values(record, "Frechet distance", m, s_n) for m in names}
+        clean = image_values(record, "error", CLEAN, s_n)
         over = {
-            m: _by_seed(record, "error", m, s_n) / clean for m in names if m not in (CLEAN, STOPPED)
+            m: image_values(record, "error", m, s_n) / clean
+            for m in names
+            if m not in (CLEAN, STOPPED)
         }
         _rows(left, names, distances)
         _rows(right, names, over)
@@ -72,11 +72,6 @@ def _rows(ax: Axes, names: list[str], values: Mapping[str, np.ndarray]) -> None:
             ax.plot(values[method], at, "o", markersize=4, alpha=0.7, **look)
     ax.set_yticks(range(len(names)), [label(name).replace(" + ", "\n+ ") for name in names])
     ax.set_ylim(len(names) - 0.5, -0.5)
-
-
-def _by_seed(record: Results, measure: str, method: str, s_n: float) -> np.ndarray:
-    level = {"level": LEVEL} if measure == "error" else {}
-    return record.values(measure=measure, method=method, noise=s_n, **level)
 
 
 def pictures(records: Mapping[str, Results]) -> Figure | None:

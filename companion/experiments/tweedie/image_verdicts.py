@@ -13,7 +13,7 @@ import numpy as np
 from companion.experiments.claims import Claim
 from companion.experiments.results import Results
 from companion.experiments.tweedie.comparisons import image_values
-from companion.experiments.tweedie.few_clean import MEASURES, by_seed, ratio_of
+from companion.experiments.tweedie.few_clean import MEASURES, ratio_of
 from companion.experiments.tweedie.grading import (
     BETTER,
     EQUAL_COST,
@@ -136,10 +136,10 @@ def few_clean(records: Told, shares: Told) -> Claim:
         for measure, named in MEASURES.items():
             where = named if len(searched(shares)) == 1 else f"{named}, {title}"
             seeds = few.labels("seed")
-            clean = by_seed(race, measure, CLEAN, s_n, seeds)
-            mixed = by_seed(few, measure, AMBIENT, s_n, seeds, FEW)
+            clean = image_values(race, measure, CLEAN, s_n, seeds)
+            mixed = image_values(few, measure, AMBIENT, s_n, seeds, FEW)
             found[where] = ratio_of(mixed, clean, len(MEASURES))
-            noisy = ratio_of(by_seed(race, measure, AMBIENT, s_n, seeds), clean, len(MEASURES))
+            noisy = ratio_of(image_values(race, measure, AMBIENT, s_n, seeds), clean, len(MEASURES))
             alone.append(f"{where} {'a training failed' if noisy is None else f'{noisy:.2f}'}")
     if not found:
         return _untested(name)
