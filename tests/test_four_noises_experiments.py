@@ -16,6 +16,9 @@ from companion.experiments import four_noises as fn
 from companion.experiments.experiment import find
 from companion.experiments.four_noises import comparisons, digits, sampling, stages
 from companion.experiments.four_noises.digits import principal_widths
+from companion.experiments.four_noises.levels_network import ADDED_MEAN
+from companion.experiments.four_noises.pair_network import PairNetwork
+from companion.experiments.records import load, records_folder
 from companion.oracles import GaussianMixture
 
 matplotlib.use("Agg")
@@ -222,6 +225,26 @@ def test_tables_of_a_smoke_run(smoke):
     assert len(fn.tables.image_distances(records)) and len(
         fn.tables.image_readings(records, fn.image_gain)
     )
+
+
+def test_searched_levels_train_other_networks_than_the_default(smoke):
+    """Only the levels differ; the record says what the sentence and the table need."""
+    levels = smoke.run(fn.ImageLevels)
+    assert set(levels.labels("training")) == {"denoising", "ambient high"}
+    assert "picard" not in levels.labels("sampler")
+    assert levels.facts["labels"].keys() == {"denoising", "ambient high"}
+    asked = smoke.asked(fn.ImageLevels)
+    part, *_ = asked.parts(smoke)
+    way, default = (
+        w(asked.setting())["denoising"] for w in (part.ways, asked.with_its(PairNetwork).ways)
+    )
+    assert way.first.sigmas.mean == ADDED_MEAN != default.first.sigmas.mean
+
+
+def test_the_levels_are_those_that_the_searches_of_chapter_2_chose():
+    for name, method in (("plain_search", "clean"), ("search", "ambient")):
+        found = load(f"tweedie.image_{name}-mnist-long", records_folder())
+        assert found.facts["chosen"][method] == {"added_mean": ADDED_MEAN}
 
 
 def test_tables_without_a_record_say_so():

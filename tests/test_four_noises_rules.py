@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -358,6 +359,39 @@ def test_what_is_certain_on_images_is_said():
         "perturbed (Heun); contrastive (Picard). Farther" in lost and "default levels" not in lost
     )
     assert "Farther: nothing. All else is undecided." in said(record())
+
+
+@pytest.mark.parametrize(
+    "effects, ending",
+    [
+        ({}, "neither nearer nor farther."),
+        ({(None, "ambient high", "ddim", None): -0.5}, "nearer with DDIM."),
+        (
+            {
+                (None, "ambient high", "ddim", None): -0.5,
+                (None, "ambient high", "heun", None): 0.5,
+            },
+            "nearer with DDIM; farther with Heun.",
+        ),
+    ],
+)
+def test_what_searched_levels_change_is_said_where_ambient_training_is_nearer(effects, ending):
+    said = four_noises.tables.image_sentences
+    ahead = record({(None, "ambient high", "ddim", None): -0.5})
+    levels = levels_record(effects)
+    found = str(said(ahead, levels))
+    assert found.endswith(f"By these intervals it is {ending}") and "default levels" not in found
+    assert "3 seeds. Ambient training over plain training is then: DDIM " in found
+    assert "trained again" not in str(said(record(), levels))
+
+
+def levels_record(effects):
+    """As ``record``, of plain and ambient training only, and without Picard iteration."""
+    of = record(effects)
+    kept = of.table["training"].isin(["denoising", "ambient high"])
+    kept &= of.table["sampler"] != "picard"
+    names = {t: of.facts["labels"][t] for t in ("denoising", "ambient high")}
+    return dataclasses.replace(of, table=of.table[kept], facts={**of.facts, "labels": names})
 
 
 def test_a_record_with_a_lost_seed_leaves_it_out():

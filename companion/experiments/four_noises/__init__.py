@@ -16,6 +16,7 @@ from companion.experiments.four_noises.digits import (
     PredictedWidths,
     SmallTrainingSet,
 )
+from companion.experiments.four_noises.image_levels import ImageLevels
 from companion.experiments.four_noises.images import ImagePairs
 from companion.experiments.four_noises.pairs import AllPairs
 from companion.experiments.four_noises.points import PointNetworks, PointSamples
@@ -30,6 +31,7 @@ __all__ = [
     "CleanDigitNetworks",
     "CleanDigitSamples",
     "GaussianWidths",
+    "ImageLevels",
     "ImagePairs",
     "NoisyDigitNetworks",
     "NoisyDigitSamples",

@@ -229,14 +229,62 @@ def image_factors(records: Records, of: OfCell, samplers: Sequence[str] = SAMPLE
     return _or_none(rows)
 
 
-def image_sentences(record: Results) -> Text:
+def image_sentences(record: Results, levels: Results | None = None) -> Text:
     """Say which ways to train are nearer to real images than plain training, or farther.
 
     With the same sampler, at the middle budget; each interval holds by itself.
+
+    Parameters
+    ----------
+    record : of ``ImagePairs``
+    levels : of ``ImageLevels``, optional
+        Whose result is then said where ambient training is nearer.
     """
-    n, labels = shown_budget(record), record.facts["labels"]
+    n, found = shown_budget(record), _certain(record)
+    said = [f"{way.capitalize()}: {_listed(record, of)}." for way, of in found.items()]
+    said.append("All else is undecided.")
+    if any(training.startswith("ambient") for training in found["nearer"]):
+        said.append(
+            "Ambient training adds its noise to that of the data, so it sees high levels more "
+            "often."
+        )
+        said.append(_with_searched_levels(levels))
+    return Text(
+        f"Samples against those of plain training with the same sampler, {n} evaluations, "
+        f"{record.table['seed'].nunique()} seeds, by the 95 % interval of each pair. "
+        + " ".join(said)
+    )
+
+
+def _with_searched_levels(levels: Results | None) -> str:
+    """Say whether ambient training stays nearer where both have searched levels."""
+    if levels is None:
+        return (
+            "Plain training keeps the default levels, which were not searched here. Its distance "
+            "with few steps may be due to them."
+        )
+    values = {
+        _sampler(s): image_gain(levels, "ambient high", s, shown_budget(levels))
+        for s in levels.labels("sampler")
+    }
+    told = ", ".join(
+        f"{name} {factor(mean_interval(v))}" if np.isfinite(v).all() else f"{name} not measured"
+        for name, v in values.items()
+    )
+    found = _certain(levels)
+    ends = [f"{way} with {', '.join(names)}" for way, of in found.items() for names in of.values()]
+    return (
+        "So both were trained again with the levels that the searches of chapter 2 chose, "
+        f"{levels.table['seed'].nunique()} seeds. Ambient training over plain training is then: "
+        f"{told}. By these intervals it is {'; '.join(ends) or 'neither nearer nor farther'}."
+    )
+
+
+def _certain(record: Results) -> dict[str, dict[str, list[str]]]:
+    """Way to train -> names of samplers, of those that are surely nearer, and surely farther."""
+    n = shown_budget(record)
     sure: dict[str, dict[str, list[str]]] = {"nearer": {}, "farther": {}}
-    for training in [t for t in labels if t != "denoising"]:
+    for training in [t for t in record.facts["labels"] if t != "denoising"]:
         for sampler in SAMPLERS:
             values = image_gain(record, training, sampler, n)
             if np.isfinite(values).all():
@@ -244,24 +292,12 @@ def image_sentences(record: Results) -> Text:
                 way = "nearer" if found.below(0) else "farther" if found.above(0) else ""
                 if way:
                     sure[way].setdefault(training, []).append(_sampler(sampler))
-    said = [
-        f"{way.capitalize()}: "
-        + ("; ".join(f"{labels[t]} ({', '.join(names)})" for t, names in of.items()) or "nothing")
-        + "."
-        for way, of in sure.items()
-    ]
-    said.append("All else is undecided.")
-    if any(training.startswith("ambient") for training in sure["nearer"]):
-        said.append(
-            "Ambient training adds its noise to that of the data, so it sees high levels more "
-            "often. Plain training keeps the default levels, which were not searched here. Its "
-            "distance with few steps may be due to them."
-        )
-    return Text(
-        f"Samples against those of plain training with the same sampler, {n} evaluations, "
-        f"{record.table['seed'].nunique()} seeds, by the 95 % interval of each pair. "
-        + " ".join(said)
-    )
+    return sure
+
+
+def _listed(record: Results, found: Mapping[str, list[str]]) -> str:
+    names = record.facts["labels"]
+    return "; ".join(f"{names[t]} ({', '.join(of)})" for t, of in found.items()) or "nothing"
 
 
 def image_readings(records: Records, of: OfCell) -> pd.DataFrame:
