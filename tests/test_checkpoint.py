@@ -92,8 +92,8 @@ import sys, torch
 torch.set_num_threads(1)
 from pathlib import Path
 from companion import training, objectives, denoisers, networks, noise
-folder, steps, out, speed, kind = sys.argv[1:]
-folder, steps, slow, stacked = Path(folder), int(steps), speed == "slow", kind == "stack"
+steps, speed, kind, *places = sys.argv[1:]
+steps, slow, stacked = int(steps), speed == "slow", kind == "stack"
 data = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
 
 class Objective(objectives.DenoisingScoreMatching):
@@ -107,10 +107,13 @@ class Objective(objectives.DenoisingScoreMatching):
 
 def make(seed):
     return networks.seeded(lambda: denoisers.Preconditioned(networks.MLP(2, 16, dropout=0.1)), seed)
-torch.manual_seed(0)
-nets = [make(0), make(1)] if stacked else make(0)
-fit = training.fit(nets, Objective(), data, steps=steps, checkpoint=folder, checkpoint_every=5)
-torch.save((fit.losses, fit.denoiser.state_dict(), fit.last.state_dict()), out)
+for folder, out in zip(places[::2], places[1::2]):
+    torch.manual_seed(0)
+    nets = [make(0), make(1)] if stacked else make(0)
+    fit = training.fit(
+        nets, Objective(), data, steps=steps, checkpoint=Path(folder), checkpoint_every=5
+    )
+    torch.save((fit.losses, fit.denoiser.state_dict(), fit.last.state_dict()), out)
 """
 
 
@@ -119,10 +122,10 @@ def test_a_killed_run_resumes_to_the_same_result(tmp_path, kind):
     script = tmp_path / "run.py"
     script.write_text(textwrap.dedent(RUN))
 
-    def command(folder, out, speed):
-        return [sys.executable, script, tmp_path / folder, "120", tmp_path / out, speed, kind]
+    def command(speed, *places):
+        return [sys.executable, script, "120", speed, kind, *(tmp_path / name for name in places)]
 
-    killed = subprocess.Popen(command("killed", "never", "slow"))
+    killed = subprocess.Popen(command("slow", "killed", "never"))
     file = tmp_path / "killed" / checkpoint.FILE
     deadline = time.monotonic() + 60
     while not file.exists() and time.monotonic() < deadline:
@@ -132,8 +135,7 @@ def test_a_killed_run_resumes_to_the_same_result(tmp_path, kind):
     assert killed.wait() == -signal.SIGKILL
     assert not (tmp_path / "never").exists()
 
-    subprocess.run(command("killed", "resumed", "fast"), check=True)
-    subprocess.run(command("whole", "straight", "fast"), check=True)
+    subprocess.run(command("fast", "killed", "resumed", "whole", "straight"), check=True)
     resumed, straight = torch.load(tmp_path / "resumed"), torch.load(tmp_path / "straight")
     assert torch.equal(resumed[0], straight[0])
     for a, b in zip(resumed[1:], straight[1:]):
