@@ -87,6 +87,16 @@ def test_searched_networks_take_the_place_of_those_with_defaults():
     assert race.values(method=CLEAN, **where).tolist() == [8, 9]
 
 
+def test_the_chosen_setting_stands_over_the_default():
+    race = record({AMBIENT: "lr 2.0"}, **{CLEAN: 8.0, NAIVE: 30.0})
+    plain = record({CLEAN: "lr 2.0", NAIVE: "as it is"}, clean=4.0)
+    table = image_tables.searched_plain(race, plain).data
+    ratio = math.sqrt(4 / 8 * 5 / 9)
+    assert table["Fréchet, over default"].iloc[0].startswith(f"{ratio:.2f} [")
+    assert table["Fréchet, over default"].iloc[1] == ""  # kept its default
+    assert (table["error at σₙ/2, over default"] == "").all()  # not measured
+
+
 def test_networks_of_another_recipe_do_not():
     race = record({AMBIENT: "lr 2.0"}, clean=8.0)
     longer = record({CLEAN: "lr 2.0"}, {**SETTINGS, "steps": 6}, clean=6.0)

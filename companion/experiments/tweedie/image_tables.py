@@ -12,6 +12,7 @@ from pandas.io.formats.style import Styler
 
 from companion import plotting
 from companion.experiments.results import Results
+from companion.experiments.tweedie.comparisons import image_values
 from companion.experiments.tweedie.few_clean import ratio_of
 from companion.experiments.tweedie.image_network import IMAGE_METHODS
 from companion.experiments.tweedie.image_search import CRITERION, TRIALS
@@ -27,6 +28,7 @@ __all__ = [
     "errors_by_level",
     "reasons",
     "same_levels",
+    "searched_plain",
     "settings",
     "shared_settings",
 ]
@@ -85,6 +87,26 @@ def settings(found: Results) -> Styler:
             row[f"Fréchet, {title}"] = " → ".join(f"{v:.1f}" for v in ends)
         rows.append(row)
     return plotting.table(pd.DataFrame(rows), caption="Settings chosen on noisy images alone")
+
+
+def searched_plain(race: Results, plain: Results) -> Styler:
+    """Clean and naive training in full, with the chosen setting over the default, paired by seeds.
+
+    Parameters
+    ----------
+    race : of ``ImageRace``, with the defaults
+    plain : of ``ImagePlain``
+    """
+    rows = []
+    for method, name in plain.facts["chosen"].items():
+        row: dict[str, object] = {"method": label(method), "chosen": name}
+        for title, measure in (("Fréchet", "Frechet distance"), ("error at σₙ/2", "error")):
+            s_n = max(float(v) for v in race.labels("noise"))  # type: ignore[arg-type]
+            new, old = (image_values(found, measure, method, s_n) for found in (plain, race))
+            ratio = ratio_of(new, old)
+            row[f"{title}, over default"] = "" if ratio is None else f"{ratio:.2f}"
+        rows.append(row)
+    return plotting.table(pd.DataFrame(rows), caption="Clean and naive training in full")
 
 
 def same_levels(found: Results) -> Text:
