@@ -1,6 +1,6 @@
 """The book without make: the same stages as the Makefile's, the same files.
 
-``python -m book build`` in an environment with the extras ``book`` and ``test``.
+``python -m book build`` in an environment with the extras ``book``, ``test`` and ``images``.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def make(folder: Path, hashes: bool = True) -> None:
             run(*install, "--require-hashes", "-r", "requirements.txt")
             run(*install, "--no-deps", "--no-build-isolation", "-e", ".")
         else:
-            run(*install, "-c", "constraints.txt", "-e", ".[book,test]")
+            run(*install, "-c", "constraints.txt", "-e", ".[book,test,images]")
         # Compiled once, on all cores, and not by every process that imports PyTorch.
         subprocess.run([str(python), "-m", "compileall", "-qq", "-j", "0", str(folder / "lib")])
         ready.touch()

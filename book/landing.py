@@ -20,7 +20,7 @@ GROUPS = {
     "The ground": (0,),
     "The four papers": (1, 2, 3, 4),
     "Together": (5,),
-    "Named beside them": (6, 7, 8),
+    "Three related papers": (6, 7, 8),
     "Your own images": (9,),
 }
 """Headings of the cards, each with the numbers of its chapters."""

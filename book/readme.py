@@ -15,10 +15,10 @@ END = "<!-- End of the findings. -->"
 
 QUESTIONS = {
     "extra-perturbation": "Does extra noise on the input in training make better samples?",
-    "tweedie-outperform": "Can a network learn clean images from noisy ones only?",
+    "tweedie-outperform": "From noisy images only, does a loss that knows the noise make better samples?",
     "classifier-samplers": "Does a contrastive loss bring samples closer to the data?",
     "projection-state-of-the-art": "Is gradient estimation better than other fast samplers?",
-    "meet-widths-sampler": "Can one calculate what a sampler does before training?",
+    "meet-widths-sampler": "Can one calculate the width of samples before training?",
 }
 """What a finding answers: id of a claim -> question."""
 

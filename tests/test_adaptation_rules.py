@@ -102,7 +102,7 @@ def test_the_box_follows_results_and_verdicts():
     race, claims, _ = judged()
     box = summary.box(race, claims)
     assert "gained no point" in box.works
-    assert "without clean data costs less than two points" in box.works
+    assert "never saw clean data costs under two points" in box.works
     assert "as good and costs no calls" in box.avoid
     race, claims, _ = judged({("sampled", None): 0.05})
     box = summary.box(race, claims)

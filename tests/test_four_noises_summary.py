@@ -9,8 +9,9 @@ from companion.experiments.four_noises import summary
 YES, NO, OPEN = "supported", "not supported", "inconclusive"
 
 
-def claims(gradient, elsewhere):
-    told = {"perturbation-and-gradient": gradient, "contrastive-elsewhere": elsewhere}
+def claims(gradient, elsewhere, off_path=OPEN):
+    told = {"perturbation-and-gradient": gradient, "contrastive-elsewhere": elsewhere,
+            "contrastive-off-path": off_path}  # fmt: skip
     return Claims(Claim(f"meet-{k}", v, "measured", answer=v) for k, v in told.items())
 
 
@@ -38,6 +39,11 @@ def test_the_box_follows_results_and_verdicts(gradient, elsewhere, avoid):
     assert all(text in box.avoid for text in avoid)
     assert "0.74" in box.number and "0.80" in box.number and "0.64" in box.number
     assert "3 cancel" in box.works and "0 help each other" in box.works
+
+
+def test_a_loss_that_helps_no_sampler_is_said_to_help_none():
+    box = summary.box(example_pairs(), claims(OPEN, YES, off_path=NO))
+    assert "it helped none, the parallel one included" in box.avoid
 
 
 def test_a_loss_reads_as_a_loss():

@@ -114,11 +114,13 @@ def test_conda_gives_the_same_environment():
     assert python.removeprefix("python=") in PYTHONS
     assert {entry.split("=")[0] for entry in plain} == {"python", "pip", "make"}
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
-    assert pip == ["-c constraints.txt", "-e .[book,test]"]
-    assert '"-c", "constraints.txt", "-e", ".[book,test]"' in (
+    assert pip == ["-c constraints.txt", "-e .[book,test,images]"]
+    assert '"-c", "constraints.txt", "-e", ".[book,test,images]"' in (
         ROOT / "book" / "environment.py"
     ).read_text(encoding="utf-8")
-    assert {"book", "test"} <= set(PROJECT["optional-dependencies"])
+    assert {"book", "test", "images"} <= set(PROJECT["optional-dependencies"])
+    for page in ("README.md", "book/rerun.md"):  # quoted: zsh reads brackets as a pattern
+        assert '-e ".[book,test,images]"' in (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_the_same_pythons_are_named_everywhere():

@@ -87,7 +87,10 @@ def test_over_filters(made, verdict):
 def test_the_network_adds(added, scatter, verdict):
     assert rules.adds(race(added=added, scatter=scatter)).verdict == verdict
     long = record(0.5, added=added, scatter=scatter)  # it decides if it is there
-    assert rules.adds(race(added=-1), long).verdict == verdict
+    other = record(0.5, added=-1, scatter=scatter)  # told, and decides nothing
+    claim = rules.adds(race(added=-1), long, {"pieces of the sky": other, "nothing": None})
+    assert claim.verdict == verdict
+    assert "On pieces of the sky it is -1.0" in claim.evidence and "nothing" not in claim.evidence
 
 
 @pytest.mark.parametrize(

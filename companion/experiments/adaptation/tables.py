@@ -32,7 +32,7 @@ LABELS = {
     "one call, ambient": "one call, ambient",
     "sampled": "sampled",
     "sampled, ambient": "sampled, ambient",
-    "averaged": "mean of 4 samples",
+    "averaged": "mean of 4 answers",
     "guided": "entropy-guided",
     "trained with noise": "noise-trained",
     "tuned, one call": "retrained, one call",

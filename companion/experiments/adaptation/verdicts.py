@@ -71,8 +71,8 @@ def comparison(race: Results) -> Claim:
     count, against = (list(each.values()).count(v) for v in ("supported", "not supported"))
     answers = {
         "supported": "Yes: a denoiser that never saw clean data changes the accuracy everywhere.",
-        "not supported": "Compared: a denoiser without clean data costs less than two points.",
-        "inconclusive": "A denoiser without clean data costs under two points in "
+        "not supported": "Compared: a denoiser that never saw clean data costs under two points.",
+        "inconclusive": "A denoiser that never saw clean data costs under two points in "
         f"{against} of {number} settings.",
         "depends": f"It matters in {count} of {number} settings that the denoiser saw clean data.",
     }

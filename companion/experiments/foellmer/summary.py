@@ -18,8 +18,8 @@ __all__ = ["in_short", "summarise"]
 FEWER = {
     "supported": "To learn, the smoothing form needs fewer parameters than the pinned one, as the "
     "paper says.",
-    "not supported": "To learn, the smoothing form needs no fewer parameters than the pinned one; "
-    "the paper found that it does.",
+    "not supported": "In training here the smoothing form did not need fewer parameters than the "
+    "pinned one. The paper's abstract says that it needs fewer.",
     "depends": "Which form needs fewer parameters depends on the loss and on what the network "
     "gives.",
     "else": "Which form needs fewer parameters is not decided.",

@@ -94,14 +94,14 @@ def _with_arrow(frame: pd.DataFrame) -> np.ndarray:
 
 
 def readings(pairs: Results) -> Styler:
-    """How many pairs of training and sampler add up, help each other and cancel."""
+    """How many cases (training, sampler, budget) add up, help each other and cancel."""
     effects = interactions(pairs)
     rows = {}
     for data in map(str, pairs.labels("data")):
         words = [reading(effects[(data, *cell)]) for cell in cells(pairs, data)]
-        rows[data] = {"pairs": len(words)} | {word: words.count(word) for word in READINGS}
+        rows[data] = {"cases": len(words)} | {word: words.count(word) for word in READINGS}
     frame = pd.DataFrame.from_dict(rows, orient="index")
-    caption = "Points and digits: what pairs of a training and a sampler do, at all N"
+    caption = "Points and digits: what a training and a sampler do together; a case is both and N"
     return plotting.table(frame, caption=caption)
 
 
@@ -301,7 +301,7 @@ def _listed(record: Results, found: Mapping[str, list[str]]) -> str:
 
 
 def image_readings(records: Records, of: OfCell) -> pd.DataFrame:
-    """How many pairs of training and sampler add up, help each other and cancel in records."""
+    """How many cases (training, sampler, budget) add up, help each other and cancel in records."""
     rows = []
     for title, record in records.items():
         effects = [
@@ -314,7 +314,7 @@ def image_readings(records: Records, of: OfCell) -> pd.DataFrame:
         words = [reading(mean_interval(v)) for v in effects if np.isfinite(v).all()]
         counts = {word: words.count(word) for word in READINGS}
         chance = f"{0.05 * len(words):.1f}"
-        line = {"images": title, "pairs": len(words), **counts, "by chance not adding up": chance}
+        line = {"images": title, "cases": len(words), **counts, "by chance not adding up": chance}
         rows.append(line)
     return _or_none(rows)
 

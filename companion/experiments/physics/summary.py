@@ -42,7 +42,8 @@ def box(circle: Results, lines: Results, claims: Claims) -> InShort:
     price = choose(
         told["trade-off"],
         {
-            "supported": "With the mean form they are further from the data.",
+            "supported": "Where the equation is not linear, the mean form moves them further "
+            "from the data.",
             "depends": "With the mean form they can be further from the data.",
             "not supported": "They are no further from the data.",
             "else": "Whether they are further from the data is open.",
@@ -53,8 +54,8 @@ def box(circle: Results, lines: Results, claims: Claims) -> InShort:
         {
             "supported": "Also where samples could be projected: it was nearer to the data.",
             "depends": "You can try it beside a projection at the end: neither always wins.",
-            "else": "Samples cannot be projected or solved again at the end: then nothing free "
-            "stands against it.",
+            "else": "Samples can be neither projected nor guided: both are free, and leave a "
+            "smaller residual.",
         },
     )
     few = choose(
@@ -62,6 +63,7 @@ def box(circle: Results, lines: Results, claims: Claims) -> InShort:
         {
             "supported": "Training points are few: there it regularises.",
             "depends": "You hope that it regularises: it did in some cases only.",
+            "inconclusive": "You hope that it regularises with few points: that is open.",
             "else": "You hope that it regularises: with few points it did not.",
         },
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from companion.experiments.claims import Claim, Claims
@@ -62,8 +64,20 @@ def over_filters(race: Results) -> Claim:
     )
 
 
-def adds(race: Results, record: Results | None = None) -> Claim:
-    """The network is above its own filter: in the long run if it is recorded, else here."""
+def adds(
+    race: Results,
+    record: Results | None = None,
+    folders: Mapping[str, Results | None] | None = None,
+) -> Claim:
+    """The network is above its own filter: in the long run if it is recorded, else here.
+
+    Parameters
+    ----------
+    race : of ``Race``
+    record : of ``ManyPictures``
+    folders : name -> record of another folder, whose gain is told and decides nothing
+    """
+    where = " on different pictures" if record is not None else ""
     if record is not None:
         all_gains, data = {record.settings["sigma"]: gains(record, FILTER)}, "ten minutes"
         steps, count, provenance = record.facts["steps"], _count(record), record.line
@@ -74,17 +88,23 @@ def adds(race: Results, record: Results | None = None) -> Claim:
     verdict = combine(decide(gain, ADDED) for gain in all_gains.values())
     after = f"after {steps:,} steps of training"
     answers = {
-        "supported": f"Yes: {after} the network adds to its filter.",
+        "supported": f"Yes{where and ',' + where}: {after} the network adds to its filter.",
         "depends": f"{after.capitalize()} the network adds to its filter at some levels only.",
         "not supported": f"No: {after} the network adds nothing to its filter.",
         "inconclusive": f"Undecided: {after} the network may add nothing.",
     }
     told = ", ".join(f"{v:g}: {gain:.3f}" for v, gain in all_gains.items())
+    others = "".join(
+        f" On {name} it is {gains(found, FILTER):.2f}."
+        for name, found in (folders or {}).items()
+        if found is not None
+    )
     middle = list(all_gains)[len(all_gains) // 2]
     return Claim(
         "images-network-adds",
         verdict,
-        f"PSNR with the network minus that of its filter alone, by noise level, in dB: {told}.",
+        f"PSNR with the network minus that of its filter alone, by noise level, in dB: {told}."
+        f"{others}",
         answer=answers[verdict],
         interval=all_gains[middle],
         data=f"{count} pictures, {data}, dB at noise {middle:g}",
@@ -250,7 +270,7 @@ def judge(
     return Claims([
         over_filters(race),
         over_noise2self(losses),
-        adds(race, many),
+        adds(race, many, {"pieces of one photograph": one, "pieces of the sky": sky}),
         over_bm3d("images-over-bm3d", many, "different pictures", -EVEN),
         over_bm3d("images-one-kind", one, "pieces of one photograph", EVEN),
         over_bm3d("images-sky", sky, "pieces of the sky", EVEN),
