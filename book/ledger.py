@@ -35,7 +35,8 @@ def table(profile: str) -> list[Row]:
 def with_published(live: Sequence[Claim]) -> list[Claim]:
     """The published verdicts in place of those of one run, each with what made it.
 
-    Published are verdicts on several master seeds together, with the commit of their rules. Claims without one stay as they are.
+    Published are verdicts on several master seeds together, with the commit of their rules. Claims
+    without one stay as they are.
     """
     known: dict[str, Claim] = {}
     for module, entry in claims.published().items():

@@ -15,7 +15,7 @@ END = "<!-- End of the findings. -->"
 
 QUESTIONS = {
     "extra-perturbation": "Does extra noise on the input in training make better samples?",
-    "tweedie-outperform": "From noisy images only, does a loss that knows the noise make better samples?",
+    "tweedie-outperform": "From noisy images only: does it help to know their noise?",
     "classifier-samplers": "Does a contrastive loss bring samples closer to the data?",
     "projection-state-of-the-art": "Is gradient estimation better than other fast samplers?",
     "meet-widths-sampler": "Can one calculate the width of samples before training?",

@@ -221,7 +221,7 @@ def _listed(places: Mapping[str, list[int]]) -> str:
     for name, steps in places.items():
         *most, last = map(str, steps)
         chains = f"{', '.join(most)} and {last}" if most else last
-        parts.append(f"{name}, {chains} steps")
+        parts.append(f"{name}, {chains} sampling steps")
     return "; ".join(parts)
 
 

@@ -203,8 +203,8 @@ def augments(reason: Reason, errors: Results) -> Claim:
         reason,
         "worth",
         answers,
-        f"{FEW} digits with noise (C) are worth {clean} clean ones. Shrinking the answer of the "
-        f"plain network, which augments nothing, is 'worth' {free:.0f}.",
+        f"{FEW} digits with noise (C) are worth {clean} clean ones. Removing less noise with "
+        f"the plain network, which augments nothing, is 'worth' {free:.0f}.",
         "fig-xn-worth",
     )
 

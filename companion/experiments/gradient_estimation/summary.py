@@ -157,6 +157,6 @@ def guarantee(paths: Results) -> list[str]:
         f"- Measured: η = {eta:.2f} on a median path, ν = {nu:.2f} for all paths.",
         f"- Guaranteed, with any number of steps: a {guaranteed_fall(eta, nu):.1f}-fold fall.",
         f"- Seen: a {fall:.0f}-fold fall of the noise level, and of the distance.",
-        f"- Guaranteed with an η for each level: a distance within {summed:.2f} of the noise "
-        "level.",
+        f"- Guaranteed with an η for each level: a distance of at most {summed:.2f} times what the "
+        "noise level says.",
     ]

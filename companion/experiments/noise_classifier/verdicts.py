@@ -130,8 +130,8 @@ def inevitable(visits: Results) -> Claim:
             "distribution.",
             "depends": f"Most trajectories leave the training distribution only by "
             f"{found.where()}.",
-            "inconclusive": "Not decided: about half of the trajectories leave the training "
-            "distribution.",
+            "inconclusive": "Not decided: the share of trajectories that leave may lie on either "
+            "side of half.",
         },
         f"Share of trajectories with a state that is less likely than 999 of 1,000 noised data "
         f"points: {found.listed}. Of data with new noise at each level it is {noised:.2f}.",

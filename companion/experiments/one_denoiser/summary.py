@@ -73,7 +73,14 @@ def memory(held_out: Results) -> str:
     errors = tables.held_out(held_out)
     won = [f"{v:g}" for v in errors.index[errors["trained"] < errors["memorised"]]]
     if len(won) == len(errors):
-        return "On new digits the network beats a memory of its data at every level."
+        return "On new digits the network has smaller errors than the exact minimiser on its "
+        "training digits, at every level."
     if not won:
-        return "On new digits a memory of its data beats the network at every level."
-    return f"On new digits the network beats a memory of its data at σ = {', '.join(won)} only."
+        return (
+            "On new digits the exact minimiser on the training digits has smaller errors than the "
+        )
+        "network, at every level."
+    return (
+        "On new digits the network has smaller errors than the exact minimiser on its training "
+        f"digits at σ = {', '.join(won)} only."
+    )

@@ -85,7 +85,7 @@ def summarise(claims: Claims, below: Interval, images: list[Interval]) -> InShor
         avoid=AVOID.get(effect, AVOID["else"]),
         number="Consistency over the ambient loss alone: error below the noise "
         f"{three(below)} on points{_listed(images)}.",
-        caveat="The noise must be Gaussian and its size known. Networks are small here; Stable "
+        caveat="The theory needs Gaussian noise of known size. Networks are small here; Stable "
         "Diffusion XL, which the paper fine-tunes, was not run.",
         claims=claims,
     )

@@ -281,7 +281,7 @@ def robust(mismatch: Results) -> Claim:
     }
     verdict = combine(found.values())
     answers = {
-        "supported": "Yes: below the noise it gains under every type of noise tried.",
+        "supported": "Yes: on points it gains under every type of noise tried.",
         "depends": but(found, "Below the noise it gains under some types of noise only."),
         "not supported": "No: under no other type of noise does consistency gain.",
         "inconclusive": "Undecided: consistency may not gain under every type of noise.",
@@ -294,7 +294,8 @@ def robust(mismatch: Results) -> Claim:
         "tweedie-robust",
         verdict,
         f"Ratio of errors below the noise of the data (geometric mean over levels), consistency "
-        f"over ambient only and over naive: {listed}. The theory covers none of these noises."
+        f"over ambient only and over naive: {listed}. The theory covers none of these noises. "
+        "Correlated noise on digits is no part of this verdict."
         + doubt(ratios.values(), verdict, BETTER, len(every_kind)),
         answer=answers[verdict],
         seeds=seeds_of(mismatch),
