@@ -236,7 +236,7 @@ def test_ood(before, scatter, verdict):
         (0.1, 0.2, 0.01, "not supported", "fewer than half"),
         (0.05, 0.05, 0.01, "not supported", "fewer than half"),
         (0.1, 0.9, 0.01, "depends", "only by DDPM"),
-        (0.48, 0.48, 0.5, "inconclusive", "about half"),
+        (0.48, 0.48, 0.5, "inconclusive", "either side of half"),
     ],
 )
 def test_inevitable(ddim, ddpm, scatter, verdict, answer):

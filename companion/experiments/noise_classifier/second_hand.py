@@ -147,7 +147,8 @@ def consistently(sequential: Results, parallel: Results, digits: Results) -> Cla
         found,
         {
             "supported": "Yes: at equal cost samples are better in every setting.",
-            "not supported": f"No: at equal cost samples are better in {gains} of {len(listed)} settings.",
+            "not supported": f"No: at equal cost samples are better in {gains} of {len(listed)} "
+            "settings.",
             "inconclusive": "Not decided: at equal cost samples may be better in every setting.",
         },
         f"Ratio of distances to equal evaluations in the setting that gains least: "
