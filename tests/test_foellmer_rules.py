@@ -168,7 +168,7 @@ def test_the_bound_says_how_much_of_it_is_reached():
         (
             {"OU_score": 2.0},
             {"annealed": 0.5},
-            ("the paper found that it does", "need no certainty"),
+            ("abstract says that it needs fewer", "need no certainty"),
         ),
         ({"spread": 1.0}, {"PIS": 0.5}, ("not decided", "try annealed particles first")),
     ],

@@ -72,7 +72,7 @@ def comparison(race: Results) -> Claim:
     answers = {
         "supported": "Yes: a denoiser that never saw clean data changes the accuracy everywhere.",
         "not supported": "Compared: a denoiser that never saw clean data costs under two points.",
-        "inconclusive": "A denoiser that never saw clean data costs under two points in "
+        "inconclusive": "A denoiser without clean training data costs under two points in "
         f"{against} of {number} settings.",
         "depends": f"It matters in {count} of {number} settings that the denoiser saw clean data.",
     }

@@ -73,14 +73,15 @@ def memory(held_out: Results) -> str:
     errors = tables.held_out(held_out)
     won = [f"{v:g}" for v in errors.index[errors["trained"] < errors["memorised"]]]
     if len(won) == len(errors):
-        return "On new digits the network has smaller errors than the exact minimiser on its "
-        "training digits, at every level."
-    if not won:
+        where = "at every level"
+    elif won:
+        where = f"at σ = {', '.join(won)} only"
+    else:
         return (
             "On new digits the exact minimiser on the training digits has smaller errors than the "
+            "network, at every level."
         )
-        "network, at every level."
     return (
         "On new digits the network has smaller errors than the exact minimiser on its training "
-        f"digits at σ = {', '.join(won)} only."
+        f"digits, {where}."
     )
