@@ -380,9 +380,27 @@ def test_what_searched_levels_change_is_said_where_ambient_training_is_nearer(ef
     ahead = record({(None, "ambient high", "ddim", None): -0.5})
     levels = levels_record(effects)
     found = str(said(ahead, levels))
-    assert found.endswith(f"By these intervals it is {ending}") and "default levels" not in found
+    assert f"By these intervals it is {ending}" in found and "default levels" not in found
+    assert ("the levels are not the reason" in found) == ("nearer with" in ending)
+    assert "too narrow" not in found  # no width was measured
     assert "3 seeds. Ambient training over plain training is then: DDIM " in found
     assert "trained again" not in str(said(record(), levels))
+
+
+@pytest.mark.parametrize("ambient, corrected", [(0.02, True), (-0.3, False)])
+def test_a_width_that_ambient_training_corrects_is_named(ambient, corrected):
+    levels = levels_record({(None, "ambient high", "ddim", None): -0.5})
+    widths = [
+        tidy([value] * 3, {"seed": range(3)}, measure="log width", training=training,
+             sampler="ddim", budget=n)
+        for training, value in (("denoising", -0.1), ("ambient high", ambient))
+        for n in (5, 10)
+    ]  # fmt: skip
+    both = dataclasses.replace(levels, table=pd.concat([levels.table, *widths]))
+    found = str(four_noises.tables.image_sentences(
+        record({(None, "ambient high", "ddim", None): -0.5}), both
+    ))  # fmt: skip
+    assert ("DDIM -0.10 and +0.02 (0 is right)" in found) == corrected
 
 
 def levels_record(effects):

@@ -263,20 +263,38 @@ def _with_searched_levels(levels: Results | None) -> str:
             "Plain training keeps the default levels, which were not searched here. Its distance "
             "with few steps may be due to them."
         )
-    values = {
-        _sampler(s): image_gain(levels, "ambient high", s, shown_budget(levels))
-        for s in levels.labels("sampler")
-    }
-    told = ", ".join(
-        f"{name} {factor(mean_interval(v))}" if np.isfinite(v).all() else f"{name} not measured"
-        for name, v in values.items()
-    )
-    found = _certain(levels)
-    ends = [f"{way} with {', '.join(names)}" for way, of in found.items() for names in of.values()]
+    n = shown_budget(levels)
+    gains = {s: image_gain(levels, "ambient high", s, n) for s in levels.labels("sampler")}
+    known = {s: mean_interval(v) for s, v in gains.items() if np.isfinite(v).all()}
+    told = ", ".join(f"{_sampler(s)} {factor(i)}" for s, i in known.items())
+    nearer = [s for s, interval in known.items() if interval.below(0)]
+    farther = [s for s, interval in known.items() if interval.above(0)]
+    ends = [
+        f"{way} with {', '.join(map(_sampler, samplers))}"
+        for way, samplers in (("nearer", nearer), ("farther", farther))
+        if samplers
+    ]
     return (
         "So both were trained again with the levels that the searches of chapter 2 chose, "
         f"{levels.table['seed'].nunique()} seeds. Ambient training over plain training is then: "
         f"{told}. By these intervals it is {'; '.join(ends) or 'neither nearer nor farther'}."
+        + (f" So the levels are not the reason.{_by_width(levels, nearer, n)}" if nearer else "")
+    )
+
+
+def _by_width(levels: Results, samplers: Sequence[str], n: int) -> str:
+    """Say that ambient training corrects the width, if it does so with all of these samplers."""
+    wide = {
+        s: [image_logs(levels, t, s, n, "log width").mean() for t in ("denoising", "ambient high")]
+        for s in samplers
+    }
+    if not all(plain < 0 and abs(ambient) < -plain for plain, ambient in wide.values()):
+        return ""
+    told = "; ".join(f"{_sampler(s)} {a:+.2f} and {b:+.2f}" for s, (a, b) in wide.items())
+    return (
+        " The width may be: with few steps these samplers make samples too narrow, and ambient "
+        f"training makes them wider. Log widths after plain and ambient training: {told} (0 is "
+        "right)."
     )
 
 
