@@ -350,15 +350,16 @@ def test_what_is_certain_on_images_is_said():
     said = four_noises.tables.image_sentences
     found = said(record(effects))
     assert (
-        "Nearer: perturbed (Heun); contrastive (Picard); ambient high (DDIM). Farther: naive"
+        "- Nearer: perturbed (Heun); contrastive (Picard); ambient high (DDIM).\n- Farther: naive"
         in found
     )
     assert "default levels" in found and "3 seeds" in found and "undecided" in found
     lost = said(record(effects, lost="ambient high"))
     assert (
-        "perturbed (Heun); contrastive (Picard). Farther" in lost and "default levels" not in lost
+        "perturbed (Heun); contrastive (Picard).\n- Farther" in lost
+        and "default levels" not in lost
     )
-    assert "Farther: nothing. All else is undecided." in said(record())
+    assert "- Farther: nothing.\n- All else is undecided." in said(record())
 
 
 @pytest.mark.parametrize(
@@ -381,7 +382,7 @@ def test_what_searched_levels_change_is_said_where_ambient_training_is_nearer(ef
     levels = levels_record(effects)
     found = str(said(ahead, levels))
     assert f"By these intervals it is {ending}" in found and "default levels" not in found
-    assert ("the levels are not the reason" in found) == ("nearer with" in ending)
+    assert ("the levels do not explain it" in found) == ("nearer with" in ending)
     assert "too narrow" not in found  # no width was measured
     assert "3 seeds. Ambient training over plain training is then: DDIM " in found
     assert "trained again" not in str(said(record(), levels))

@@ -241,19 +241,18 @@ def image_sentences(record: Results, levels: Results | None = None) -> Text:
         Whose result is then said where ambient training is nearer.
     """
     n, found = shown_budget(record), _certain(record)
-    said = [f"{way.capitalize()}: {_listed(record, of)}." for way, of in found.items()]
-    said.append("All else is undecided.")
-    if any(training.startswith("ambient") for training in found["nearer"]):
-        said.append(
-            "Ambient training adds its noise to that of the data, so it sees high levels more "
-            "often."
-        )
-        said.append(_with_searched_levels(levels))
-    return Text(
+    said = [f"- {way.capitalize()}: {_listed(record, of)}." for way, of in found.items()]
+    text = (
         f"Samples against those of plain training with the same sampler, {n} evaluations, "
-        f"{record.table['seed'].nunique()} seeds, by the 95 % interval of each pair. "
-        + " ".join(said)
+        f"{record.table['seed'].nunique()} seeds, by the 95 % interval of each pair:\n\n"
+        + "\n".join([*said, "- All else is undecided."])
     )
+    if any(training.startswith("ambient") for training in found["nearer"]):
+        text += (
+            "\n\n**Why ambient training?** It adds its noise to that of the data, so it sees high "
+            f"levels more often. {_with_searched_levels(levels)}"
+        )
+    return Text(text)
 
 
 def _with_searched_levels(levels: Results | None) -> str:
@@ -278,7 +277,7 @@ def _with_searched_levels(levels: Results | None) -> str:
         "So both were trained again with the levels that the searches of chapter 2 chose, "
         f"{levels.table['seed'].nunique()} seeds. Ambient training over plain training is then: "
         f"{told}. By these intervals it is {'; '.join(ends) or 'neither nearer nor farther'}."
-        + (f" So the levels are not the reason.{_by_width(levels, nearer, n)}" if nearer else "")
+        + (f" So the levels do not explain it.{_by_width(levels, nearer, n)}" if nearer else "")
     )
 
 
@@ -292,7 +291,7 @@ def _by_width(levels: Results, samplers: Sequence[str], n: int) -> str:
         return ""
     told = "; ".join(f"{_sampler(s)} {a:+.2f} and {b:+.2f}" for s, (a, b) in wide.items())
     return (
-        " The width may be: with few steps these samplers make samples too narrow, and ambient "
+        " The width may: with few steps these samplers make samples too narrow, and ambient "
         f"training makes them wider. Log widths after plain and ambient training: {told} (0 is "
         "right)."
     )
