@@ -90,14 +90,16 @@ def test_perturbation_that_helps_after_a_longer_training_only():
     problems = {"digits": samples(), "digits, longer": samples(distance=WIN)}
     claim = rules.perturbation(problems, {})
     assert first(claim) == DEPENDS and "digits, longer" in claim.data
-    assert claim.answer == "Samples improve only on digits, longer, 20, 100 and 1000 steps."
+    assert (
+        claim.answer == "Samples improve only on digits, longer, 20, 100 and 1000 sampling steps."
+    )
 
 
 def test_perturbation_that_is_certain_on_one_problem_only_says_where():
     problems = {"digits": samples(distance=0.9, scatter=NOISY), "ring": samples(distance=WIN)}
     claim = rules.perturbation(problems, {})
     assert claim.verdict == OPEN
-    assert claim.answer == "Samples surely improve only on ring, 20, 100 and 1000 steps."
+    assert claim.answer == "Samples surely improve only on ring, 20, 100 and 1000 sampling steps."
 
 
 @pytest.mark.parametrize("distance, scatter, verdict", CASES)
@@ -117,7 +119,9 @@ def test_what_relabelling_does_for_free_is_no_gain_of_training():
 def test_evidence_says_where_it_helps_and_where_not_without_double_negation():
     told = {"ring": samples(), "digits": samples(distance=WIN)}
     evidence = rules.perturbation(told, {}).evidence
-    assert "Better on digits, 20, 100 and 1000 steps; surely not on ring, 20, 100" in evidence
+    assert (
+        "Better on digits, 20, 100 and 1000 sampling steps; surely not on ring, 20, 100" in evidence
+    )
     nothing = rules.perturbation({"digits": samples(distance=0.9, scatter=NOISY)}, {}).evidence
     assert "Better on no chain. Target" in nothing
 
