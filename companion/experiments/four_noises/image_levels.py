@@ -17,7 +17,6 @@ from companion.experiments.four_noises.levels_network import (
 )
 from companion.experiments.four_noises.pair_network import SMOKE, PairNetwork
 from companion.experiments.four_noises.sampling import SAMPLERS
-from companion.experiments.images import recipe
 
 if TYPE_CHECKING:
     from companion.experiments.session import Session
@@ -43,8 +42,8 @@ class ImageLevels(ImagePairs):
 
     sizes = {
         "smoke": {**SMOKE, "seeds": 2},
-        "long": recipe("mnist", "long", second_batch=64, samples=1536, budgets=(5, 10)),
-        "gpu": recipe("mnist", "gpu"),
+        "long": ImagePairs.sizes["long"],
+        "gpu": ImagePairs.sizes["gpu"],
     }  # fmt: skip
 
     def parts(self, session: Session) -> list[PairNetwork]:

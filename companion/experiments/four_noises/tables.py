@@ -249,8 +249,8 @@ def image_sentences(record: Results, levels: Results | None = None) -> Text:
     )
     if any(training.startswith("ambient") for training in found["nearer"]):
         text += (
-            "\n\n**Why ambient training?** It adds its noise to that of the data, so it sees high "
-            f"levels more often. {_with_searched_levels(levels)}"
+            "\n\n**Why is ambient training nearer?** It adds its noise to that of the data, so it "
+            f"sees high levels more often. {_with_searched_levels(levels)}"
         )
     return Text(text)
 
@@ -264,15 +264,14 @@ def _with_searched_levels(levels: Results | None) -> str:
         )
     n = shown_budget(levels)
     gains = {s: image_gain(levels, "ambient high", s, n) for s in levels.labels("sampler")}
-    known = {s: mean_interval(v) for s, v in gains.items() if np.isfinite(v).all()}
-    told = ", ".join(f"{_sampler(s)} {factor(i)}" for s, i in known.items())
-    nearer = [s for s, interval in known.items() if interval.below(0)]
-    farther = [s for s, interval in known.items() if interval.above(0)]
-    ends = [
-        f"{way} with {', '.join(map(_sampler, samplers))}"
-        for way, samplers in (("nearer", nearer), ("farther", farther))
-        if samplers
-    ]
+    told = ", ".join(
+        f"{_sampler(s)} {factor(mean_interval(v))}"
+        for s, v in gains.items()
+        if np.isfinite(v).all()
+    )
+    found = {way: of.get("ambient high", []) for way, of in _certain(levels).items()}
+    ends = [f"{way} with {_names(samplers)}" for way, samplers in found.items() if samplers]
+    nearer = found["nearer"]
     return (
         "So both were trained again with the levels that the searches of chapter 2 chose, "
         f"{levels.table['seed'].nunique()} seeds. Ambient training over plain training is then: "
@@ -291,14 +290,14 @@ def _by_width(levels: Results, samplers: Sequence[str], n: int) -> str:
         return ""
     told = "; ".join(f"{_sampler(s)} {a:+.2f} and {b:+.2f}" for s, (a, b) in wide.items())
     return (
-        " The width may: with few steps these samplers make samples too narrow, and ambient "
-        f"training makes them wider. Log widths after plain and ambient training: {told} (0 is "
+        " The width may explain it: with few steps these samplers make samples too narrow, and "
+        f"ambient training makes them wider. Log widths after plain and ambient training: {told} (0 is "
         "right)."
     )
 
 
 def _certain(record: Results) -> dict[str, dict[str, list[str]]]:
-    """Way to train -> names of samplers, of those that are surely nearer, and surely farther."""
+    """Way to train -> samplers, of those that are surely nearer, and surely farther."""
     n = shown_budget(record)
     sure: dict[str, dict[str, list[str]]] = {"nearer": {}, "farther": {}}
     for training in [t for t in record.facts["labels"] if t != "denoising"]:
@@ -308,13 +307,17 @@ def _certain(record: Results) -> dict[str, dict[str, list[str]]]:
                 found = mean_interval(values)
                 way = "nearer" if found.below(0) else "farther" if found.above(0) else ""
                 if way:
-                    sure[way].setdefault(training, []).append(_sampler(sampler))
+                    sure[way].setdefault(training, []).append(sampler)
     return sure
 
 
 def _listed(record: Results, found: Mapping[str, list[str]]) -> str:
     names = record.facts["labels"]
-    return "; ".join(f"{names[t]} ({', '.join(of)})" for t, of in found.items()) or "nothing"
+    return "; ".join(f"{names[t]} ({_names(of)})" for t, of in found.items()) or "nothing"
+
+
+def _names(samplers: Iterable[str]) -> str:
+    return ", ".join(map(_sampler, samplers))
 
 
 def image_readings(records: Records, of: OfCell) -> pd.DataFrame:

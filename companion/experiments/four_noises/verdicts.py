@@ -104,7 +104,7 @@ def widths_add(wide: Widths, images: Told) -> Claim:
     small = ", all within the tolerance" if max(map(abs, shifts)) < np.log(1.05) else ""
     effects = Effects({(_sampler(s), f"N={n}"): i for (s, n), i in sums.items()}, EQUAL)
     answers = {
-        "supported": "Yes, on digits: extra noise widens alike everywhere, to 5 % of the width.",
+        "supported": "Yes, on digits: the log width is a sum of both parts, to 5 %.",
         "depends": "On digits the sum holds",
         "not supported": "No: on digits the widening by extra noise differs between samplers.",
         "inconclusive": "Undecided: on digits the sum may be wrong by 5 % of the width.",

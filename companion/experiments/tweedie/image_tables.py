@@ -97,11 +97,10 @@ def searched_plain(race: Results, plain: Results) -> Styler:
     race : of ``ImageRace``, with the defaults
     plain : of ``ImagePlain``
     """
-    rows = []
+    rows, s_n = [], max(float(v) for v in race.labels("noise"))  # type: ignore[arg-type]
     for method, name in plain.facts["chosen"].items():
         row: dict[str, object] = {"method": label(method), "chosen": name}
         for title, measure in (("Fréchet", "Frechet distance"), ("error at σₙ/2", "error")):
-            s_n = max(float(v) for v in race.labels("noise"))  # type: ignore[arg-type]
             new, old = (image_values(found, measure, method, s_n) for found in (plain, race))
             ratio = ratio_of(new, old)
             row[f"{title}, over default"] = "" if ratio is None else f"{ratio:.2f}"
