@@ -291,8 +291,8 @@ def _by_width(levels: Results, samplers: Sequence[str], n: int) -> str:
     told = "; ".join(f"{_sampler(s)} {a:+.2f} and {b:+.2f}" for s, (a, b) in wide.items())
     return (
         " The width may explain it: with few steps these samplers make samples too narrow, and "
-        f"ambient training makes them wider. Log widths after plain and ambient training: {told} (0 is "
-        "right)."
+        "ambient training makes them wider. Log widths after plain and ambient training: "
+        f"{told} (0 is right)."
     )
 
 
