@@ -7,7 +7,6 @@ the data, so it sees high levels more often. Here both draw what a search has ch
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from companion.experiments.four_noises.images import ImagePairs
 from companion.experiments.four_noises.levels_network import (
@@ -15,11 +14,8 @@ from companion.experiments.four_noises.levels_network import (
     LEVELS_TRAININGS,
     LevelsNetwork,
 )
-from companion.experiments.four_noises.pair_network import SMOKE, PairNetwork
+from companion.experiments.four_noises.pair_network import SMOKE
 from companion.experiments.four_noises.sampling import SAMPLERS
-
-if TYPE_CHECKING:
-    from companion.experiments.session import Session
 
 __all__ = ["ImageLevels"]
 
@@ -38,18 +34,10 @@ class ImageLevels(ImagePairs):
     trainings: tuple[str, ...] = LEVELS_TRAININGS
     samplers: tuple[str, ...] = SAMPLERS[:-1]
     added_mean: float = ADDED_MEAN
-    seeds: int = 5
 
+    network = LevelsNetwork
     sizes = {
         "smoke": {**SMOKE, "seeds": 2},
         "long": ImagePairs.sizes["long"],
         "gpu": ImagePairs.sizes["gpu"],
     }  # fmt: skip
-
-    def parts(self, session: Session) -> list[PairNetwork]:
-        """Return every network."""
-        return [
-            self.with_its(LevelsNetwork, training=training, number=i)
-            for i in range(self.seeds)
-            for training in self.trainings
-        ]

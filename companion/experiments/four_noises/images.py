@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from companion.experiments.four_noises.pair_network import AXES, SMOKE, PairNetwork, PairSettings
 from companion.experiments.four_noises.sampling import best_schedules
@@ -29,14 +29,20 @@ class ImagePairs(PairSettings):
     seeds : int
         Two or more.
     Others as of ``PairSettings``.
+
+    Attributes
+    ----------
+    network : PairNetwork subclass (class)
+        What trains one network.
     """
 
     trainings: tuple[str, ...] = (
         "denoising", "perturbed", "contrastive", "both", "naive high", "ambient high",
         "consistent high",
     )  # fmt: skip
-    seeds: int = 3
+    seeds: int = 5
 
+    network: ClassVar[type[PairNetwork]] = PairNetwork
     sizes = {
         "smoke": {
             **SMOKE, "seeds": 2,
@@ -49,7 +55,7 @@ class ImagePairs(PairSettings):
     def parts(self, session: Session) -> list[PairNetwork]:
         """Return every network."""
         return [
-            self.with_its(PairNetwork, training=training, number=i)
+            self.with_its(self.network, training=training, number=i)
             for i in range(self.seeds)
             for training in self.trainings
         ]
