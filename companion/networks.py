@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def seeded(make: Callable[[], T], seed: int) -> T:
-    """Call ``make`` with torch's global random state at ``seed``, and put the state back.
+    """Call ``make`` with torch's global random state of the CPU at ``seed``, and put it back.
 
     Layers draw their first weights from the global state; this is how they get a seed.
 
@@ -58,11 +58,15 @@ class Linear(nn.Linear):
         super().__init__(*sizes, bias, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, in) to (B, out)."""
+        """Map (B, ..., in) to (B, ..., out)."""
         if self.weight.ndim == 2:
             return super().forward(x)
         parts = x.reshape(len(self.weight), -1, x.shape[-1])
-        return torch.baddbmm(self.bias.unsqueeze(1), parts, self.weight.mT).flatten(0, 1)
+        if self.bias is None:
+            answers = torch.bmm(parts, self.weight.mT)
+        else:
+            answers = torch.baddbmm(self.bias.unsqueeze(1), parts, self.weight.mT)
+        return answers.view(*x.shape[:-1], answers.shape[-1])
 
 
 class MLP(nn.Module):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from companion import checks
+from companion.identity import OWN_TO_MODULES, PLAIN
 from companion.networks import Linear
 from companion.noise import expand
 
 __all__ = ["Stack"]
+
+NO_SETTINGS = OWN_TO_MODULES | {"learns"}
+"""What is no setting of a module: what torch keeps in each, and ``fit``'s note of what learns."""
 
 
 class Stack(nn.Module):
@@ -46,7 +50,7 @@ class Stack(nn.Module):
         if any(type(d) is not type(first) or _form(d) != _form(first) for d in denoisers):
             raise ValueError(
                 "denoisers: got modules of several forms; allowed are those of one architecture, "
-                "with the same layers frozen"
+                "with the same settings (such as sigma_data) and the same layers frozen"
             )
         names = [name for name, _ in first.named_parameters()]
         if len(names) < len(list(first.named_parameters(remove_duplicate=False))):
@@ -135,8 +139,11 @@ class Stack(nn.Module):
             raise IndexError(f"run: got {run}; allowed are {-self.runs} to {self.runs - 1}")
         one = copy.deepcopy(self.module)
         frozen = not any(p.requires_grad for p in self.module.parameters())
+        noted = getattr(self, "learns", None)  # by ``fit``, which freezes all
         for name, value in self.module.named_parameters():
             learns = frozen or value.requires_grad
+            if noted is not None and frozen:
+                learns = f"module.{name}" in noted
             _set(one, name, nn.Parameter(value[run].detach().clone(), requires_grad=learns))
         return one
 
@@ -152,9 +159,16 @@ class _Part:
 
 
 def _form(module: nn.Module) -> dict[str, tuple]:
-    """Shapes and types of a module's parameters and buffers, and which of them are frozen."""
-    form = {k: (tuple(v.shape), v.dtype) for k, v in module.state_dict().items()}
-    return form | {f"{k} learns": (p.requires_grad,) for k, p in module.named_parameters()}
+    """Parameters and buffers by shape and type, what is frozen, and the settings of each layer."""
+    form: dict[str, tuple] = {k: (tuple(v.shape), v.dtype) for k, v in module.state_dict().items()}
+    form |= {f"{k} learns": (p.requires_grad,) for k, p in module.named_parameters()}
+    return form | {f"{k} is": (type(m), _settings(m)) for k, m in module.named_modules()}
+
+
+def _settings(module: nn.Module) -> str:
+    """Numbers, texts and the like that a module holds beside parameters, buffers and modules."""
+    held = {k: v for k, v in vars(module).items() if k not in NO_SETTINGS}
+    return repr({k: v for k, v in held.items() if isinstance(v, (*PLAIN, tuple, Mapping))})
 
 
 def _set(module: nn.Module, name: str, value: nn.Parameter) -> None:

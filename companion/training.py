@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from companion import checks, devices
 from companion.checkpoint import Checkpoint
+from companion.denoisers.wrappers import minus_one_allowed
 from companion.objectives import Objective
 from companion.progress import bar as progress_bar
 from companion.progress import watched
@@ -81,7 +82,7 @@ def fit(
     ----------
     denoiser : nn.Module, or sequence of R of one architecture
         Copied; what is passed is not changed. What is frozen stays so. What ``fit`` returned is
-        trained on as it was.
+        trained on as it was. A ``Stack`` is the sequence of its runs.
     objective : Objective, or sequence of R
         Equal neighbours share one network call. One that knows something of each sample of the data
         (``known_samples``, N) is asked for that of a batch (``pick(index)``), as with
@@ -120,8 +121,9 @@ def fit(
     checkpoint : folder, optional
         Where to keep one checkpoint, written atomically every ``checkpoint_every`` steps and at the
         end. If it is there already the run resumes from it, to the same result (with several
-        processes, to another sample of it). A second process waits for the first. A disk that is
-        full ends in a warning, and the run goes on.
+        processes, to another sample of it); torch's global random state is then left as it was
+        before. A second process waits for the first. A disk that is full ends in a warning, and
+        the run goes on.
     device : optional (default: accelerate's choice, a GPU if there is one)
     progress : bool, optional
         A progress bar with loss and speed, cleared at the end. Default: only on a terminal or in a
@@ -138,6 +140,8 @@ def fit(
     TrainingDiverged
         When a loss is not finite; names step, run, learning rate and range of sigma.
     """
+    if isinstance(denoiser, Stack):
+        denoiser = [denoiser[r] for r in range(len(denoiser))]
     stacked = not isinstance(denoiser, nn.Module)
     models = _networks(denoiser)
     runs = len(models)
@@ -158,6 +162,11 @@ def fit(
             )
     classes = checked_labels(_per_run("labels", labels, runs, stacked), datasets, models)
     label_dropout = checks.number("label_dropout", label_dropout, at_least=0, at_most=1)
+    if classes is not None and label_dropout and not minus_one_allowed(models[0]):
+        raise ValueError(
+            f"label_dropout: got {label_dropout:g} for a model of diffusers, which has no label -1 "
+            "for none; allowed is 0, with the model's own number of no label among the labels"
+        )
     seeds = _seeds(seed, runs, stacked)
     if stacked and mixed_precision not in (None, "no"):
         raise ValueError(
@@ -191,7 +200,9 @@ def _take_steps(
 ) -> Fit:
     """Take all steps that are left."""
     steps, accelerator = run.settings.steps, run.accelerator
+    found = torch.get_rng_state()
     step, before = (0, 0.0) if store is None else store.load(run.losses)
+    resumed = step > 0
     if step and accelerator.process_index:  # the checkpoint holds the first process's draws
         run.seed_generators(step)
     run.prepare(compile)
@@ -221,6 +232,8 @@ def _take_steps(
     finally:
         if bar is not None:
             bar.close()
+        if resumed:  # the checkpoint's random state was for the steps only
+            torch.set_rng_state(found)
     seconds = before + time.perf_counter() - started
     averaged, last, losses = run.result()
     return Fit(averaged, last, losses, seconds, run.config)

@@ -337,8 +337,12 @@ def _equal_neighbours(objectives: Sequence[Objective]) -> list[tuple[int, int]]:
 
 def _equal(a: Objective, b: Objective) -> bool:
     """Whether two objectives are the same; those with levels of their own are if they are one."""
-    known = [getattr(o, "known_samples", None) is not None for o in (a, b)]
-    return a is b if any(known) else a == b
+    if a is b or any(getattr(o, "known_samples", None) is not None for o in (a, b)):
+        return a is b
+    try:
+        return bool(a == b)
+    except RuntimeError:  # their settings are tensors, which have no one truth
+        return False
 
 
 def clip_runs(parameters: list[nn.Parameter], clip: float) -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from conftest import tiny_mlp
 
-from companion import denoisers
+from companion import denoisers, networks
 from companion.stack import Stack
 
 
@@ -37,3 +37,27 @@ def test_stack_evaluates_each_part_with_its_own_run(native):
         Stack([tiny_mlp(width=16), tiny_mlp(width=32)])
     with pytest.raises(IndexError, match="got 3"):
         stack[3]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: denoisers.Preconditioned(networks.MLP(2, 16), 5.0),
+        lambda: denoisers.Preconditioned(networks.MLP(2, 16, dropout=0.3), 0.5),
+        lambda: denoisers.Preconditioned(Plain(), 0.5),
+    ],
+)
+def test_networks_with_other_settings_are_no_stack(other):
+    """Each would be evaluated with the settings of the first."""
+    with pytest.raises(ValueError, match="with the same settings"):
+        Stack([denoisers.Preconditioned(networks.MLP(2, 16), 0.5), other()])
+
+
+def test_layers_without_bias_and_with_more_dimensions():
+    layers = [networks.Linear(3, 4, bias=False) for _ in range(2)]
+    weights = torch.stack([layer.weight.detach() for layer in layers])
+    x = torch.randn(4, 5, 3)
+    expected = torch.cat([layer(part) for layer, part in zip(layers, x.chunk(2))])
+    stacked = networks.Linear(3, 4, bias=False)
+    stacked.weight = torch.nn.Parameter(weights)
+    torch.testing.assert_close(stacked(x), expected)

@@ -6,7 +6,16 @@ from itertools import pairwise
 import pytest
 import torch
 
-from companion import denoisers, networks, noise, objectives, oracles, training, training_run
+from companion import (
+    denoisers,
+    networks,
+    noise,
+    objectives,
+    oracles,
+    samplers,
+    training,
+    training_run,
+)
 
 GM = oracles.GaussianMixture([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]], 0.2)
 DATA = GM.sample(2000, torch.Generator().manual_seed(0))
@@ -236,3 +245,36 @@ def test_weights_of_the_loss():
         objectives.DenoisingScoreMatching(weight="snr")
     with pytest.raises(ValueError, match="sigma_data: got 0"):
         objectives.DenoisingScoreMatching(sigma_data=0)
+
+
+def test_a_stack_goes_on_as_its_runs():
+    nets = [network(s) for s in range(2)]
+    for net in nets:
+        net.network.noise.requires_grad_(False)
+    first = training.fit(nets, OBJECTIVE, DATA, steps=3)
+    options = {"steps": 5, "batch_size": 64, "seed": 7}
+    whole = training.fit(first.denoiser, OBJECTIVE, DATA, **options)
+    runs = training.fit([first.denoiser[0], first.denoiser[1]], OBJECTIVE, DATA, **options)
+    assert whole.losses.shape == (5, 2) and torch.equal(whole.losses, runs.losses)
+    assert torch.equal(parameters(whole.denoiser), parameters(runs.denoiser))
+    before, after = nets[0].network, whole.last[0].network
+    assert torch.equal(before.noise.weight, after.noise.weight)
+    assert not torch.equal(before.output.weight, after.output.weight)
+
+
+def test_a_run_that_goes_on_leaves_the_random_numbers_of_others_alone(tmp_path):
+    after = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        training.fit(network(), OBJECTIVE, DATA, steps=2, checkpoint=tmp_path)
+        after.append(torch.rand(3))
+    assert not torch.equal(*after)
+
+
+def test_equal_objectives_that_hold_tensors_train_side_by_side():
+    def goal():
+        return objectives.ReverseKL(torch.sum, samplers.foellmer_times(4))
+
+    assert training_run._equal_neighbours([goal(), goal()]) == [(0, 1), (1, 2)]
+    same = goal()
+    assert training_run._equal_neighbours([same, same]) == [(0, 2)]
