@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -325,6 +326,21 @@ def level(name: str, sigma: Any, positive: bool = False) -> None:
         number(name, sigma, at_least=0)
 
 
+def not_above(name: str, sigma: Tensor, bound: Tensor, of: str) -> None:
+    """Raise a ``ValueError`` if a noise level is above its bound; looks where ``level`` does."""
+    if sigma.is_cpu and not torch.compiler.is_compiling():
+        try:
+            above = bool((sigma > bound).any())
+        except RuntimeError:  # under vmap nothing has a value
+            return
+        if above:
+            first = int((sigma > bound).nonzero()[0, 0])
+            raise ValueError(
+                f"{name}: got {float(sigma[first]):g} where {of} is {float(bound[first]):g}; "
+                f"allowed is {of} at most"
+            )
+
+
 def labels(name: str, value: Any, classes: int | None = None, values: bool = False) -> Tensor:
     """Return the labels of samples: an int64 tensor (B,), or say what it is instead.
 
@@ -356,6 +372,43 @@ def labels(name: str, value: Any, classes: int | None = None, values: bool = Fal
                 f"{name}: got {low if low < -1 else high}; allowed are whole numbers from -1 (no "
                 f"label){'' if classes is None else f' to {classes - 1}'}"
             )
+    return value
+
+
+def answer(name: str, output: Any, x: Tensor) -> Tensor:
+    """Return what a network or function gave for ``x``, or raise: it must have the shape of ``x``.
+
+    Without this an answer of shape (B, 1), say, would be broadcast.
+    """
+    if not isinstance(output, Tensor) or output.shape != x.shape:
+        raise ValueError(
+            f"{name}: got {shown(output)} as its answer; allowed is a tensor of the shape of x, "
+            f"{tuple(x.shape)}"
+        )
+    return output
+
+
+def alphas_cumprod(value: Any) -> Tensor:
+    """Return a training schedule's signal powers as a tensor (T,), T at least 2.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no tensor or array, or does not decrease from below 1 to 0 or above.
+    """
+    if not isinstance(value, (Tensor, np.ndarray)):
+        raise TypeError(f"alphas_cumprod: got {shown(value)}; allowed is a tensor or array")
+    value = torch.as_tensor(value)
+    if value.ndim != 1 or len(value) < 2:
+        raise ValueError(
+            f"alphas_cumprod: got {shown(value)}; allowed is a tensor of one dimension with two or "
+            "more entries"
+        )
+    if not ((value.diff() < 0).all() and value[0] < 1 and value[-1] >= 0):
+        raise ValueError(
+            f"alphas_cumprod: got {value[0]:g} to {value[-1]:g}; allowed is a decreasing sequence "
+            "below 1 and not below 0"
+        )
     return value
 
 

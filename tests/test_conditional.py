@@ -87,6 +87,14 @@ def test_models_of_diffusers_take_labels():
     assert not torch.allclose(a, b) and torch.allclose(mixed[1], b[1], atol=1e-5)
     with pytest.raises(ValueError, match="class_labels: got 4"):
         conditional(denoiser, 4)
+    for none in (-1, torch.tensor([0, -1])):
+        with pytest.raises(ValueError, match="class_labels: got -1 for a model of diffusers"):
+            conditional(denoiser, none)
+    goal, labels = objectives.DenoisingScoreMatching(noise.LogNormal()), torch.tensor([0, 3])
+    with pytest.raises(ValueError, match=r"label_dropout: got 0\.1 for a model of diffusers"):
+        training.fit(denoiser, goal, x, labels=labels, steps=1)
+    done = training.fit(denoiser, goal, x, labels=labels, label_dropout=0, steps=1, batch_size=2)
+    assert done.losses.isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Denoisers made of denoisers, and what is checked when one is asked."""
 
+import copy
+import pickle
+
 import diffusers
 import numpy as np
 import pytest
@@ -110,3 +113,44 @@ def test_states_that_cannot_be():
             denoisers.epsilon(tiny_mlp(), x, 0.5)
     with pytest.raises(TypeError, match="denoiser: got 3"):
         denoisers.epsilon(3, X, 0.5)
+
+
+def test_a_counter_can_be_copied_and_sent_to_another_process():
+    counted = denoisers.Counted(tiny_mlp())
+    counted(X[:2].float(), 0.5)
+    for again in (copy.copy(counted), copy.deepcopy(counted), pickle.loads(pickle.dumps(counted))):
+        assert again.calls == 1 and again.network is not None
+        again(X[:2].float(), 0.5)
+        assert again.calls == 2
+
+
+def test_what_is_not_known_may_be_nan():
+    mask = torch.tensor([True, False])
+    known = torch.tensor([[0.5, float("nan")]], dtype=X.dtype).expand(40, 2)
+    answer = denoisers.Inpainted(MIX.denoiser, known, mask)(X, 0.5)
+    assert torch.equal(answer[:, 1], MIX.denoiser(X, 0.5)[:, 1]) and (answer[:, 0] == 0.5).all()
+    with pytest.raises(ValueError, match="known: got nan"):
+        denoisers.Inpainted(MIX.denoiser, known, ~mask)
+
+
+class Narrow(torch.nn.Module):
+    """Answers with one channel, whatever it is asked."""
+
+    def forward(self, x, time, return_dict=True):
+        answer = x[:, :1]
+        return answer if return_dict else (answer,)
+
+
+@pytest.mark.parametrize(
+    "denoiser",
+    [
+        denoisers.Preconditioned(Narrow()),
+        denoisers.from_foellmer_drift(Narrow()),
+        denoisers.from_diffusers(Narrow(), noise.ddpm_alphas_cumprod()),
+        denoisers.from_flow_matching(Narrow()),
+    ],
+)
+def test_an_answer_of_another_shape_is_not_broadcast(denoiser):
+    with pytest.raises(ValueError, match="as its answer; allowed is a tensor of the shape of x"):
+        denoiser(torch.zeros(2, 3, 8, 8), 0.5)
+    assert denoiser(torch.zeros(2, 1, 8, 8), 0.5).shape == (2, 1, 8, 8)

@@ -187,3 +187,17 @@ def test_global_random_state_is_left_alone():
     noise.corrupt(torch.zeros(2, 2), 1.0, generator=g)
     noise.LogNormal().sample(4, generator=g)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_training_schedule_of_ones_own():
+    alphas = noise.ddpm_alphas_cumprod()
+    zero = alphas.clone()
+    zero[-1] = 0  # zero terminal SNR
+    sigmas = noise.ddpm(10, alphas_cumprod=zero)
+    assert sigmas[0].item() == pytest.approx(math.sqrt(1 / alphas[-2] - 1))
+    assert torch.equal(noise.ddpm(10, alphas_cumprod=alphas.numpy()), noise.ddpm(10))
+    for wrong in (alphas.flip(0), torch.tensor([0.9, 0.2, 0.8, 0.1]), alphas[:1], 1 + alphas):
+        with pytest.raises(ValueError, match="alphas_cumprod: got"):
+            noise.ddpm(5, alphas_cumprod=wrong)
+    with pytest.raises(ValueError, match=r"alphas_cumprod: got 0\.5 to 1\.5; allowed are numbers"):
+        noise.sigmas_from_alphas_cumprod(torch.tensor([1.5, 0.5]))

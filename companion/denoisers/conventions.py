@@ -46,12 +46,7 @@ class Adapted(nn.Module):
         if class_labels is not None:
             given["class_labels"] = checks.labels("class_labels", class_labels)
         output = self.model(self.state(x, level), self.time(each), **given)
-        if not isinstance(output, Tensor) or output.shape != x.shape:
-            raise ValueError(
-                f"model: got {checks.shown(output)} as its answer; allowed is a tensor of the "
-                f"shape of x, {tuple(x.shape)}"
-            )
-        return self.answer(x, level, output)
+        return self.answer(x, level, checks.answer("model", output, x))
 
 
 def from_flow_matching(model: Any) -> Adapted:

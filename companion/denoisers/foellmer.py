@@ -91,7 +91,7 @@ def from_foellmer_drift(drift: Callable[[Tensor, Tensor | float], Tensor]) -> De
         time = foellmer_time(s)
         state = time * x
         t = time.flatten() if isinstance(time, Tensor) and time.ndim else time
-        return state + (1 - time) * drift(state, t)
+        return state + (1 - time) * checks.answer("drift", drift(state, t), x)
 
     return denoiser
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -55,10 +54,11 @@ class Preconditioned(nn.Module):
             c_noise = (level.clamp_min(1e-38).log() / 4).to(x)
         else:
             c_noise = x.new_tensor(math.log(max(s, 1e-38)) / 4)
-        if class_labels is None:
-            return c_skip * x + c_out * self.network(c_in * x, c_noise)
-        checks.labels("class_labels", class_labels)
-        return c_skip * x + c_out * self.network(c_in * x, c_noise, class_labels=class_labels)
+        given = {}
+        if class_labels is not None:
+            given["class_labels"] = checks.labels("class_labels", class_labels)
+        answer = checks.answer("network", self.network(c_in * x, c_noise, **given), x)
+        return c_skip * x + c_out * answer
 
     def extra_repr(self) -> str:
         """Show ``sigma_data`` in the module's text."""
@@ -74,22 +74,7 @@ class DiffusersDenoiser(nn.Module):
         super().__init__()
         checks.choice("prediction_type", prediction_type, ("epsilon", "v_prediction", "sample"))
         checks.instance("unet", unet, nn.Module, "a module")
-        if not isinstance(alphas_cumprod, (Tensor, np.ndarray)):
-            raise TypeError(
-                f"alphas_cumprod: got {checks.shown(alphas_cumprod)}; allowed is a tensor or array"
-            )
-        alphas_cumprod = torch.as_tensor(alphas_cumprod)
-        if alphas_cumprod.ndim != 1 or len(alphas_cumprod) < 2:
-            raise ValueError(
-                f"alphas_cumprod: got {checks.shown(alphas_cumprod)}; allowed is a tensor of one "
-                "dimension with two or more entries"
-            )
-        inside = (alphas_cumprod[0] < 1) and (alphas_cumprod[-1] >= 0)
-        if not ((alphas_cumprod.diff() < 0).all() and inside):
-            raise ValueError(
-                f"alphas_cumprod: got {alphas_cumprod[0]:g} to {alphas_cumprod[-1]:g}; allowed is "
-                "a decreasing sequence below 1 and not below 0"
-            )
+        alphas_cumprod = checks.alphas_cumprod(alphas_cumprod)
         if alphas_cumprod[-1] == 0 and prediction_type == "epsilon":
             raise ValueError(
                 "prediction_type: got 'epsilon' with a last alphas_cumprod of 0 (zero terminal "
@@ -121,6 +106,7 @@ class DiffusersDenoiser(nn.Module):
         if class_labels is not None:
             given["class_labels"] = checks.labels("class_labels", class_labels)
         out = self.unet(scale * x, t, return_dict=False, **given)[0][:, : x.shape[1]]
+        checks.answer("unet", out, x)
         if self.prediction_type == "epsilon":
             return x - s * out
         if self.prediction_type == "sample":

@@ -94,24 +94,38 @@ def conditional(denoiser: Denoiser, class_labels: int | Tensor) -> Conditional:
     >>> guided = Guided(conditional(network, 2), network, 1.5)     # doctest: +SKIP
     """
     checks.function("denoiser", denoiser)
-    if isinstance(class_labels, Tensor) and class_labels.ndim:
-        checks.labels("class_labels", class_labels, known_classes(denoiser), values=True)
-        return Conditional(denoiser, class_labels)
-    label = checks.whole("class_labels", class_labels, -1)
-    checks.labels("class_labels", torch.tensor([label]), known_classes(denoiser), values=True)
-    return Conditional(denoiser, label)
+    many = isinstance(class_labels, Tensor) and class_labels.ndim
+    given = class_labels if many else checks.whole("class_labels", class_labels, -1)
+    listed = given if isinstance(given, Tensor) else torch.tensor([given])
+    checks.labels("class_labels", listed, known_classes(denoiser), values=True)
+    if not minus_one_allowed(denoiser) and (listed < 0).any():
+        raise ValueError(
+            "class_labels: got -1 for a model of diffusers, which has no such label; allowed is "
+            "its own number of no label"
+        )
+    return Conditional(denoiser, given)
 
 
 def known_classes(denoiser: Any) -> int | None:
     """Return the number of classes of a module, or None where it is not known."""
+    return _classes(denoiser)[0]
+
+
+def minus_one_allowed(denoiser: Any) -> bool:
+    """Whether -1 may stand for no label, as far as is known: not with a model of diffusers."""
+    return _classes(denoiser)[1]
+
+
+def _classes(denoiser: Any) -> tuple[int | None, bool]:
+    """Number of classes, and whether -1 may stand for none; ours may hold a model of diffusers."""
     for module in denoiser.modules() if isinstance(denoiser, nn.Module) else ():
         classes = getattr(module, "classes", None)
         if isinstance(classes, int):
-            return classes
+            return classes, True
         embedded = getattr(getattr(module, "config", None), "num_class_embeds", None)
         if isinstance(embedded, int):
-            return embedded
-    return None
+            return embedded, False
+    return None, True
 
 
 class Inpainted:
@@ -126,7 +140,7 @@ class Inpainted:
     ----------
     denoiser : Denoiser
     known : (B, *shape) or (*shape) floating-point tensor
-        Clean values; those outside of the mask do not matter.
+        Clean values; those outside of the mask do not matter, and may be NaN.
     mask : bool tensor of the shape of ``known``, or one that broadcasts to it
         True where the values are known.
 
@@ -140,7 +154,6 @@ class Inpainted:
     def __init__(self, denoiser: Denoiser, known: Tensor, mask: Tensor):
         self.denoiser = checks.function("denoiser", denoiser)
         self.known = checks.tensor("known", known)
-        checks.finite("known", known)
         boolean = isinstance(mask, Tensor) and mask.dtype == torch.bool
         try:
             fits = boolean and torch.broadcast_shapes(mask.shape, known.shape) == known.shape
@@ -152,6 +165,7 @@ class Inpainted:
                 f"shape {tuple(known.shape)}"
             )
         self.mask = mask
+        checks.finite("known", known.masked_fill(~mask.to(known.device), 0))
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Estimate the clean data behind ``x`` (B, *shape)."""
@@ -265,4 +279,6 @@ class Counted:
         return answer
 
     def __getattr__(self, name: str) -> Any:
+        if name == "denoiser" or name.startswith("__"):  # of a copy that is not filled yet
+            raise AttributeError(name)
         return getattr(self.denoiser, name)

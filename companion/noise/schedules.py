@@ -151,6 +151,11 @@ def ddpm_alphas_cumprod(
 def sigmas_from_alphas_cumprod(alphas_cumprod: Tensor) -> Tensor:
     """Noise levels ``sqrt((1 - a) / a)`` of variance-preserving signal powers ``a`` (eq-vp)."""
     checks.tensor("alphas_cumprod", alphas_cumprod, "(T,)")
+    if not ((alphas_cumprod >= 0) & (alphas_cumprod <= 1)).all():
+        low, high = (end.item() for end in alphas_cumprod.aminmax())
+        raise ValueError(
+            f"alphas_cumprod: got {low:g} to {high:g}; allowed are numbers from 0 to 1"
+        )
     return ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
 
 
@@ -170,13 +175,15 @@ def ddpm(
     steps, final_zero : as in ``log_linear``
     sigma_max, sigma_min : float, optional
         Part of the training range to use; default: all of it.
-    alphas_cumprod : (T,) decreasing tensor, optional
-        The training schedule; default: ``ddpm_alphas_cumprod()``.
+    alphas_cumprod : (T,) decreasing tensor or array, optional
+        The training schedule; default: ``ddpm_alphas_cumprod()``. A last one of 0 (zero terminal
+        SNR) is left out: its level is infinite.
     """
     if alphas_cumprod is None:
         alphas_cumprod = ddpm_alphas_cumprod()
-    checks.tensor("alphas_cumprod", alphas_cumprod, "(T,)")
-    train = sigmas_from_alphas_cumprod(alphas_cumprod.double().cpu()).log()
+    train = sigmas_from_alphas_cumprod(checks.alphas_cumprod(alphas_cumprod).double().cpu())
+    # At zero terminal SNR the last level is infinite; its neighbour is the largest to be asked.
+    train = train[train.isfinite()].log()
     low, high = train[0].exp().item(), train[-1].exp().item()
     sigma_max = high if sigma_max is None else sigma_max
     sigma_min = low if sigma_min is None else sigma_min
