@@ -216,6 +216,10 @@ def test_last_level_and_timesteps_of_ones_own():
     lowest = float((1 / scheduler.alphas_cumprod[0] - 1).sqrt())
     scheduler.set_timesteps(5)
     assert scheduler.sigmas[-1] == pytest.approx(lowest)
+    assert len(scheduler.timesteps) == 5 == len(scheduler.sigmas) - 1
+    other = GradientEstimationScheduler(set_alpha_to_one=False, sigma_min=0.5)
+    other.set_timesteps(5)
+    assert other.sigmas[-1] == pytest.approx(0.5) and len(other.timesteps) == 5
     scheduler.set_timesteps(timesteps=[900, 500.5, 100])
     assert scheduler.timesteps.tolist() == [900, 500.5, 100] and len(scheduler.sigmas) == 4
     assert scheduler.sigmas[0] == pytest.approx(

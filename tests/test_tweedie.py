@@ -194,3 +194,11 @@ def test_bad_settings(make, message):
     with pytest.raises(ValueError, match="z: allowed for one step only"):
         s = torch.ones(3)
         reverse_steps(LAW.denoiser, torch.zeros(3, 2), s, s / 2, steps=2, z=torch.zeros(3, 2))
+    x = torch.zeros(3, 2)
+    for below, message in (
+        (0 * s, "below: got 0; allowed are finite numbers above 0"),
+        (2 * s, "below: got 2 where sigma is 1; allowed is sigma at most"),
+        (s[:1], r"below: got shape \(1,\) for 3 samples"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            reverse_steps(LAW.denoiser, x, s, below)

@@ -180,7 +180,12 @@ def reverse_steps(
     checks.whole("steps", steps)
     checks.batch("x", x)
     for name, level in (("sigma", sigma), ("below", below)):
-        checks.tensor(name, level, "(B,)", at_least=0)
+        if checks.tensor(name, level, "(B,)", at_least=0).shape != x.shape[:1]:
+            raise ValueError(
+                f"{name}: got shape {tuple(level.shape)} for {len(x)} samples; allowed is one each"
+            )
+        checks.level(name, level, positive=True)
+    checks.not_above("below", below, sigma, "sigma")
     for name, given in (("denoised", denoised), ("z", z)):
         if given is not None:
             checks.like(name, given, x)

@@ -170,9 +170,8 @@ class GradientEstimationScheduler(SchedulerMixin, ConfigMixin):
             steps = checks.whole("num_inference_steps", num_inference_steps, 1)
             if self.config.timestep_spacing == "log_linear":
                 high = self.config.sigma_max or min(40.0, float(grid[-1]))
-                sigmas = log_linear(steps, high, self.config.sigma_min or float(grid[0]))
-                if not self.config.set_alpha_to_one:
-                    sigmas = log_linear(steps + 1, high, float(grid[0]), final_zero=False)
+                low = self.config.sigma_min or float(grid[0])
+                sigmas = log_linear(steps, high, low, final_zero=self.config.set_alpha_to_one)
             else:
                 timesteps = self._spaced(steps)
         if timesteps is not None:
