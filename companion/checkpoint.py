@@ -223,6 +223,8 @@ class Checkpoint:
             tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
         tensors |= {f"generator.{i}": g.get_state() for i, g in enumerate(self.generators)}
         tensors["random"] = torch.get_rng_state()
+        if self._on_gpu():
+            tensors["random of the GPU"] = torch.cuda.get_rng_state()
         tensors["losses"] = losses[:step]
         # Contiguous copies: safetensors refuses memory that two tensors share.
         tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
@@ -277,10 +279,15 @@ class Checkpoint:
         for i, generator in enumerate(self.generators):
             generator.set_state(tensors[f"generator.{i}"])
         torch.set_rng_state(tensors["random"])
+        if self._on_gpu() and "random of the GPU" in tensors:
+            torch.cuda.set_rng_state(tensors["random of the GPU"])
         if self.scaler is not None and meta["scaler"]:
             self.scaler.load_state_dict(meta["scaler"])
         losses[: meta["step"]] = tensors["losses"].to(losses)
         return meta["step"], meta["seconds"]
+
+    def _on_gpu(self) -> bool:
+        return any(p.is_cuda for p in self.model.parameters())
 
     def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         from safetensors import SafetensorError, safe_open

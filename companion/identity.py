@@ -24,6 +24,9 @@ PLAIN = (bool, int, float, complex, str, bytes, enum.Enum, Path, range, slice,
     torch.dtype, torch.device, torch.Size)  # fmt: skip
 """What ``repr`` tells everything of."""
 
+OWN_TO_MODULES = frozenset(vars(nn.Module()))
+"""What torch keeps in every module, such as its hooks."""
+
 
 def digest(value: Any, name: str = "value") -> str:
     """Return a hash of what a value contains: the same in each process, another for other content.
@@ -95,7 +98,7 @@ def _feed(hasher: Any, value: Any, name: str, above: set[int]) -> None:
             feed((value.__defaults__, value.__kwdefaults__, cells), "holds")
     elif isinstance(value, nn.Module):
         say(_code(type(value), name))
-        own = {k: v for k, v in vars(value).items() if not k.startswith("_") and k != "training"}
+        own = {k: v for k, v in vars(value).items() if k not in OWN_TO_MODULES}
         feed((own, dict(value._parameters), dict(value._buffers), dict(value._modules)), "holds")
     elif dataclasses.is_dataclass(value):
         say(_code(type(value), name))

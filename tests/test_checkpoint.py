@@ -82,6 +82,9 @@ def test_digests_tell_bits_and_shapes_apart():
     assert len(digests) == 4 and checkpoint.digest(x.clone()) in digests
     assert checkpoint.digest(tiny_mlp(1)) == checkpoint.digest(tiny_mlp(1))
     assert checkpoint.digest(tiny_mlp(1)) != checkpoint.digest(tiny_mlp(2))
+    hidden = tiny_mlp(1)
+    hidden._scale = 2.0  # diffusers keeps settings under such names
+    assert checkpoint.digest(hidden) != checkpoint.digest(tiny_mlp(1))
 
 
 # --- resuming
