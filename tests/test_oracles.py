@@ -217,3 +217,26 @@ def test_oracles_follow_the_device():
     torch.testing.assert_close(gm.denoiser(x.cuda(), 0.5).cpu(), gm.denoiser(x, 0.5))
     e = oracles.Empirical(x)
     torch.testing.assert_close(oracles.Empirical(x.cuda()).denoiser(x, 0.5), e.denoiser(x, 0.5))
+
+
+def test_exact_answers_can_be_differentiated():
+    """A sampler that is asked with ``grad=True`` sends its gradients through them."""
+    data = torch.randn(6, 3, generator=seeded(0), dtype=torch.float64)
+    x = torch.randn(4, 3, generator=seeded(1), dtype=torch.float64, requires_grad=True)
+    empirical, sphere = oracles.Empirical(data, block=4), oracles.Sphere(1, ambient=3)
+    v = torch.randn(4, 3, generator=seeded(2), dtype=torch.float64)
+    for function in (
+        lambda x: empirical.denoiser(x, 0.8),
+        lambda x: empirical.log_prob(x, 0.8),
+        sphere.project,
+        lambda x: sphere.tangent(x, v),
+        lambda x: mixture().denoiser(x[:, :1], 0.5),
+    ):
+        assert torch.autograd.gradcheck(function, (x,))
+
+
+def test_a_mixture_keeps_numbers_of_its_own():
+    means = torch.tensor(MEANS, dtype=torch.float64)
+    made = oracles.GaussianMixture(means, STDS, WEIGHTS)
+    means.zero_()
+    assert torch.equal(made.means, mixture().means)

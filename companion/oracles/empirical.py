@@ -66,7 +66,7 @@ class Empirical:
 
         def visit(distances: Tensor, points: Tensor, start: int) -> None:
             logits = distances * scale
-            top = logits.amax(1, keepdim=True)
+            top = logits.detach().amax(1, keepdim=True)  # it cancels, so it needs no gradient
             if state:
                 top = torch.maximum(top, state["top"])
                 fade = (state["top"] - top).exp()

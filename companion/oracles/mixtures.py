@@ -64,7 +64,7 @@ class GaussianMixture:
         stds: Tensor | Sequence | float,
         weights: Tensor | Sequence | None = None,
     ):
-        self.means = _numbers("means", means, "are numbers (K, D)")
+        self.means = _numbers("means", means, "are numbers (K, D)").clone()
         if self.means.ndim != 2 or 0 in self.means.shape:
             raise ValueError(f"means: got shape {tuple(self.means.shape)}; allowed is (K, D)")
         checks.finite("means", self.means)

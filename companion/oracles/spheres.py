@@ -56,7 +56,8 @@ class Sphere:
     def project(self, x: Tensor) -> Tensor:
         """Nearest point of the sphere to each ``x`` (B, ambient); on the axis, one of them."""
         core, norm = self._core(x)
-        core[:, 0] += (norm == 0).to(x).squeeze(1)
+        first = torch.nn.functional.one_hot(torch.tensor(0), self.ambient).to(x)
+        core = core + (norm == 0).to(x) * first
         return self.radius * core / norm.where(norm > 0, 1)
 
     def distance(self, x: Tensor) -> Tensor:
