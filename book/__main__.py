@@ -38,6 +38,10 @@ def main() -> int:
         from book import publish
 
         return publish.publish(given.step, given.folder, given.remote)
+    if given.job == "confirm":
+        from book import confirm
+
+        return confirm.confirm(given.names)
     if given.job == "reading":
         from book import reading
 
@@ -113,6 +117,8 @@ def parser() -> argparse.ArgumentParser:
     one = job("notebooks", "write the .ipynb that Colab opens")
     one.add_argument("--check", action="store_true", help="only say whether they are up to date")
     job("script", "write each chapter as a plain script", "profile", "seed")
+    one = job("confirm", "see whether today's code gives what the code of the records gave")
+    one.add_argument("names", nargs="*", help="of records (default: all)")
     job("reading", "count words, figures, tables and lines of code of each chapter")
     job("readme", "write the findings in the README from the published verdicts")
     job("picture", "remake the moving picture of the README and the first page")

@@ -33,6 +33,7 @@ __all__ = [
     "LIMIT",
     "RecordError",
     "check_writable",
+    "confirm",
     "keep",
     "kept",
     "load",
@@ -205,6 +206,16 @@ def _rescue(results: Results, name: str) -> Path | None:
         )
     except OSError:
         return None
+
+
+def confirm(name: str, folder: Path, code: str) -> None:
+    """Note in a record that code of another hash gives the same values (``same_code``)."""
+    path = folder / f"{name}.json"
+    _read(path)
+    body = json.loads(path.read_bytes())
+    body["provenance"]["same_code"] = code
+    with alone(folder):
+        write(path, _dump(body).encode())
 
 
 def _dump(body: dict[str, Any]) -> str:

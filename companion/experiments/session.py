@@ -297,7 +297,8 @@ class Session:
 def _differences(results: Results, experiment: Experiment) -> tuple[str, ...]:
     """Why a record may not be what a run would give now."""
     reasons = []
-    if results.provenance.get("code") != _code(experiment):
+    made = results.provenance
+    if _code(experiment) not in (made.get("code"), made.get("same_code")):
         reasons.append("the code has changed since")
     asked = records.plain("settings", experiment.settings())
     keys = [*asked, *(key for key in results.settings if key not in asked)]
