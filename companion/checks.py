@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -386,30 +385,6 @@ def answer(name: str, output: Any, x: Tensor) -> Tensor:
             f"{tuple(x.shape)}"
         )
     return output
-
-
-def alphas_cumprod(value: Any) -> Tensor:
-    """Return a training schedule's signal powers as a tensor (T,), T at least 2.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is no tensor or array, or does not decrease from below 1 to 0 or above.
-    """
-    if not isinstance(value, (Tensor, np.ndarray)):
-        raise TypeError(f"alphas_cumprod: got {shown(value)}; allowed is a tensor or array")
-    value = torch.as_tensor(value)
-    if value.ndim != 1 or len(value) < 2:
-        raise ValueError(
-            f"alphas_cumprod: got {shown(value)}; allowed is a tensor of one dimension with two or "
-            "more entries"
-        )
-    if not ((value.diff() < 0).all() and value[0] < 1 and value[-1] >= 0):
-        raise ValueError(
-            f"alphas_cumprod: got {value[0]:g} to {value[-1]:g}; allowed is a decreasing sequence "
-            "below 1 and not below 0"
-        )
-    return value
 
 
 def finite(name: str, x: Any) -> None:

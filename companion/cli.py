@@ -212,7 +212,12 @@ def _add_denoise(commands: argparse._SubParsersAction) -> None:
         help="noise level in grey values (25 of 255, say), or a CSV table of file,sigma "
         "(default auto: estimated)",
     )
-    parser.add_argument("--minutes", type=float, default=10.0, help="time in all (default 10)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=10.0,
+        help="time in all to aim at; it says so if that is too little (default 10)",
+    )
     parser.add_argument("--steps", type=int, help="training steps, instead of what fits the time")
     parser.add_argument("--truth", help="folder of clean images of the same names: PSNR and SSIM")
     parser.add_argument("--clean", help="folder of a few clean images of the same kind to train on")
@@ -221,7 +226,11 @@ def _add_denoise(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="train a generator too, in a third of the time: OUT/model, a diffusers pipeline",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace earlier results in OUT")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace earlier results in OUT, also those of a run that was stopped",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (default 0)")
 
 

@@ -33,6 +33,7 @@ SKIPPED = {
     "companion.cli": "the command line",
     "companion.data.darcy": "fields of one shape, with tests of their own",
     "companion.data.folders": "reads and writes files, with tests of their own",
+    "companion.data.tiffs": "reads and writes files, with tests of their own",
     "companion.devices": "gets what fit has checked",
     "companion.experiments": "files and sessions, with tests of their own",
     "companion.objectives.known_noise": "part of the objectives, called through them",

@@ -17,7 +17,7 @@ from noisy_pictures import pictures  # noqa: E402
 
 from companion import cli, restoration  # noqa: E402
 from companion.data.folders import folder, write  # noqa: E402
-from companion.restoration import budget, command, outputs, restore  # noqa: E402
+from companion.restoration import budget, command, outputs, pipeline, restore  # noqa: E402
 from companion.restoration.comparison import classic_methods  # noqa: E402
 from companion.restoration.network import RestorationUNet  # noqa: E402
 
@@ -171,8 +171,41 @@ def test_sizes_may_differ_and_names_may_be_odd(tiny, tmp_path, capsys):
     assert {p.name for p in (out / "denoised").iterdir()} == {p.name for p in tiny.iterdir()}
     assert "Against the truth: PSNR" in said
     page = (out / "report.html").read_text()
+    assert "1 of 4 pictures have a true one." in errors
     assert "3 of 4 pictures have no true picture of their name and shape" in page
     assert "Time was over" in page and "a &quot;b&quot; &lt;ü&gt;" in page
+
+
+def test_a_truth_that_does_not_fit_is_refused_at_once(tiny, tmp_path, capsys):
+    (truth := tmp_path / "truth").mkdir()
+    np.save(truth / "other.npy", grey())
+    status, _, errors = denoise(capsys, tiny, "--out", tmp_path / "out", "--truth", truth)
+    assert status == 2 and "where no picture has the name and the shape" in errors
+    np.save(truth / "a.npy", grey(40, 40))
+    status, _, errors = denoise(capsys, tiny, "--out", tmp_path / "out", "--truth", truth)
+    assert status == 2 and "truth: got a.npy of float64; allowed is the type of a.png" in errors
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "more, says",
+    [((), "the same command goes on"), (("--overwrite",), "without --overwrite goes on")],
+)
+def test_a_full_memory_says_how_to_go_on(tiny, tmp_path, capsys, monkeypatch, more, says):
+    def full(*args, **kwargs):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+
+    monkeypatch.setattr(pipeline, "fit", full)
+    status, _, errors = denoise(capsys, tiny, "--out", tmp_path / "out", "--steps", 2, *more)
+    assert status == 1 and "the memory is full" in errors and says in errors
+
+
+def test_files_of_other_kinds_are_counted(tiny, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command, "prepare", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    for name in ("a.heic", "b.heic", "notes"):
+        (tiny / name).write_bytes(b"1")
+    _, _, errors = denoise(capsys, tiny, "--out", tmp_path / "out")
+    assert "Not read: files of other kinds, 2 that end in .heic, 1 that end in nothing." in errors
 
 
 def test_results_may_stand_among_the_inputs(tiny, capsys):
@@ -227,7 +260,7 @@ def test_bad_options(tiny, tmp_path, capsys, arguments, message):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "t.csv").write_text("file,sigma\nother.png,12\n")
     (tmp_path / "rgb").mkdir()
-    iio.imwrite(tmp_path / "rgb" / "clean.png", np.stack([bytes8()] * 3, -1))
+    iio.imwrite(tmp_path / "rgb" / "clean.png", np.stack([bytes8() for _ in range(3)], -1))
     given = [
         next((v + a[len(k) :] for k, v in places.items() if a.startswith(k)), a) for a in arguments
     ]

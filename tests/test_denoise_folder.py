@@ -6,13 +6,22 @@ import numpy as np
 import pytest
 import torch
 
+pytest.importorskip("pywt")
 pytest.importorskip("skimage")
 pytest.importorskip("tifffile")
 
 from noisy_pictures import pictures
 
 from companion.data.folders import folder
-from companion.restoration import collaborative, command, diagnosis, guided, patches, restore
+from companion.restoration import (
+    collaborative,
+    command,
+    diagnosis,
+    guided,
+    noise_estimate,
+    patches,
+    restore,
+)
 from companion.restoration.collaborative import CollaborativeFilter
 from companion.restoration.comparison import masked_error, sure
 from companion.restoration.network import RestorationUNet
@@ -53,6 +62,45 @@ def test_photon_noise_is_found_and_made_even(tmp_path):
     assert noise.sigmas == pytest.approx([1] * 4, abs=0.08)
     assert "photons" in str(noise)
     assert "does not fit" in str(diagnosis.estimate(found, 20.0))
+
+
+@pytest.mark.parametrize("where", ["half white", "three quarters black", "corners", "dark"])
+def test_places_that_show_no_noise_do_not_count(tmp_path, where):
+    """Scanned paper, an empty frame, a round field of view, a dark photograph: sigma is 20."""
+    rows, columns = np.mgrid[:96, :96] - 48
+    for i in range(3):
+        y = grey(96, 96) - (100 if where == "dark" else 0)
+        if where == "half white":
+            y[:, 48:] = 255
+        elif where == "three quarters black":
+            y[:, 24:] = 0
+        elif where == "corners":
+            y[rows**2 + columns**2 > 48**2] = 0
+        np.save(tmp_path / f"{i}.npy", np.rint(y).clip(0, 255).astype(np.uint8))
+    noise = diagnosis.estimate(folder(tmp_path))
+    assert np.minimum(noise.wavelet, noise.eigenvalue) == pytest.approx([20] * 3, rel=0.2)
+    assert noise.stabilizer is None
+
+
+def test_a_blank_channel_or_page_counts_for_nothing(tmp_path):
+    page = grey(96, 96)
+    noise = diagnosis.estimate(saved(tmp_path / "a", np.stack([page, 0 * page + 7])))
+    assert noise.sigmas == pytest.approx([20], rel=0.1) and "different noise" not in str(noise)
+    loud = diagnosis.estimate(saved(tmp_path / "b", np.stack([page, page + grey(96, 96, 100)])))
+    assert "In one picture the channels or pages have different noise, such as 0.npy" in str(loud)
+
+
+@pytest.mark.parametrize("place", [(7, 8), (0, 0), (39, 40), (20, 21)])
+def test_wavelets_that_see_a_pixel_that_is_cut_are_left_out(place):
+    """The noise of the others alone is found, however large that pixel is."""
+    import pywt
+
+    channel = RNG.standard_normal((40, 41))
+    channel[place] = 1e6
+    found = noise_estimate.wavelet_sigma(channel[None], (-10, 1e6))
+    kept = pywt.dwt2(channel, "db2")[1][2]
+    kept = kept[np.abs(kept) < 100]
+    assert found == pytest.approx(np.median(np.abs(kept)) / 0.6745, rel=1e-3)
 
 
 def test_levels_from_a_table(tmp_path):

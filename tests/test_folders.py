@@ -73,6 +73,27 @@ def test_every_format_comes_back_as_it_was(readable, tmp_path):
         np.testing.assert_array_equal(there.values, picture.values)
 
 
+def test_grey_saved_as_colour_is_read_as_grey(tmp_path):
+    """Its three channels have one noise, which a method for colours would take for three."""
+    array = np.repeat(bytes8()[..., None], 3, -1)
+    write(tmp_path / "scan.png", array)
+    found = folder(tmp_path)
+    (picture,) = found.pictures
+    assert found.channels == 1 and picture.values.shape == (1, 1, 48, 40)
+    assert np.array_equal(picture.array(picture.values), array)
+    assert "three channels are equal" in picture.notes[-1]
+    assert folder(tmp_path, merge=False).channels == 3
+
+
+def test_of_a_telephones_jpeg_the_first_picture_is_read(tmp_path):
+    from PIL import Image
+
+    first, second = (Image.fromarray(np.stack([bytes8(*s)] * 3, -1)) for s in ((48, 40), (24, 20)))
+    first.save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[second])
+    (picture,) = folder(tmp_path).pictures
+    assert picture.shape == (48, 40, 3) and any("only the first" in n for n in picture.notes)
+
+
 def test_values_are_rounded_and_clipped_to_the_type(readable):
     picture = next(p for p in folder(readable).pictures if p.name == "alpha.png")
     array = picture.array(picture.values * 0 + 300.6)

@@ -1,6 +1,6 @@
 """Folders of images as arrays: read with what is needed to write them back as they were.
 
-Needs scikit-image, imageio and tifffile: ``pip install "noise-on-purpose[images]"``.
+Needs the extra ``images``: ``pip install ".[images]"`` in a clone of the repository.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from companion import checks
+from companion.data.tiffs import Unreadable, read_tiff, write_tiff
 from companion.data.image_sets import DataError
 
 __all__ = ["SMALLEST", "SUFFIXES", "Folder", "Picture", "folder"]
@@ -32,10 +33,6 @@ LONGEST = 200
 """Most bytes of a file's name: results have its name with something added."""
 
 
-class Unreadable(ValueError):
-    """Why one file is not read."""
-
-
 @dataclass
 class Picture:
     """One file of a folder.
@@ -44,13 +41,18 @@ class Picture:
     ----------
     path : Path
     values : (N, C, H, W) float32 array
-        In the file's own grey values: N pages of a stack (1 otherwise), C is 1 or 3.
+        In the file's own grey values: N pages of a stack (1 otherwise), C is 1 or 3. Three equal
+        channels are read as one.
     dtype : numpy dtype, of the file
     shape : tuple of int, of the array in the file
     alpha : array or None
         The transparency, which stays as it is.
     notes : list of str
         What is unusual about the file, in plain sentences.
+    colour : bool
+        Whether the file has three channels, or four.
+    said : dict
+        What a TIFF says of its pixels, for ``write``.
     """
 
     path: Path
@@ -59,6 +61,8 @@ class Picture:
     shape: tuple[int, ...]
     alpha: np.ndarray | None = None
     notes: list[str] = field(default_factory=list)
+    colour: bool = False
+    said: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -81,6 +85,8 @@ class Picture:
         if self.range is not None:
             values = np.rint(values).clip(*self.range)
         array = np.moveaxis(values, 1, -1).astype(self.dtype)
+        if self.colour and array.shape[-1] == 1:
+            array = np.repeat(array, 3, -1)
         if self.alpha is not None:
             array = np.concatenate([array, self.alpha], -1)
         return array.reshape(self.shape)
@@ -94,6 +100,8 @@ class Folder:
     pictures: list[Picture]
     skipped: dict[str, str]
     """File name -> why it was skipped, in a plain sentence."""
+    other: dict[str, int] = field(default_factory=dict)
+    """Ending of files that are not read -> how many there are."""
 
     @property
     def channels(self) -> int:
@@ -111,7 +119,7 @@ class Folder:
         return len(self.pictures)
 
 
-def folder(path: str | os.PathLike) -> Folder:
+def folder(path: str | os.PathLike, *, merge: bool = True) -> Folder:
     """Read all images of a folder (not of those in it), each with how to write it back.
 
     PNG (8 and 16 bit grey, 8 bit colour), TIFF (8, 16, 32 bit and floats, stacks), JPEG, and
@@ -120,11 +128,15 @@ def folder(path: str | os.PathLike) -> Folder:
     Parameters
     ----------
     path : path of a folder
+    merge : bool
+        Whether three equal channels, a grey picture saved as RGB, are read as one (default): they
+        have the same noise, which methods for colours take for three. Written back are three.
 
     Returns
     -------
     Folder
-        A file that cannot be read is named in ``skipped`` with the reason.
+        A file that cannot be read is named in ``skipped`` with the reason; ``other`` counts those
+        whose endings are not read.
 
     Raises
     ------
@@ -143,11 +155,14 @@ def folder(path: str | os.PathLike) -> Folder:
     except OSError as error:
         raise DataError(f"folder: {where} cannot be read ({error.strerror})") from error
     pictures, skipped = [], {}
+    other: dict[str, int] = {}
     for file in files:
         if file.suffix.lower() not in SUFFIXES:
+            ending = _printable(file.suffix.lower())
+            other[ending] = other.get(ending, 0) + 1
             continue
         try:
-            pictures.append(_read(file))
+            pictures.append(_read(file, merge))
         except Unreadable as error:
             skipped[_printable(file.name)] = str(error)
         except MemoryError:
@@ -164,7 +179,7 @@ def folder(path: str | os.PathLike) -> Folder:
         deeper = [] if skipped else [p.name for p in there if p.is_dir()]
         hint = f"; it has the folders {', '.join(sorted(deeper)[:5])}" if deeper else ""
         raise DataError(f"folder: {where}: looked for {looked}, and {found}{hint}")
-    return Folder(where, pictures, skipped)
+    return Folder(where, pictures, skipped, other)
 
 
 def _endings(files: list[Path]) -> str:
@@ -181,7 +196,7 @@ def _printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def _read(path: Path) -> Picture:
+def _read(path: Path, merge: bool) -> Picture:
     if path.is_symlink() and not path.exists():
         raise Unreadable("it is a link to a file that is not there")
     if _printable(path.name) != path.name:
@@ -192,40 +207,22 @@ def _read(path: Path) -> Picture:
         raise Unreadable("it is empty (0 bytes)")
     kind = path.suffix.lower()
     notes: list[str] = []
+    said: dict[str, Any] = {}
     if kind == ".npy":
         array = np.load(path, allow_pickle=False)
         axes = {2: "YX", 3: "YXS" if array.shape[-1:] in ((3,), (4,)) else "NYX", 4: "NYXS"}
         layout = axes.get(array.ndim, "")
     elif kind in (".tif", ".tiff"):
-        array, layout, notes = _read_tiff(path)
+        array, layout, notes, said = read_tiff(path)
     else:
         array, layout, notes = _read_flat(path, kind)
-    return _picture(path, array, layout, notes)
-
-
-def _read_tiff(path: Path) -> tuple[np.ndarray, str, list[str]]:
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        series = file.series
-        if not series:
-            raise Unreadable("the TIFF has no image")
-        shapes = [s.shape for s in series]
-        if len(series) > 1 and len({s[-2:] for s in shapes}) > 1:
-            raise Unreadable(f"the TIFF holds images of different shapes, {shapes[:4]}: save each")
-        colours = getattr(file.pages.first.photometric, "name", "")
-        if colours in ("SEPARATED", "PALETTE"):
-            what = "CMYK colours" if colours == "SEPARATED" else "a palette"
-            raise Unreadable(f"the TIFF has {what}; save it in grey or RGB first")
-        array = np.stack([s.asarray() for s in series]) if len(series) > 1 else series[0].asarray()
-        axes = ("N" if len(series) > 1 else "") + series[0].axes
-    plain = "".join(a if a in "YXS" else "N" for a in axes)
-    notes = [f"a stack of {array.size // _area(array, plain)} pages"] if "N" in plain else []
-    return array, plain, notes
-
-
-def _area(array: np.ndarray, layout: str) -> int:
-    return int(np.prod([n for n, a in zip(array.shape, layout) if a != "N"]))
+    picture = _picture(path, array, layout, notes)
+    picture.said = said
+    three = picture.values
+    if merge and picture.colour and (three == three[:, :1]).all():
+        picture.values = three[:, :1].copy()
+        picture.notes.append("its three channels are equal, so that it is treated as grey")
+    return picture
 
 
 def _read_flat(path: Path, kind: str) -> tuple[np.ndarray, str, list[str]]:
@@ -253,9 +250,11 @@ def _read_flat(path: Path, kind: str) -> tuple[np.ndarray, str, list[str]]:
             raise Unreadable(f"its colours are {mode}; save it in grey or RGB first")
         array = file.read(index=0)
         frames = file.properties(index=...).n_images  # type: ignore[arg-type]
-        if frames not in (None, 1):
+        if kind == ".png" and frames not in (None, 1):
             raise Unreadable("it is an animation; save its pages as a TIFF stack")
     if kind in (".jpg", ".jpeg"):
+        if frames not in (None, 1):  # of a telephone, such as a map of distances
+            notes.append("of the pictures in it only the first is restored")
         notes.append("JPEG compression changed its noise; the diagnosis says what is left")
     return array, "YX" if array.ndim == 2 else "YXS", notes
 
@@ -270,7 +269,7 @@ def _picture(path: Path, array: np.ndarray, layout: str, notes: list[str]) -> Pi
     if array.dtype.kind not in "uif":
         raise Unreadable(f"its values are {array.dtype}; allowed are whole numbers and floats")
     if len(layout) != array.ndim or not (
-        layout in ("YX", "YXS") or layout.endswith(("NYX", "NYXS", "SYX"))
+        layout in ("YX", "YXS") or layout.endswith(("NYX", "NYXS"))
     ):
         raise Unreadable(
             f"its shape is {array.shape}; allowed are (H, W), (H, W, 3), (H, W, 4) and stacks of "
@@ -298,7 +297,7 @@ def _picture(path: Path, array: np.ndarray, layout: str, notes: list[str]) -> Pi
         values = np.moveaxis(pages, -1, 1).astype(np.float32, order="C")
     if not np.isfinite(values).all():
         raise Unreadable("some of its values are too large for single precision")
-    return Picture(path, values, array.dtype, array.shape, alpha, notes)
+    return Picture(path, values, array.dtype, array.shape, alpha, notes, samples >= 3)
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -324,8 +323,8 @@ def write(path: Path, array: np.ndarray, like: Any = None) -> None:
         Ends in one of ``SUFFIXES``.
     array : array as ``Picture.array`` returns it
     like : Picture, optional
-        Whose TIFF is told apart as grey or colour, and whose orientation, colour profile and pixels
-        an inch a PNG or JPEG keeps.
+        The file that it belongs to: what it says of its pixels, such as which way is up, their
+        colours and their size, is said again.
 
     Raises
     ------
@@ -339,10 +338,7 @@ def write(path: Path, array: np.ndarray, like: Any = None) -> None:
             with open(partial, "wb") as file:
                 np.save(file, array)
         elif kind in (".tif", ".tiff"):
-            import tifffile
-
-            colour = like is not None and array.shape[-1] in (3, 4) and like.values.shape[1] == 3
-            tifffile.imwrite(partial, array, photometric="rgb" if colour else "minisblack")
+            write_tiff(partial, array, like)
         else:
             import imageio.v3 as iio
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from companion import checks, devices
 from companion.noise import expand, sigmas_from_alphas_cumprod
-from companion.noise.schedules import interpolate
+from companion.noise.schedules import check_alphas_cumprod, interpolate
 
 __all__ = ["DiffusersDenoiser", "Preconditioned", "from_diffusers"]
 
@@ -74,7 +74,7 @@ class DiffusersDenoiser(nn.Module):
         super().__init__()
         checks.choice("prediction_type", prediction_type, ("epsilon", "v_prediction", "sample"))
         checks.instance("unet", unet, nn.Module, "a module")
-        alphas_cumprod = checks.alphas_cumprod(alphas_cumprod)
+        alphas_cumprod = check_alphas_cumprod(alphas_cumprod)
         if alphas_cumprod[-1] == 0 and prediction_type == "epsilon":
             raise ValueError(
                 "prediction_type: got 'epsilon' with a last alphas_cumprod of 0 (zero terminal "

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -148,6 +149,30 @@ def ddpm_alphas_cumprod(
     return torch.cumprod(1 - betas, dim=0)
 
 
+def check_alphas_cumprod(value: Any) -> Tensor:
+    """Return a training schedule's signal powers as a tensor (T,), T at least 2.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no tensor or array, or does not decrease from below 1 to 0 or above.
+    """
+    if not isinstance(value, (Tensor, np.ndarray)):
+        raise TypeError(f"alphas_cumprod: got {checks.shown(value)}; allowed is a tensor or array")
+    value = torch.as_tensor(value)
+    if value.ndim != 1 or len(value) < 2:
+        raise ValueError(
+            f"alphas_cumprod: got {checks.shown(value)}; allowed is a tensor of one dimension with "
+            "two or more entries"
+        )
+    if not ((value.diff() < 0).all() and value[0] < 1 and value[-1] >= 0):
+        raise ValueError(
+            f"alphas_cumprod: got {value[0]:g} to {value[-1]:g}; allowed is a decreasing sequence "
+            "below 1 and not below 0"
+        )
+    return value
+
+
 def sigmas_from_alphas_cumprod(alphas_cumprod: Tensor) -> Tensor:
     """Noise levels ``sqrt((1 - a) / a)`` of variance-preserving signal powers ``a`` (eq-vp)."""
     checks.tensor("alphas_cumprod", alphas_cumprod, "(T,)")
@@ -181,7 +206,7 @@ def ddpm(
     """
     if alphas_cumprod is None:
         alphas_cumprod = ddpm_alphas_cumprod()
-    train = sigmas_from_alphas_cumprod(checks.alphas_cumprod(alphas_cumprod).double().cpu())
+    train = sigmas_from_alphas_cumprod(check_alphas_cumprod(alphas_cumprod).double().cpu())
     # At zero terminal SNR the last level is infinite; its neighbour is the largest to be asked.
     train = train[train.isfinite()].log()
     low, high = train[0].exp().item(), train[-1].exp().item()

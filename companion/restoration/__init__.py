@@ -7,7 +7,7 @@
 >>> restorer = restoration.fit(noisy, noise, minutes=8)   # doctest: +SKIP
 >>> clean = restoration.denoise(restorer, noisy, noise)   # doctest: +SKIP
 
-Needs scikit-image, imageio and tifffile: ``pip install "noise-on-purpose[images]"``.
+Needs the extra ``images``: ``pip install ".[images]"`` in a clone of the repository.
 """
 
 from companion.data.folders import Folder, Picture, folder

@@ -74,6 +74,9 @@ def denoise_job(options: argparse.Namespace, rest: list[str]) -> Callable[[], in
         from companion.training_run import TrainingDiverged
 
         again = "the same command goes on from there"
+        if settings.overwrite:
+            again = "the same command without --overwrite goes on from there"
+        full = f"companion: the memory is full; what was done is kept, and {again}"
         try:
             denoise_folder(settings)
         except KeyboardInterrupt:
@@ -87,11 +90,16 @@ def denoise_job(options: argparse.Namespace, rest: list[str]) -> Callable[[], in
             )
             return 1
         except MemoryError:
-            print(f"companion: the memory is full; what was done is kept, {again}", file=sys.stderr)
+            print(full, file=sys.stderr)
             return 1
         except (DataError, Stopped, TrainingDiverged, TypeError, ValueError) as error:
             print(f"companion: {error}", file=sys.stderr)
             return 2
+        except RuntimeError as error:  # what PyTorch raises when there is no memory
+            if "allocate" not in str(error) and "out of memory" not in str(error):
+                raise
+            print(full, file=sys.stderr)
+            return 1
         return 0
 
     return job
@@ -248,7 +256,7 @@ def denoise_folder(settings: DenoiseSettings) -> Path:
     missing = [p for module, p in PACKAGES.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise Stopped(
-            f"companion denoise needs {', '.join(missing)}: pip install 'noise-on-purpose[images]'"
+            f"companion denoise needs more packages: pip install {' '.join(missing)} imagecodecs"
         )
     from companion.data.folders import folder
     from companion.restoration import outputs, pipeline
@@ -258,14 +266,20 @@ def denoise_folder(settings: DenoiseSettings) -> Path:
     started = time.perf_counter()
     levels = read_levels(settings.sigma)
     noisy = folder(settings.folder)
-    for name, why in noisy.skipped.items():
-        print(f"Skipped {name}: {why}.", file=sys.stderr)
-    truth = None if settings.truth is None else folder(settings.truth)
-    clean = None if settings.clean is None else folder(settings.clean)
+    merge = noisy.channels == 1
+    truth = None if settings.truth is None else folder(settings.truth, merge=merge)
+    clean = None if settings.clean is None else folder(settings.clean, merge=merge)
     if clean is not None:
         pipeline.check_clean(clean, noisy)
     identity = _identity(settings, noisy)
     noise = estimate(noisy, levels)
+    for name, why in noisy.skipped.items():
+        print(f"Skipped {name}: {why}.", file=sys.stderr)
+    if noisy.other:
+        listed = ", ".join(f"{n} that end in {e or 'nothing'}" for e, n in noisy.other.items())
+        print(f"Not read: files of other kinds, {listed}.", file=sys.stderr)
+    if truth is not None:
+        print(outputs.check_truth(noisy, truth), file=sys.stderr)
     work = prepare(settings, identity)
     print(f"{len(noisy)} pictures, {len(noisy.pages())} pages.\n{noise}", flush=True)
     seconds = _training_seconds(settings, noisy, truth, work, started)

@@ -29,6 +29,9 @@ GROWS = 1.5
 SPREAD = 1.25
 """Ratio of the noise levels of a folder, 9th to 1st tenth, up to which they are taken for one."""
 
+UNEVEN = 2.0
+"""Ratio of the noise levels within a file from which the report speaks of it."""
+
 CLIPPED = 0.01
 """Share of pixels at black or white from which the report speaks of clipping."""
 
@@ -82,6 +85,8 @@ class Noise:
         Share of pixels at the ends of the files' range.
     source : str
         Where ``sigmas`` are from.
+    uneven : list of (low, high)
+        Of each picture the least and the greatest level among its channels and pages.
     """
 
     names: list[str]
@@ -96,6 +101,7 @@ class Noise:
     source: str
     center: float = 0.0
     line: tuple[float, float] = (0.0, 0.0)
+    uneven: list[tuple[float, float]] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
 
     def units(self, picture: int) -> Units:
@@ -144,21 +150,23 @@ def estimate(noisy: Folder, sigma: float | str | Mapping[str, float] = "auto") -
     """
     checks.instance("noisy", noisy, Folder, "what companion.data.folders.folder returns")
     given = _given(noisy, sigma)
-    wavelet = np.array([np.mean([wavelet_sigma(p) for p in q.values]) for q in noisy.pictures])
-    eigen = np.array([np.mean([eigenvalue_sigma(p) for p in q.values]) for q in noisy.pictures])
-    wavelet = np.nan_to_num(wavelet)
+    both = [_levels(q) for q in noisy.pictures]
+    wavelet, eigen = (np.array([_typical(one) for one in kind]) for kind in zip(*both))
+    uneven = [_unevenness(*one) for one in both]
     least = np.minimum(wavelet, eigen)
     if given is None:
         loud = least > np.array([_rounding(q) for q in noisy.pictures])
         _drop(noisy, ~loud)
         wavelet, eigen, least = wavelet[loud], eigen[loud], least[loud]
+        uneven = [one for one, kept in zip(uneven, loud) if kept]
     pages = [page for q in noisy.pictures for page in q.values]
     one_scale = len({q.dtype for q in noisy.pictures}) == 1
     limits = noisy.pictures[0].range
     scale = variance_against_mean(pages, limits=limits) if one_scale else (np.empty(0),) * 3
     noise = Noise(
-        [q.name for q in noisy.pictures], wavelet, eigen, least, neighbour_correlation(pages),
-        scale[0], scale[1], None, _clipped(noisy), "estimated for each",
+        [q.name for q in noisy.pictures], wavelet, eigen, least,
+        neighbour_correlation(pages, limits=limits if one_scale else None),
+        scale[0], scale[1], None, _clipped(noisy), "estimated for each", uneven=uneven,
     )  # fmt: skip
     grows = _fit_line(noise, scale[2])
     if given is not None:
@@ -193,6 +201,28 @@ def _given(noisy: Folder, sigma: float | str | Mapping[str, float]) -> np.ndarra
             "values differ; allowed are 'auto' and a table of file and sigma"
         )
     return np.full(len(names), level)
+
+
+def _levels(picture: Picture) -> tuple[list[float], list[float]]:
+    """Two estimates of each channel of each page: by wavelets and by eigenvalues; NaN if blank."""
+    channels = [channel[None] for page in picture.values for channel in page]
+    limits = picture.range
+    return (
+        [wavelet_sigma(one, limits) for one in channels],
+        [eigenvalue_sigma(one, limits=limits) for one in channels],
+    )
+
+
+def _typical(levels: list[float]) -> float:
+    """Mean of the channels and pages that are not blank; 0 if all are."""
+    there = [level for level in levels if np.isfinite(level)]
+    return float(np.mean(there)) if there else 0.0
+
+
+def _unevenness(wavelet: list[float], eigen: list[float]) -> tuple[float, float]:
+    """Least and greatest level among channels and pages."""
+    least = [min(a, b) for a, b in zip(wavelet, eigen) if np.isfinite([a, b]).all()]
+    return (min(least), max(least)) if least else (0.0, 0.0)
 
 
 def _rounding(picture: Picture) -> float:
@@ -242,7 +272,12 @@ def _stabilize(noise: Noise, noisy: Folder) -> None:
     levels = []
     for q in noisy.pictures:
         pages = [noise.stabilizer.forward(page) for page in q.values]
-        levels.append(np.mean([min(wavelet_sigma(p), eigenvalue_sigma(p)) for p in pages]))
+        ends = None
+        if q.range is not None:
+            low, high = noise.stabilizer.forward(np.array(q.range, q.values.dtype))
+            ends = float(low), float(high)
+        both = [min(wavelet_sigma(p, ends), eigenvalue_sigma(p, limits=ends)) for p in pages]
+        levels.append(_typical(both))
     noise.sigmas = np.full(len(levels), max(float(np.median(levels)), 1e-3))
     noise.source = "estimated after the transform"
 
@@ -277,6 +312,7 @@ def _sentences(noise: Noise, grows: bool) -> list[str]:
         )
     elif noise.source == "estimated for all":
         said.append(f"One level is used for all: {noise.sigmas[0]:.3g}.")
+    said.append(_about_channels(noise))
     right, below = (round(c, 2) + 0.0 for c in noise.correlation)  # no minus zero
     if max(right, below) > CORRELATED:
         said.append(
@@ -297,6 +333,21 @@ def _sentences(noise: Noise, grows: bool) -> list[str]:
             "There the result is drawn towards grey by up to half the noise level."
         )
     return [sentence for sentence in said if sentence]
+
+
+def _about_channels(noise: Noise) -> str:
+    """Say if the channels or pages of a file differ in their noise."""
+    found = [(name, *ends) for name, ends in zip(noise.names, noise.uneven)]
+    found = [(name, low, high) for name, low, high in found if high > UNEVEN * low > 0]
+    if not found:
+        return ""
+    name, low, high = max(found, key=lambda one: one[2] / one[1])
+    number = f"{len(found)} pictures" if len(found) > 1 else "one picture"
+    return (
+        f"In {number} the channels or pages have different noise, such as {name} ({low:.3g} to "
+        f"{high:.3g}), but a file has one level: its quieter parts are blurred, its louder ones "
+        "stay noisy. Save channels or pages as files of their own."
+    )
 
 
 def _about_signal(noise: Noise, grows: bool) -> str:

@@ -1,6 +1,7 @@
 """What the noise of an image is like: its level, its colour, and whether it depends on the signal.
 
-All functions take one page (C, H, W) or several, and never need clean images.
+All functions take one page (C, H, W) or several, and never need clean images. Pixels that show no
+noise, because they are at black or white or in a blank area, are left out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,41 @@ from scipy import ndimage
 
 from companion import checks
 
+Limits = tuple[float, float]
+
+BLANK = 9
+"""Side of a square of equal pixels, at the darkest or brightest value, that counts as blank."""
+
+FEWEST = 200
+"""Patches or wavelet coefficients without cut pixels that an estimate needs; else it takes all."""
+
+
+def cut(channel: np.ndarray, limits: Limits | None = None) -> np.ndarray:
+    """Where a channel shows no noise: at black or white, or in a blank area; (H, W) bool.
+
+    Parameters
+    ----------
+    channel : (H, W) array
+    limits : (low, high), optional
+        Black and white of the scale. Without them, and beside them, the smallest and largest value
+        of the channel count where all of a square of ``BLANK`` pixels has it.
+    """
+    low, high = channel.min(), channel.max()
+    found = np.zeros(channel.shape, bool)
+    for end in (low, high):
+        at = channel == end
+        if min(channel.shape) >= BLANK and at.sum() >= BLANK**2:
+            found |= ndimage.binary_opening(at, np.ones((BLANK, BLANK)))
+    if limits is not None:
+        found |= (channel <= limits[0]) | (channel >= limits[1])
+    return found
+
+
+def _mean(levels: Sequence[float]) -> float:
+    """Mean of the channels that are not blank; NaN if all are."""
+    there = [level for level in levels if math.isfinite(level)]
+    return float(np.mean(there)) if there else math.nan
+
 
 def _page(name: str, page: np.ndarray) -> np.ndarray:
     checks.instance(name, page, np.ndarray, "an array (C, H, W)")
@@ -23,22 +59,47 @@ def _page(name: str, page: np.ndarray) -> np.ndarray:
     return page
 
 
-def wavelet_sigma(page: np.ndarray) -> float:
+def wavelet_sigma(page: np.ndarray, limits: Limits | None = None) -> float:
     """Noise level by the median absolute wavelet coefficient of the finest diagonal band.
 
-    scikit-image's ``estimate_sigma``, the mean over channels. Source: Donoho & Johnstone 1994. It
-    reads fine texture as noise.
+    As scikit-image's ``estimate_sigma``, which it is where no pixel is cut; the mean over channels.
+    Source: Donoho & Johnstone 1994. It reads fine texture as noise.
 
     Parameters
     ----------
     page : (C, H, W) array
+    limits : (low, high), optional
+        Black and white of the scale.
+
+    Returns
+    -------
+    float, NaN if all channels are blank
     """
+    return _mean([_wavelet_sigma(channel, limits) for channel in _page("page", page)])
+
+
+def _wavelet_sigma(channel: np.ndarray, limits: Limits | None) -> float:
+    import pywt
     from skimage.restoration import estimate_sigma
 
-    return float(np.mean([estimate_sigma(channel) for channel in _page("page", page)]))
+    if np.ptp(channel) == 0:
+        return math.nan
+    without = cut(channel, limits)
+    if not without.any():
+        return float(estimate_sigma(channel))
+    diagonal = pywt.dwt2(channel.astype(np.float64), "db2")[1][2]
+    # A coefficient sees 4 x 4 pixels; number k those from 2 k - 2 on.
+    padded = np.pad(without, ((2, 4), (2, 4)), mode="symmetric")
+    seen = ndimage.maximum_filter(padded, 4, origin=-2)[::2, ::2]
+    kept = diagonal[~seen[: diagonal.shape[0], : diagonal.shape[1]]]
+    if len(kept) < FEWEST:
+        return float(estimate_sigma(channel))
+    return float(np.median(np.abs(kept)) / 0.6744897501960817)
 
 
-def eigenvalue_sigma(page: np.ndarray, size: int = 7, most: int = 40_000) -> float:
+def eigenvalue_sigma(
+    page: np.ndarray, size: int = 7, most: int = 40_000, limits: Limits | None = None
+) -> float:
     """Noise level by the smallest eigenvalues of the covariance of patches.
 
     Structure takes few directions of the space of patches, white noise takes all. From the largest
@@ -52,15 +113,25 @@ def eigenvalue_sigma(page: np.ndarray, size: int = 7, most: int = 40_000) -> flo
         Side of a patch in pixels (default 7).
     most : int
         Patches used at most, evenly spread (default 40,000).
+    limits : (low, high), optional
+        Black and white of the scale.
 
     Returns
     -------
-    float, the mean over channels
+    float, the mean over channels that are not blank; NaN if all are
     """
     levels = []
     for channel in _page("page", page):
+        if np.ptp(channel) == 0:
+            levels.append(math.nan)
+            continue
         patches = np.lib.stride_tricks.sliding_window_view(channel, (size, size))
         patches = patches.reshape(-1, size * size)
+        without = cut(channel, limits)
+        if without.any():
+            spoiled = np.lib.stride_tricks.sliding_window_view(without, (size, size))
+            whole = ~spoiled.any((2, 3)).ravel()
+            patches = patches[whole] if whole.sum() >= FEWEST else patches
         patches = patches[:: max(1, len(patches) // most)].astype(np.float64)
         values = np.linalg.eigvalsh(np.cov(patches, rowvar=False))[::-1].clip(0)
         for first in range(len(values)):
@@ -71,7 +142,9 @@ def eigenvalue_sigma(page: np.ndarray, size: int = 7, most: int = 40_000) -> flo
     return float(np.mean(levels))
 
 
-def _flat_patches(pages: Sequence[np.ndarray], size: int, share: float) -> np.ndarray:
+def _flat_patches(
+    pages: Sequence[np.ndarray], size: int, share: float, limits: Limits | None = None
+) -> np.ndarray:
     """The flattest patches of each page, (n, size, size), their planes taken away."""
     rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
     plane = np.stack([np.ones(size * size), rows.ravel(), columns.ravel()])
@@ -83,7 +156,9 @@ def _flat_patches(pages: Sequence[np.ndarray], size: int, share: float) -> np.nd
             view = view[::size, ::size].reshape(-1, size * size).astype(np.float64)
             view = view - (view @ plane.T) @ plane
             spread = view.var(1)
-            positive = spread > 0
+            without = cut(channel, limits)
+            spoiled = np.lib.stride_tricks.sliding_window_view(without, (size, size))
+            positive = (spread > 0) & ~spoiled[::size, ::size].any((2, 3)).ravel()
             view, spread = view[positive], spread[positive]
             keep = max(1, int(share * len(view)))
             found.append(view[np.argsort(spread)[:keep]] if len(view) else view)
@@ -99,7 +174,10 @@ def _lag_one(patches: np.ndarray) -> tuple[float, float]:
 
 
 def neighbour_correlation(
-    pages: Sequence[np.ndarray], size: int = 8, share: float = 0.1
+    pages: Sequence[np.ndarray],
+    size: int = 8,
+    share: float = 0.1,
+    limits: Limits | None = None,
 ) -> tuple[float, float]:
     """Correlation of the noise of neighbouring pixels: right and below; 0 for white noise.
 
@@ -113,6 +191,8 @@ def neighbour_correlation(
         Side of a patch in pixels (default 8).
     share : float
         Of the patches of a page that is used, the flattest (default 0.1).
+    limits : (low, high), optional
+        Black and white of the scale.
 
     Returns
     -------
@@ -121,7 +201,7 @@ def neighbour_correlation(
     """
     pages = [_page("pages", page) for page in checks.listed("pages", pages, "arrays (C, H, W)")]
     share = checks.number("share", share, above=0, at_most=1)
-    patches = _flat_patches(pages, size, share)
+    patches = _flat_patches(pages, size, share, limits)
     if not len(patches):
         return 0.0, 0.0
     white = np.random.default_rng(0).standard_normal((1, 512, 512))
@@ -131,7 +211,7 @@ def neighbour_correlation(
 
 
 def variance_against_mean(
-    pages: Sequence[np.ndarray], bins: int = 12, limits: tuple[float, float] | None = None
+    pages: Sequence[np.ndarray], bins: int = 12, limits: Limits | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Variance of the noise at grey levels: where it grows with them, noise is photon-like.
 
@@ -161,9 +241,15 @@ def variance_against_mean(
         mean, difference = (a + b + c + d) / 4, (a - b - c + d) / 2
         smooth = ndimage.gaussian_filter(mean, 1.5)
         slope = np.hypot(ndimage.sobel(smooth, 0), ndimage.sobel(smooth, 1))
-        chosen = slope <= np.median(slope)
+        seen = ndimage.maximum_filter(cut(channel, limits), 5)[::2, ::2]
+        usable = ~seen[: mean.shape[0], : mean.shape[1]]
+        if not usable.any():
+            continue
+        chosen = usable & (slope <= np.median(slope[usable]))
         levels.append(smooth[chosen])
         differences.append(difference[chosen])
+    if not levels:
+        return np.empty(0), np.empty(0), np.empty(0)
     level, difference = np.concatenate(levels), np.concatenate(differences)
     edges = np.unique(np.quantile(level, np.linspace(0, 1, bins + 1)))
     place = np.clip(np.searchsorted(edges, level, "right") - 1, 0, max(0, len(edges) - 2))

@@ -93,6 +93,37 @@ def _share(decibels: float) -> str:
     return f"{1 - 10 ** (-decibels / 10):.0%} ({decibels:.1f} dB)"
 
 
+def true_picture(picture: Picture, truth: Folder) -> Picture | None:
+    """The picture of the same name (or but for its ending) and shape; None without one."""
+    true = {q.path.stem: q for q in truth.pictures} | {q.name: q for q in truth.pictures}
+    found = true.get(picture.name, true.get(picture.path.stem))
+    return found if found is not None and found.values.shape == picture.values.shape else None
+
+
+def check_truth(noisy: Folder, truth: Folder) -> str:
+    """Say how many pictures have a true one, before any time is spent.
+
+    Raises
+    ------
+    ValueError
+        If none has, or if a true one has other grey values.
+    """
+    pairs = [(q, true_picture(q, truth)) for q in noisy.pictures]
+    there = [(q, t) for q, t in pairs if t is not None]
+    if not there:
+        one = noisy.pictures[0]
+        raise ValueError(
+            f"truth: got {truth.path}, where no picture has the name and the shape of one in "
+            f"{noisy.path}; allowed are pictures such as {one.name} of {one.shape}"
+        )
+    for q, t in there:
+        if t.dtype != q.dtype:
+            raise ValueError(
+                f"truth: got {t.name} of {t.dtype}; allowed is the type of {q.name}, {q.dtype}"
+            )
+    return f"{len(there)} of {len(pairs)} pictures have a true one."
+
+
 def restore_folder(
     out: Path, work: Path, restorer: Restorer, noisy: Folder, noise: Noise
 ) -> list[Restored]:
@@ -115,14 +146,14 @@ def restore_folder(
     done = []
     for i, q in enumerate(track(noisy.pictures, "restoring")):
         z = _once(work / f"{i}-clean.npy", partial(cleaned, restorer, q, noise.units(i)))
-        one = Restored(q, noise.units(i).inverse(z), np.zeros_like(z))
+        one = Restored(q, noise.units(i).inverse(z).astype(np.float32), np.zeros_like(z))
         write(out / "denoised" / q.name, one.array, q)
         done.append(one)
     for i, one in enumerate(track(done, "uncertainty")):
         q, units = one.picture, noise.units(i)
         spread = _once(work / f"{i}-spread.npy", partial(deviations_of, restorer, q, units))
         z = np.load(work / f"{i}-clean.npy")
-        one.deviation = units.spread(z, spread)
+        one.deviation = units.spread(z, spread).astype(np.float32)
         values = np.moveaxis(one.deviation, 1, -1).astype(np.float32)
         write(out / "uncertainty" / f"{q.path.stem}{q.path.suffix}.tif", values.squeeze(), q)
     for i, one in enumerate(done[:SAMPLED]):
@@ -200,12 +231,11 @@ def _with_truth(
     """Add PSNR and SSIM of every picture that has a true one of its name."""
     import pandas as pd
 
-    true = {q.path.stem: q for q in truth.pictures} | {q.name: q for q in truth.pictures}
     rows, without, late = [], [], 0
     for i, one in enumerate(track(restored, "comparing")):
         q = one.picture
-        other = true.get(q.name, true.get(q.path.stem))
-        if other is None or other.values.shape != q.values.shape:
+        other = true_picture(q, truth)
+        if other is None:
             without.append(q.name)
             continue
         reach = 255.0 if q.dtype == np.uint8 else float(np.ptp(other.values))
