@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from companion import checks
-from companion.data.tiffs import Unreadable, read_tiff, write_tiff
 from companion.data.image_sets import DataError
+from companion.data.tiffs import Unreadable, read_tiff, write_tiff
 
 __all__ = ["SMALLEST", "SUFFIXES", "Folder", "Picture", "folder"]
 
