@@ -55,6 +55,13 @@ def test_only_equal_values_confirm_a_record(folder, monkeypatch, capsys, values,
         assert (folder / f"{FILE}.json").read_text() == text
 
 
+def test_values_that_depend_on_time_are_told_apart(folder, monkeypatch, capsys):
+    answers = iter([confirm.Answer("0" * 16, v) for v in "abc"])
+    monkeypatch.setattr(confirm, "ask", lambda name, commit=None: next(answers))
+    assert confirm.confirm([FILE]) == 1
+    assert "differ from run to run" in capsys.readouterr().out
+
+
 def test_a_commit_of_other_code_confirms_nothing(folder, monkeypatch, capsys):
     same = confirm.Answer("1" * 16, "old")
     monkeypatch.setattr(confirm, "ask", lambda name, commit=None: same)
