@@ -90,6 +90,16 @@ def test_a_blank_channel_or_page_counts_for_nothing(tmp_path):
     assert "In one picture the channels or pages have different noise, such as 0.npy" in str(loud)
 
 
+@pytest.mark.parametrize("shared", [0.0, 0.5])
+def test_noise_that_channels_share_is_found(tmp_path, shared):
+    common, own = RNG.standard_normal((96, 96)), RNG.standard_normal((96, 96, 3))
+    noise = np.sqrt(shared) * common[..., None] + np.sqrt(1 - shared) * own
+    np.save(tmp_path / "0.npy", (grey(96, 96, 0)[..., None] + 20 * noise).astype(np.float32))
+    found = diagnosis.estimate(folder(tmp_path))
+    assert found.shared == pytest.approx(shared, abs=0.07)
+    assert ("The colours share noise" in str(found)) is (shared > 0)
+
+
 @pytest.mark.parametrize("place", [(7, 8), (0, 0), (39, 40), (20, 21)])
 def test_wavelets_that_see_a_pixel_that_is_cut_are_left_out(place):
     """The noise of the others alone is found, however large that pixel is."""

@@ -11,6 +11,7 @@ import numpy as np
 from companion import checks
 from companion.data.folders import Folder, Picture
 from companion.restoration.noise_estimate import (
+    channel_correlation,
     eigenvalue_sigma,
     neighbour_correlation,
     variance_against_mean,
@@ -22,6 +23,9 @@ __all__ = ["Noise", "Units", "estimate"]
 
 CORRELATED = 0.1
 """Correlation of neighbours from which noise is said not to be white."""
+
+SHARED = 0.3
+"""Correlation of the channels from which the report says that they share noise."""
 
 GROWS = 1.5
 """Ratio of the noise's variance, bright to dark, from which it is said to depend on the signal."""
@@ -87,6 +91,8 @@ class Noise:
         Where ``sigmas`` are from.
     uneven : list of (low, high)
         Of each picture the least and the greatest level among its channels and pages.
+    shared : float
+        Correlation of the noise of two channels, 0 if each has its own.
     """
 
     names: list[str]
@@ -102,6 +108,7 @@ class Noise:
     center: float = 0.0
     line: tuple[float, float] = (0.0, 0.0)
     uneven: list[tuple[float, float]] = field(default_factory=list)
+    shared: float = 0.0
     sentences: list[str] = field(default_factory=list)
 
     def units(self, picture: int) -> Units:
@@ -167,6 +174,7 @@ def estimate(noisy: Folder, sigma: float | str | Mapping[str, float] = "auto") -
         [q.name for q in noisy.pictures], wavelet, eigen, least,
         neighbour_correlation(pages, limits=limits if one_scale else None),
         scale[0], scale[1], None, _clipped(noisy), "estimated for each", uneven=uneven,
+        shared=channel_correlation(pages, limits if one_scale else None),
     )  # fmt: skip
     grows = _fit_line(noise, scale[2])
     if given is not None:
@@ -325,6 +333,13 @@ def _sentences(noise: Noise, grows: bool) -> list[str]:
         said.append(
             f"The noise is white: neighbouring pixels correlate by {right:.2f} (right) and "
             f"{below:.2f} (below)."
+        )
+    if noise.shared > SHARED:
+        said.append(
+            f"The colours share noise: their channels correlate by {noise.shared:.2f}, as in "
+            "photographs whose colours a camera has filled in. Methods take it for three noises, "
+            "so part of it stays, and the comparison below is too kind to every method. (Texture "
+            "as fine as noise looks the same.)"
         )
     said.append(_about_signal(noise, grows))
     if noise.clipped > CLIPPED:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 from scipy import ndimage
@@ -210,6 +211,47 @@ def neighbour_correlation(
     return right, below
 
 
+def channel_correlation(pages: Sequence[np.ndarray], limits: Limits | None = None) -> float:
+    """Correlation of the noise of two channels of one pixel, 0 if each has noise of its own.
+
+    By the signs of the diagonal differences of 2 x 2 pixels, at smooth places: if they agree with
+    probability ``p``, Gaussian noise correlates by ``-cos(pi p)``.
+
+    Parameters
+    ----------
+    pages : sequence of (C, H, W) arrays
+    limits : (low, high), optional
+        Black and white of the scale.
+
+    Returns
+    -------
+    float, the mean over pairs of channels; 0 with one channel. Fine texture counts as noise.
+    """
+    agree = total = 0
+    for page in checks.listed("pages", pages, "arrays (C, H, W)"):
+        squares = [_squares(channel, limits) for channel in _page("pages", page)]
+        for (_, a, at), (_, b, also) in combinations(squares, 2):
+            both = at & also & (a != 0) & (b != 0)
+            agree += int((np.sign(a[both]) == np.sign(b[both])).sum())
+            total += int(both.sum())
+    return -math.cos(math.pi * agree / total) if total else 0.0
+
+
+def _squares(
+    channel: np.ndarray, limits: Limits | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Smoothed mean and diagonal difference of 2 x 2 pixels, and which places are smooth."""
+    x = channel[: channel.shape[0] // 2 * 2, : channel.shape[1] // 2 * 2].astype(np.float64)
+    a, b, c, d = x[::2, ::2], x[::2, 1::2], x[1::2, ::2], x[1::2, 1::2]
+    mean, difference = (a + b + c + d) / 4, (a - b - c + d) / 2
+    smooth = ndimage.gaussian_filter(mean, 1.5)
+    slope = np.hypot(ndimage.sobel(smooth, 0), ndimage.sobel(smooth, 1))
+    seen = ndimage.maximum_filter(cut(channel, limits), 5)[::2, ::2]
+    usable = ~seen[: mean.shape[0], : mean.shape[1]]
+    chosen = usable & (slope <= np.median(slope[usable])) if usable.any() else usable
+    return smooth, difference, chosen
+
+
 def variance_against_mean(
     pages: Sequence[np.ndarray], bins: int = 12, limits: Limits | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -236,18 +278,10 @@ def variance_against_mean(
     levels: list[np.ndarray] = []
     differences: list[np.ndarray] = []
     for channel in (c for page in pages for c in page):
-        x = channel[: channel.shape[0] // 2 * 2, : channel.shape[1] // 2 * 2].astype(np.float64)
-        a, b, c, d = x[::2, ::2], x[::2, 1::2], x[1::2, ::2], x[1::2, 1::2]
-        mean, difference = (a + b + c + d) / 4, (a - b - c + d) / 2
-        smooth = ndimage.gaussian_filter(mean, 1.5)
-        slope = np.hypot(ndimage.sobel(smooth, 0), ndimage.sobel(smooth, 1))
-        seen = ndimage.maximum_filter(cut(channel, limits), 5)[::2, ::2]
-        usable = ~seen[: mean.shape[0], : mean.shape[1]]
-        if not usable.any():
-            continue
-        chosen = usable & (slope <= np.median(slope[usable]))
-        levels.append(smooth[chosen])
-        differences.append(difference[chosen])
+        smooth, difference, chosen = _squares(channel, limits)
+        if chosen.any():
+            levels.append(smooth[chosen])
+            differences.append(difference[chosen])
     if not levels:
         return np.empty(0), np.empty(0), np.empty(0)
     level, difference = np.concatenate(levels), np.concatenate(differences)
