@@ -42,6 +42,10 @@ def main() -> int:
         from book import confirm
 
         return confirm.confirm(given.names)
+    if given.job == "seeds":
+        from book import seeds
+
+        return seeds.add_seeds(given.name)
     if given.job == "reading":
         from book import reading
 
@@ -119,6 +123,8 @@ def parser() -> argparse.ArgumentParser:
     job("script", "write each chapter as a plain script", "profile", "seed")
     one = job("confirm", "see whether today's code gives what the code of the records gave")
     one.add_argument("names", nargs="*", help="of records (default: all)")
+    one = job("seeds", "run the seeds that a record of 'long' lacks, and join them to it")
+    one.add_argument("name", help="of an experiment, such as tweedie.image_bridge")
     job("reading", "count words, figures, tables and lines of code of each chapter")
     job("readme", "write the findings in the README from the published verdicts")
     job("picture", "remake the moving picture of the README and the first page")

@@ -233,6 +233,11 @@ class Results:
             facts.append(f"in {p['seconds']:,.0f} s")
         if p.get("peak_memory") is not None:
             facts.append(f"peak memory {p['peak_memory'] / 2**30:.2g} GiB")
+        if before := p.get("earlier"):
+            facts[-1] += (
+                f". Its first {before['seeds']} seeds are of {str(before['date'])[:10]}, "
+                f"commit {(before['commit'] or 'unknown')[:12]}"
+            )
         return ", ".join(facts) + "".join(f". Warning: {reason}" for reason in self.stale) + "."
 
 
