@@ -76,11 +76,12 @@ run: $(READY)
 site: $(READY)
 	@$(SIDE_BY_SIDE) _build/site/$(PROFILE)/index.html
 
-# The tests in six parts, side by side like the chapters, the longest first: what a part says is shown when it is done.
+# The tests in six parts, side by side like the chapters, the longest first: what a part says is shown when it is done. Each waits only
+# for what it looks at, so the module is tested while the smoke runs are made.
 TESTING := PYTEST_ADDOPTS="$$PYTEST_ADDOPTS $$PYTEST" env -u MPLBACKEND -u MAKEFLAGS -u MFLAGS OMP_NUM_THREADS=1 COMPANION_PROGRESS=0 PYTHONHASHSEED=0 $(RUN) -m pytest
 NAMES := one_denoiser extra_noise tweedie noise_classifier gradient_estimation four_noises physics foellmer adaptation your_images
 CHAPTER_TESTS := $(sort $(foreach name,$(NAMES),$(wildcard tests/test_$(name)*.py)))
-SITE_TESTS    := $(wildcard tests/test_site*.py) tests/test_playground.py tests/test_front_pages.py
+SITE_TESTS    := $(wildcard tests/test_site*.py) tests/test_playground.py tests/test_front_pages.py tests/test_ledger_data.py
 COMMAND_TESTS := tests/test_cli.py tests/test_colab.py
 test-module:   TESTS = tests $(patsubst %,--ignore=%,$(CHAPTER_TESTS) $(SITE_TESTS) $(COMMAND_TESTS))
 test-chapters: TESTS = $(CHAPTER_TESTS)
@@ -91,8 +92,10 @@ test-details:  TESTS = --nbval-lax $(patsubst %,_build/executed/smoke/%.ipynb,$(
 PARTS := test-site test-chapters test-module test-commands test-nbval test-details
 .PHONY: $(PARTS)
 test: $(READY) ## pytest, and nbval over the smoke runs
-	@$(MAKE) --no-print-directory site PROFILE=smoke
 	@$(SIDE_BY_SIDE) --keep-going $(PARTS)
+test-site:     _build/site/smoke/index.html
+test-chapters: _build/executed/smoke/.experiments.json
+test-nbval test-details: $(CHAPTERS:%=_build/executed/smoke/%.ipynb)
 $(PARTS): $(READY)
 	@echo "$@ begins"
 	@$(TESTING) $(TESTS) > _build/$@.txt 2>&1; code=$$?; echo "$@:"; cat _build/$@.txt; exit $$code

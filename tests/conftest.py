@@ -116,6 +116,16 @@ def smoke():
     return Session("smoke")
 
 
+@pytest.fixture(scope="session")
+def two_seeds(smoke):
+    """Two master seeds for the rules: the second has the results of the first."""
+    from companion.experiments.published import PooledSession
+
+    session = PooledSession("smoke", (0, 1))
+    session.sessions = [smoke, smoke]
+    return session
+
+
 # --- the project
 
 

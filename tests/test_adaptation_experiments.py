@@ -1,10 +1,8 @@
 """Chapter 8: its experiments at small sizes, and that a stack is what its networks are alone."""
 
 import matplotlib
-import pytest
 import torch
 
-from companion.experiments import Session
 from companion.experiments.adaptation import figures, images, networks, race, tables
 from companion.experiments.adaptation.classifiers import new_classifiers, trained
 from companion.experiments.adaptation.known import labelled
@@ -12,13 +10,8 @@ from companion.experiments.adaptation.known import labelled
 matplotlib.use("Agg")
 
 
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    return Session("smoke", 0, memory=tmp_path_factory.mktemp("memory"))
-
-
-def test_every_way_answers_under_every_condition(session):
-    results = session.run(race.DigitRace)
+def test_every_way_answers_under_every_condition(smoke):
+    results = smoke.run(race.DigitRace)
     assert set(results.labels("way")) == set(race.WAYS)
     assert set(results.labels("condition")) == {"none", "noise 0.5", "blur", "contrast",
                                                 "pixelation"}  # fmt: skip
@@ -36,16 +29,16 @@ def chosen_ways():
     return [way for way in race.WAYS if way not in ("nothing", "trained with noise")]
 
 
-def test_the_mixture_has_its_ceiling_and_the_exact_denoiser_comes_near_it(session):
-    results = session.run(race.MixtureRace)
+def test_the_mixture_has_its_ceiling_and_the_exact_denoiser_comes_near_it(smoke):
+    results = smoke.run(race.MixtureRace)
     assert {race.CEILING, race.EXACT} <= set(results.labels("way"))
     top = results.values(measure="accuracy", way=race.CEILING, condition="noise 0.5")
     assert top.min() > 0.9
 
 
-def test_ways_make_the_calls_that_they_say(session):
+def test_ways_make_the_calls_that_they_say(smoke):
     """With 2 calls at smoke size: counted on the denoisers."""
-    made = session.run(networks.DigitNetworks)
+    made = smoke.run(networks.DigitNetworks)
     purifiers, classifiers = networks.stacks(made)
     counts = {}
 
@@ -57,9 +50,9 @@ def test_ways_make_the_calls_that_they_say(session):
             counts["calls"] = counts.get("calls", 0) + 1
             return self.denoiser(x, sigma)
 
-    known = networks.the_data(made.settings, session, "digits")
+    known = networks.the_data(made.settings, smoke, "digits")
     counting = {k: Counting(d) for k, d in purifiers.items()}
-    course = race.Course(session.asked(race.DigitRace), known, counting, classifiers, 16)
+    course = race.Course(smoke.asked(race.DigitRace), known, counting, classifiers, 16)
     y = known.test[:12].repeat(course.runs, 1, 1, 1)
     for way, settings, answer in course._ways(y, 0.5, [0.5], torch.Generator()):
         counts["calls"] = 0
@@ -78,7 +71,7 @@ def test_classifiers_learn_alone_as_in_a_stack():
     assert torch.allclose(together[4:], learned[1](x, 0.0), atol=1e-6)
 
 
-def test_the_race_on_images_runs_at_its_smallest_size(session):
-    results = session.run(images.ImageRace)
+def test_the_race_on_images_runs_at_its_smallest_size(smoke):
+    results = smoke.run(images.ImageRace)
     assert set(results.labels("way")) == set(race.WAYS)
     assert results.where(measure="accuracy")["value"].between(0, 1).all()

@@ -1,4 +1,4 @@
-"""Chapter 1: its experiments at their tiny sizes, alone, with what tables and figures show."""
+"""Chapter 1: its experiments at their tiny sizes, with what tables and figures show."""
 
 import math
 
@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from companion import data, metrics, networks
-from companion.experiments import Session
 from companion.experiments import extra_noise as xn
 from companion.experiments.experiment import find
 from companion.experiments.extra_noise import (
@@ -24,12 +23,6 @@ from companion.experiments.extra_noise import (
 NAMES = [e.name() for e in find("extra_noise")]
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A session of the profile smoke whose memory these tests share."""
-    return Session("smoke", memory=tmp_path_factory.mktemp("memory"))
-
-
 @pytest.fixture(autouse=True)
 def closed():
     yield
@@ -40,10 +33,10 @@ def closed():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_experiment_runs_alone_and_measures_finite_numbers(tiny, name):
+def test_every_experiment_measures_finite_numbers(smoke, name):
     (experiment,) = find(name)
     before = torch.random.get_rng_state()
-    results = tiny.run(experiment)
+    results = smoke.run(experiment)
     if not experiment.recorded:  # those also measure the speed of random matrices
         assert torch.equal(before, torch.random.get_rng_state())
     assert len(results.table) and np.isfinite(results.table["value"]).all()
@@ -77,33 +70,33 @@ def test_networks_come_back_from_their_arrays_job_by_job():
     assert torch.allclose(torch.cat(alone), trained.pick(*jobs)(x, 0.5), atol=1e-6)
 
 
-def test_all_jobs_of_a_run_share_their_noise(tiny):
-    chains = sampling.Chains(tiny, 3)
+def test_all_jobs_of_a_run_share_their_noise(smoke):
+    chains = sampling.Chains(smoke, 3)
     x = chains.start(5, (2,), jobs=2).view(2, 3, 5, 2)
     assert torch.equal(x[0], x[1]) and not torch.equal(x[0, 0], x[0, 1])
     out = chains.ddpm(ring.RING.denoiser, chains.start(5, (2,), 2), 4, jobs=2).view(2, 3, 5, 2)
     assert torch.equal(out[0], out[1]) and not torch.equal(out[0, 0], out[0, 1])
 
 
-def test_an_exact_denoiser_has_no_exposure_bias_at_the_first_level(tiny):
-    chains = sampling.Chains(tiny, 2)
-    truth = ring.ring_truth(tiny, 4000).expand(2, -1, -1)
+def test_an_exact_denoiser_has_no_exposure_bias_at_the_first_level(smoke):
+    chains = sampling.Chains(smoke, 2)
+    truth = ring.ring_truth(smoke, 4000).expand(2, -1, -1)
     start = chains.start(4000, (2,))
     _, exposure = chains.watched(ring.RING.denoiser, start, 10, 1, truth)
     assert exposure.levels[0] == pytest.approx(sampling.TOP) and len(exposure.levels) == 10
     assert exposure.ratios[0].shape == (1, 2) and exposure.ratios[0].abs().max() < 0.03
 
 
-def test_no_two_runs_and_no_two_uses_share_noise(tiny):
-    chains = sampling.Chains(tiny, 20)
+def test_no_two_runs_and_no_two_uses_share_noise(smoke):
+    chains = sampling.Chains(smoke, 20)
     seeds = [g.initial_seed() for use in sampling.NUMBERS for g in chains.generators(use)]
     assert len(set(seeds)) == len(seeds)
-    assert max(seeds) < tiny.generator(1000).initial_seed()  # the next master seed's first
+    assert max(seeds) < smoke.generator(1000).initial_seed()  # the next master seed's first
 
 
-def test_the_exposure_bias_is_measured_at_the_same_levels_on_every_chain(tiny):
-    chains = sampling.Chains(tiny, 1)
-    truth = ring.ring_truth(tiny, 4)[None]
+def test_the_exposure_bias_is_measured_at_the_same_levels_on_every_chain(smoke):
+    chains = sampling.Chains(smoke, 1)
+    truth = ring.ring_truth(smoke, 4)[None]
     watched = {
         n: chains.watched(ring.RING.denoiser, chains.start(4, (2,)), n, 1, truth)[1].levels
         for n in (20, 100, 1000)
@@ -125,8 +118,8 @@ def test_the_exact_denoiser_of_a_normal_distribution_is_exact():
     assert torch.allclose(torch.cov(many.flatten(1).T), covariance, atol=0.03)
 
 
-def test_the_filter_throws_outliers_away(tiny):
-    sets = ring.ring_sets(tiny, 2)
+def test_the_filter_throws_outliers_away(smoke):
+    sets = ring.ring_sets(smoke, 2)
     outside = {
         name: np.mean([metrics.modes_covered(x, ring.RING).outside for x in of_runs])
         for name, of_runs in sets.items()
@@ -135,8 +128,8 @@ def test_the_filter_throws_outliers_away(tiny):
     assert outside["filtered"] < outside["clean"] + 0.02
 
 
-def test_measures_of_the_ring_on_the_ring_itself(tiny):
-    x = ring.ring_truth(tiny, 4000)
+def test_measures_of_the_ring_on_the_ring_itself(smoke):
+    x = ring.ring_truth(smoke, 4000)
     assert ring.mode_width(x) == pytest.approx(1, abs=0.05)
     assert ring.balance(x) > 0.98 > ring.balance(x[x[:, 0] > 0])
 
@@ -152,54 +145,54 @@ def test_diversity_of_digits_is_that_of_the_samples():
     assert quality.precision(real) == 1
 
 
-def test_training_sets_of_digits_are_nested(tiny):
-    sets = digits.digit_sets(tiny, 2)
+def test_training_sets_of_digits_are_nested(smoke):
+    sets = digits.digit_sets(smoke, 2)
     for small, large in zip(digits.CURVE, digits.CURVE[1:]):
         for a, b in zip(sets[str(small)], sets[str(large)]):
             assert len(a) == small and torch.equal(a, b[:small])
 
 
-def test_errors_at_the_levels_that_are_asked(tiny):
-    results = tiny.run(xn.DigitErrors(levels=(0.2, 0.8)))
+def test_errors_at_the_levels_that_are_asked(smoke):
+    results = smoke.run(xn.DigitErrors(levels=(0.2, 0.8)))
     rows = results.where(measure="held-out error")
     assert sorted(rows["level"].unique()) == [0.2, 0.8]
     free = results.grid("seed", "level", denoiser="free", digits=64, kind="B x_0", strength=0.3)
     assert free.shape == (2, 2)
 
 
-def test_rivals_differ_from_each_other(tiny):
-    results = tiny.run(xn.RivalErrors)
+def test_rivals_differ_from_each_other(smoke):
+    results = smoke.run(xn.RivalErrors)
     means = results.table.groupby("rival")["value"].mean()
     assert set(means.index) == set(errors.RIVALS) and means.nunique() == len(means)
 
 
-def test_the_perfect_learner_copies_and_noise_on_its_data_only_hides_it(tiny):
-    results = tiny.run(xn.PerfectLearner(steps=30))
+def test_the_perfect_learner_copies_and_noise_on_its_data_only_hides_it(smoke):
+    results = smoke.run(xn.PerfectLearner(steps=30))
     share = results.table.set_index("learner")["value"]
     assert share["none"] == 1 and share["C, s = 0.3"] < 0.5
     assert share["C, s = 0.3, denoised from s"] == 1
 
 
-def test_the_mean_alone_ends_where_the_formula_says(tiny):
-    c, results = 0.4, tiny.run(xn.MeanAlone(data_std=0.4, steps=50, points=2000))
+def test_the_mean_alone_ends_where_the_formula_says(smoke):
+    c, results = 0.4, smoke.run(xn.MeanAlone(data_std=0.4, steps=50, points=2000))
     end = results.where(sampler="mean alone").iloc[-1]
     exact = (c**2 + end["level"] ** 2) / math.hypot(c, sampling.TOP)
     assert end["value"] == pytest.approx(exact, rel=0.1)
 
 
-def test_no_run_of_a_small_rate_fails_and_a_huge_one_does(tiny):
-    results = tiny.run(xn.FailedRuns(rates=(1e-4, 3.0)))
+def test_no_run_of_a_small_rate_fails_and_a_huge_one_does(smoke):
+    results = smoke.run(xn.FailedRuns(rates=(1e-4, 3.0)))
     failed = results.table.groupby("rate")["value"].mean()
     assert failed.iloc[0] == 0 and failed.iloc[1] > 0.5
 
 
-def test_gradient_noise_of_copies_is_that_of_single_samples(tiny):
+def test_gradient_noise_of_copies_is_that_of_single_samples(smoke):
     """The trace of the covariance, against gradients that are taken one by one."""
     experiment = xn.GradientNoise(batches=40, each=8)
     network = networks.seeded(lambda: ring.ring_network(3), 0)
     objective = xn.NONE.objective(ring.LEVELS, 1.0)
-    trace, scale = experiment._statistics(tiny, network, objective, 0)
-    first = sampling.Chains(tiny, 1).generators("gradient")[0]
+    trace, scale = experiment._statistics(smoke, network, objective, 0)
+    first = sampling.Chains(smoke, 1).generators("gradient")[0]
     batch = ring.RING.sample(320, first).view(40, 8, 2)
     numbers = torch.randint(2**60, (40,), generator=first).tolist()
     gradients = []
@@ -214,29 +207,29 @@ def test_gradient_noise_of_copies_is_that_of_single_samples(tiny):
 # --- tables and figures ---------------------------------------------------------------------------
 
 
-def test_tables_have_a_row_for_each_case(tiny):
-    trial, known = xn.trial(tiny), tiny.run(xn.DigitErrors)
+def test_tables_have_a_row_for_each_case(smoke):
+    trial, known = xn.trial(smoke), smoke.run(xn.DigitErrors)
     assert xn.tables.reasons(trial.reasons).shape == (5, 1 + 5)
     assert len(xn.tables.effects(trial.reasons)) == 5 * 5
     assert xn.tables.undone(known).shape == (4, 1 + 2)
     worth = xn.tables.worth(known)
     assert worth.shape == (6, 1 + 4) and worth["64, free rival"].isna().sum() == 2
-    samples_of_ring, samples_of_digits = tiny.run(xn.RingSamples), tiny.run(xn.DigitSamples)
-    exact, exact_digits = tiny.run(xn.ExactSamples), tiny.run(xn.ExactDigits)
+    samples_of_ring, samples_of_digits = smoke.run(xn.RingSamples), smoke.run(xn.DigitSamples)
+    exact, exact_digits = smoke.run(xn.ExactSamples), smoke.run(xn.ExactDigits)
     quality = xn.tables.quality(samples_of_ring, samples_of_digits, exact)
     assert quality.shape == (7, 1 + 3) and not quality.iloc[-1].isna().any()
-    assert xn.tables.longer(tiny.run(xn.LongerTraining)).shape == (6, 1 + 2)
+    assert xn.tables.longer(smoke.run(xn.LongerTraining)).shape == (6, 1 + 2)
     known = {"ring": (samples_of_ring, exact), "digits": (samples_of_digits, exact_digits)}
     bias = xn.tables.bias(known)
     assert bias.shape == (4, 2 + 3 + 1) and bias["change"].isna().sum() == 2
     falls = xn.tables.kept({"digits": samples_of_digits})
     assert list(falls) == ["problem", "measure", "γ = 0.1", "γ = 0.3"] and len(falls) == 2
     assert xn.tables.tuning()["settings tried"].tolist() == [1, 2, 2, 2, 1, 2, 2, 2, 1, 1]
-    assert len(xn.tables.copies(tiny.run(xn.PerfectLearner))) == 5
+    assert len(xn.tables.copies(smoke.run(xn.PerfectLearner))) == 5
 
 
-def test_images_in_tables(tiny):
-    record = tiny.run(xn.ImageTrial)
+def test_images_in_tables(smoke):
+    record = smoke.run(xn.ImageTrial)
     for measure in ("Frechet distance", "exposure bias", "precision", "recall"):
         frame = xn.tables.images({"one": record, "two": record}, measure)
         assert frame.shape == (2 * 5, 2 + 2)  # plain, two arms, the rival, and against it
@@ -247,12 +240,12 @@ def test_images_in_tables(tiny):
     assert shown.shape == (2, 8, 1, 8, 8) and shown.dtype == np.uint8
 
 
-def test_figures_show_what_was_measured(tiny):
-    trial, known = xn.trial(tiny), tiny.run(xn.DigitErrors)
-    chains = [tiny.run(e) for e in (xn.RingSamples, xn.DigitSamples, xn.ExactSamples)]
-    scales = tiny.run(xn.NoiseScale)
+def test_figures_show_what_was_measured(smoke):
+    trial, known = xn.trial(smoke), smoke.run(xn.DigitErrors)
+    chains = [smoke.run(e) for e in (xn.RingSamples, xn.DigitSamples, xn.ExactSamples)]
+    scales = smoke.run(xn.NoiseScale)
     first, second = xn.figures, xn.detail_figures
-    failed = tiny.run(xn.FailedRuns)
+    failed = smoke.run(xn.FailedRuns)
     figures = {
         1: [
             first.gauss(),
@@ -262,18 +255,18 @@ def test_figures_show_what_was_measured(tiny):
             first.robust(trial.robustness),
             second.overfitting(known),
             second.all_errors(trial.regularization),
-            second.far(tiny.run(xn.FarErrors)),
-            second.pushes(tiny.run(xn.Pushes)),
+            second.far(smoke.run(xn.FarErrors)),
+            second.pushes(smoke.run(xn.Pushes)),
             second.all_distances("ring", chains[0]),
         ],
         2: [
             first.stability(trial.stability),
-            second.drift(tiny.run(xn.MeanAlone)),
-            second.gradients(tiny.run(xn.GradientNoise), failed),
+            second.drift(smoke.run(xn.MeanAlone)),
+            second.gradients(smoke.run(xn.GradientNoise), failed),
         ],
-        3: [first.quality(xn.problems(tiny))],
+        3: [first.quality(xn.problems(smoke))],
         4: [second.scan(scales)],
-        6: [first.collapse(scales), second.exposure(*chains, tiny.run(xn.ExactDigits))],
+        6: [first.collapse(scales), second.exposure(*chains, smoke.run(xn.ExactDigits))],
     }
     for panels, listed in figures.items():
         for figure in listed:
@@ -281,21 +274,21 @@ def test_figures_show_what_was_measured(tiny):
             assert all(ax.lines or ax.collections or not ax.axison for ax in figure.axes)
             assert figure.get_figwidth() == first.WIDTH  # so that a phone shows legible text
     assert len(first.two_noises().axes) == 2
-    player = second.player(tiny.run(xn.ScaledNoise), xn.RING.sample(10))
+    player = second.player(smoke.run(xn.ScaledNoise), xn.RING.sample(10))
     assert "noise_scale" in player._repr_html_()
 
 
-def test_all_claims_are_judged(tiny):
+def test_all_claims_are_judged(smoke):
     from companion.experiments import extra_noise
 
-    claims = extra_noise.verdicts(tiny)
+    claims = extra_noise.verdicts(smoke)
     assert len(claims) == 11 and all(claim.answer for claim in claims)
 
 
-def test_the_chapter_in_words(tiny):
-    box = xn.in_short(tiny)
+def test_the_chapter_in_words(smoke):
+    box = xn.in_short(smoke)
     assert len(box.claims) == 11 and "8 × 8" in box.caveat
-    limits = xn.limits(tiny)
+    limits = xn.limits(smoke)
     assert "trained for 10 steps" in limits and "σ = 0.1 to" in limits
-    assert xn.mentor(xn.trial(tiny)).count("> - ") == 5
-    assert "MNIST" in xn.on_images(tiny)
+    assert xn.mentor(xn.trial(smoke)).count("> - ") == 5
+    assert "MNIST" in xn.on_images(smoke)

@@ -25,7 +25,6 @@ from companion.experiments.four_noises.verdicts import (
     widths_objective,
     widths_sampler,
 )
-from companion.experiments.published import PooledSession
 from companion.statistics import Interval
 
 SEEDS, BUDGETS = 8, (5, 10, 20)
@@ -423,8 +422,8 @@ def test_a_record_with_a_lost_seed_leaves_it_out():
     assert table.loc["perturbed", "DDIM"].startswith(("0.9", "1.0"))
 
 
-def test_verdicts_of_two_master_seeds():
-    claims = four_noises.verdicts(PooledSession("smoke", (0, 1)))
+def test_verdicts_of_two_master_seeds(two_seeds):
+    claims = four_noises.verdicts(two_seeds)
     assert [claim.id for claim in claims] == [
         "meet-widths-add", "meet-widths-sampler", "meet-widths-objective",
         "meet-perturbation-and-steps", "meet-perturbation-and-gradient",

@@ -18,7 +18,6 @@ from companion.experiments.gradient_estimation import (
 )
 from companion.experiments.gradient_estimation.methods import METHODS, OFFICIAL, PEERS, RIVALS
 from companion.experiments.gradient_estimation.problems import DIGITS, IDEAL, PROBLEMS
-from companion.experiments.published import PooledSession
 from companion.statistics import Interval
 
 # By its name: `verdicts` of the package is the function that applies all rules.
@@ -479,8 +478,8 @@ def test_how_many_trials_each_method_had():
     assert counted["UniPC"] == 2 and counted["DDIM"] == 1
 
 
-def test_rules_take_several_master_seeds_together():
+def test_rules_take_several_master_seeds_together(two_seeds):
     """A master seed brings seeds of its own, and every claim is there."""
-    pooled = rules.verdicts(PooledSession("smoke", (0, 1)))
+    pooled = rules.verdicts(two_seeds)
     assert len(pooled) == 21 and all(claim.answer for claim in pooled)
     assert {claim.seeds for claim in pooled if claim.seeds} == {4}

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from companion.experiments import Results, Session, tidy
+from companion.experiments import Results, tidy
 from companion.experiments import extra_noise as xn
 from companion.experiments import noise_classifier as nc
 from companion.experiments.contested import UNDECIDED, Contested, more_networks, needed
@@ -68,22 +68,17 @@ def test_the_contrastive_loss_and_its_control_have_as_many_trials_at_the_same_co
         assert all(cost > 0.4 * config.evaluations for some in costs for cost in some)
 
 
-def test_what_was_searched_is_used_only_on_the_same_networks(tiny_session):
+def test_what_was_searched_is_used_only_on_the_same_networks(smoke):
     config = nc.ImageContrast.planned("smoke")[0]
-    results = tiny_session.run(nc.ImageContrast)
+    results = smoke.run(nc.ImageContrast)
     assert results.facts["searched"]
-    found = chosen(tiny_session.run(nc.ImageSearch))
+    found = chosen(smoke.run(nc.ImageSearch))
     assert results.facts["chosen"][nc.SAME_COST] == found[nc.SAME_COST]
     tuned = plain("chosen", results.facts["chosen"][nc.CONTRASTIVE])
     assert all(tuned[name] == value for name, value in found[nc.CONTRASTIVE].items())
-    other = tiny_session.run(replace(config, steps=config.steps + 1))
+    other = smoke.run(replace(config, steps=config.steps + 1))
     assert not other.facts["searched"]
     assert other.facts["chosen"][nc.CONTRASTIVE]["weight"] == config.weight
-
-
-@pytest.fixture(scope="module")
-def tiny_session(tmp_path_factory):
-    return Session("smoke", 0, memory=tmp_path_factory.mktemp("memory"))
 
 
 # --- chapter 3 ------------------------------------------------------------------------------------
@@ -230,25 +225,25 @@ def test_the_words_of_a_record_are_about_the_strength_that_it_trained():
     assert "trained against plain" in paper_verdicts.image_quality(record)
 
 
-def test_every_kind_of_noise_has_as_many_trials_as_the_plain_network(tiny_session):
+def test_every_kind_of_noise_has_as_many_trials_as_the_plain_network(smoke):
     for config in (*xn.NoiseSearch.planned("long"), *xn.NoiseSearch.planned("smoke")):
         numbers = {len(listed) for listed in config.trials().values()}
-        assert len(numbers) == 1 and len(config.parts(tiny_session)) == 3 * numbers.pop()
+        assert len(numbers) == 1 and len(config.parts(smoke)) == 3 * numbers.pop()
 
 
-def test_the_trial_has_the_strengths_that_were_searched(tiny_session):
-    found = chosen(tiny_session.run(xn.NoiseSearch))
-    results = tiny_session.run(xn.ImageTrial)
+def test_the_trial_has_the_strengths_that_were_searched(smoke):
+    found = chosen(smoke.run(xn.NoiseSearch))
+    results = smoke.run(xn.ImageTrial)
     told = plain("facts", {"arms": results.facts["arms"], "lrs": results.facts["arm_lrs"]})
     assert told["arms"] == [[kind, found[kind]["strength"]] for kind in ("none", "B eps", "C")]
     assert told["lrs"] == [found[kind]["tune_lr"] for kind in ("none", "B eps", "C")]
     assert results.facts["searched"]
-    fresh = tiny_session.run(replace(xn.ImageTrial.planned("smoke")[0], continued=0))
+    fresh = smoke.run(replace(xn.ImageTrial.planned("smoke")[0], continued=0))
     assert not fresh.facts["searched"]
 
 
-def test_memorisation_is_shown_along_the_training(tiny_session):
-    results = tiny_session.run(xn.ImageCopies)
+def test_memorisation_is_shown_along_the_training(smoke):
+    results = smoke.run(xn.ImageCopies)
     frame = xn.image_figures.stopped(results)
     assert frame["training"].tolist() == ["plain", "C, s = 0.05", "weight decay 0.1"]
     assert list(results.labels("stop")) == [2, 4]
@@ -283,8 +278,8 @@ def test_the_interval_of_a_share_does_not_leave_0_to_1():
 
 
 @pytest.mark.parametrize("module, search", [(nc, nc.ImageSearch), (xn, xn.NoiseSearch)])
-def test_a_search_is_drawn_from_the_best_trial_to_the_worst(tiny_session, module, search):
-    results = tiny_session.run(search)
+def test_a_search_is_drawn_from_the_best_trial_to_the_worst(smoke, module, search):
+    results = smoke.run(search)
     figure = module.image_figures.search(results)
     lines = [list(line.get_ydata()) for line in figure.axes[0].get_lines()]
     ranked = [line for line in lines if len(line) == 2 and line == sorted(line)]
@@ -292,12 +287,12 @@ def test_a_search_is_drawn_from_the_best_trial_to_the_worst(tiny_session, module
     plt.close(figure)
 
 
-def test_tables_and_figures_of_chapter_3_show_what_was_measured(tiny_session):
-    trials = nc.tables.image_trials(tiny_session.run(nc.ImageSearch)).data
+def test_tables_and_figures_of_chapter_3_show_what_was_measured(smoke):
+    trials = nc.tables.image_trials(smoke.run(nc.ImageSearch)).data
     assert trials[""].tolist() == ["before", "same evaluations", "contrastive"]
-    gradients = nc.tables.image_gradients(tiny_session.run(nc.ImageGradients)).data
+    gradients = nc.tables.image_gradients(smoke.run(nc.ImageGradients)).data
     assert gradients["contrast"].tolist() == ["0.001 to 0.02", "0.01 to 0.2", "0.1 to 2"]
-    picard = tiny_session.run(nc.ImagePicard)
+    picard = smoke.run(nc.ImagePicard)
     ways = nc.tables.image_iterations({"one": picard}).data
     assert len(ways) == 4 and ways["iterations"].astype(float).max() <= 4
     assert picard.where(measure="error")["value"].max() < picard.settings["tolerance"] == 0.01
@@ -321,8 +316,8 @@ def test_tables_and_figures_of_chapter_3_show_what_was_measured(tiny_session):
         (nc, nc.ImageContrast, ["before", "same steps", "same evaluations", "contrastive"]),
     ],
 )
-def test_samples_of_each_network_are_drawn(tiny_session, module, experiment, rows):
-    figure = module.image_figures.drawn(tiny_session.run(experiment))
+def test_samples_of_each_network_are_drawn(smoke, module, experiment, rows):
+    figure = module.image_figures.drawn(smoke.run(experiment))
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert len(labels) == len(rows) and all(a.startswith(b) for a, b in zip(labels, rows))
     plt.close(figure)

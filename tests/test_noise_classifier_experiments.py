@@ -21,21 +21,8 @@ from companion.experiments.experiment import find
 from companion.experiments.noise_classifier import continuations, loss, picard, points, ratio
 from companion.experiments.noise_classifier.classifiers import CHANCE
 from companion.experiments.noise_classifier.evaluated import evaluated
-from companion.experiments.published import PooledSession
 
 RING = data.mixture("ring")
-
-
-@pytest.fixture(scope="module")
-def memory(tmp_path_factory):
-    """The memory that the tests of this file share: what one of them ran, the others take."""
-    return tmp_path_factory.mktemp("memory")
-
-
-@pytest.fixture(scope="module")
-def tiny(memory):
-    """A session of the profile smoke."""
-    return Session("smoke", memory=memory)
 
 
 # --- the equations -------------------------------------------------------------------------------
@@ -268,9 +255,9 @@ def test_the_error_of_a_scaled_denoiser_is_the_scale(session):
     assert (points.rms(Twice(), spirals, off) > 3 * errors).all()
 
 
-def test_networks_are_handed_on_as_they_were_trained(tiny):
+def test_networks_are_handed_on_as_they_were_trained(smoke):
     """Each run has weights of its own; a continuation that moves nothing starts from them."""
-    stacks, _ = points.point_networks(tiny)
+    stacks, _ = points.point_networks(smoke)
     assert set(stacks) == set(points.DATA) and set(stacks["spirals"]) == set(points.METHODS)
     before, x = stacks["spirals"][nc.BEFORE], torch.randn(5, 2, generator=seeded())
     answers = torch.stack([before[r](x, 0.7) for r in range(len(before))])
@@ -287,8 +274,8 @@ def test_networks_are_handed_on_as_they_were_trained(tiny):
 
 
 @pytest.mark.parametrize("experiment", find("noise_classifier"), ids=lambda e: e.name())
-def test_each_experiment_runs_alone(tiny, experiment):
-    results = tiny.run(experiment)
+def test_every_experiment_measures_finite_numbers(smoke, experiment):
+    results = smoke.run(experiment)
     assert len(results.table) and np.isfinite(results.table["value"]).all()
     assert all(np.isfinite(array).all() for array in results.arrays.values())
     keys = [column for column in results.table if column != "value"]
@@ -296,53 +283,52 @@ def test_each_experiment_runs_alone(tiny, experiment):
 
 
 @pytest.mark.parametrize("experiment", [nc.RegionErrors, nc.ExactPicard, nc.DigitScan])
-def test_another_seed_gives_other_numbers_and_the_same_seed_the_same(tiny, experiment, tmp_path):
+def test_another_seed_gives_other_numbers_and_the_same_seed_the_same(smoke, experiment, tmp_path):
     value = {
         seed: Session("smoke", seed, memory=tmp_path).run(experiment).table["value"].to_numpy()
         for seed in (0, 1)
     }
-    timed = tiny.run(experiment).table.get("measure") == "seconds"
-    again = tiny.run(experiment).table["value"].to_numpy()
+    timed = smoke.run(experiment).table.get("measure") == "seconds"
+    again = smoke.run(experiment).table["value"].to_numpy()
     np.testing.assert_array_equal(value[0][~timed], again[~timed])
     shared = min(map(len, value.values()))
     assert (value[0][:shared] != value[1][:shared]).any()
 
 
-def test_a_setting_is_followed(tiny):
-    results = tiny.run(nc.Accuracy(noise=(0.2,), points=(4, 8, 16)))
+def test_a_setting_is_followed(smoke):
+    results = smoke.run(nc.Accuracy(noise=(0.2,), points=(4, 8, 16)))
     table = nc.tables.accuracy(results).data
     assert list(table) == ["levels (evaluations)", "t = 0.2"] and len(table) == 3
     assert list(nc.within(results, math.inf).values()) == [4]
     assert list(nc.within(results, 0.0).values()) == [0]
 
 
-def test_the_exact_denoiser_classifies_as_well_as_bayes(tiny):
-    classifier = tiny.run(nc.SecretClassifier(probes=300, points=64))
+def test_the_exact_denoiser_classifies_as_well_as_bayes(smoke):
+    classifier = smoke.run(nc.SecretClassifier(probes=300, points=64))
     areas = [classifier.value(measure="area", classifier=c) for c in ("denoiser", "Bayes")]
     assert areas[0] == pytest.approx(areas[1], abs=0.03) and areas[1] > 0.8
 
 
-def test_classifiers_and_answers_of_networks_that_know_nothing_or_all(tiny):
+def test_classifiers_and_answers_of_networks_that_know_nothing_or_all(smoke):
     """The exact denoiser beats chance, and an untrained answer follows the level it is told."""
-    trained = tiny.run(nc.TrainedClassifiers)
+    trained = smoke.run(nc.TrainedClassifiers)
     exact = trained.values(data="dinosaur", method="exact")
     assert (exact < CHANCE).all() and len(exact) == 2
-    reading = tiny.run(nc.LevelReading)
+    reading = smoke.run(nc.LevelReading)
     true, told = (reading.values(changed=c).mean() for c in ("true level", "told level"))
     assert told > true + 0.3
 
 
-def test_verdicts_of_several_master_seeds_together(memory):
+def test_verdicts_of_several_master_seeds_together(two_seeds):
     """Seeds of all of them count, and what has none is averaged."""
-    session = PooledSession("smoke", (0, 1), memory=memory)
-    claims = {claim.id: claim for claim in nc.verdicts(session)}
+    claims = {claim.id: claim for claim in nc.verdicts(two_seeds)}
     assert claims["classifier-inevitable"].seeds == claims["classifier-objective"].seeds == 4
 
 
-def test_all_claims_are_decided_at_any_profile(tiny):
-    claims = nc.verdicts(tiny)
+def test_all_claims_are_decided_at_any_profile(smoke):
+    claims = nc.verdicts(smoke)
     assert len(claims) == 14 and all(claim.answer for claim in claims)
-    assert len(nc.in_short(tiny).claims) == 14
+    assert len(nc.in_short(smoke).claims) == 14
 
 
 def test_the_picture_of_the_test_shows_bayes_rule():
@@ -353,11 +339,11 @@ def test_the_picture_of_the_test_shows_bayes_rule():
     plt.close(top.figure)
 
 
-def test_tables_have_a_row_for_each_case(tiny):
-    errors = nc.tables.errors(tiny.run(nc.RegionErrors)).data
+def test_tables_have_a_row_for_each_case(smoke):
+    errors = nc.tables.errors(smoke.run(nc.RegionErrors)).data
     assert len(errors) == 2 * 5 and "official setting" in errors
-    assert len(nc.tables.error_ratios(tiny.run(nc.LaterErrors)).data) == 5
-    parallel, sequential = tiny.run(nc.ParallelSamples), tiny.run(nc.SequentialSamples)
+    assert len(nc.tables.error_ratios(smoke.run(nc.LaterErrors)).data) == 5
+    parallel, sequential = smoke.run(nc.ParallelSamples), smoke.run(nc.SequentialSamples)
     counts = nc.tables.tallies(sequential, parallel).data
     assert counts["cases"].tolist() == [8, 8, 8, 8]
     assert (counts["better"] + counts["worse"] <= counts["cases"]).all()
@@ -365,25 +351,25 @@ def test_tables_have_a_row_for_each_case(tiny):
     assert nc.tables.good_iterations(parallel).data.shape == (4, 1 + 2)
     windows = nc.tables.times(parallel).data["window"].tolist()
     assert windows == 2 * ["one step", *2 * ["whole", "2"]]
-    assert len(nc.tables.picard(tiny.run(nc.ExactPicard)).data) == 2 * 2 * 2
-    visits = nc.tables.visits(tiny.run(nc.Visits)).data
+    assert len(nc.tables.picard(smoke.run(nc.ExactPicard)).data) == 2 * 2 * 2
+    visits = nc.tables.visits(smoke.run(nc.Visits)).data
     assert "Picard, semilinear, iteration 2" in set(visits["evaluated by"])
     assert list(visits)[1:3] == ["states off", "trajectories off"]
-    trained, digits = tiny.run(nc.TrainedClassifiers), tiny.run(nc.DigitSamples)
+    trained, digits = smoke.run(nc.TrainedClassifiers), smoke.run(nc.DigitSamples)
     assert nc.tables.classifiers(trained).data.shape == (5, 1 + 2)
-    tuning = nc.tables.tuning(tiny.run(nc.PointNetworks), tiny.run(nc.DigitNetworks)).data
+    tuning = nc.tables.tuning(smoke.run(nc.PointNetworks), smoke.run(nc.DigitNetworks)).data
     assert tuning["points"].tolist() == [1, 1, 1] and tuning["digits"].tolist() == [1, 1, 1]
     assert len(nc.tables.digit_samples(digits).data) == 4 + 2 * 2
-    assert nc.tables.digit_test(tiny.run(nc.DigitTest)).data.shape == (4, 3)
-    assert len(nc.tables.telling(trained, tiny.run(nc.DigitTest)).data) == 2 + 2
+    assert nc.tables.digit_test(smoke.run(nc.DigitTest)).data.shape == (4, 3)
+    assert len(nc.tables.telling(trained, smoke.run(nc.DigitTest)).data) == 2 + 2
     assert len(nc.tables.sample_ratios(sequential, parallel, digits).data) == 4
-    assert len(nc.tables.draws(tiny.run(nc.Accuracy)).data) == len(nc.DRAWS)
-    images = tiny.records(nc.ImageContrast).there()
-    (smoke,) = [results for title, results in images.items() if title.endswith("smoke run")]
-    assert len(nc.tables.image_samples({"digits": smoke}).data) == 2
-    assert len(nc.tables.image_ratios({"digits": smoke}).data) == 3
-    assert len(nc.tables.image_times({"digits": smoke}).data) == 2
-    assert len(nc.tables.image_test({"digits": smoke}).data) == 1
+    assert len(nc.tables.draws(smoke.run(nc.Accuracy)).data) == len(nc.DRAWS)
+    images = smoke.records(nc.ImageContrast).there()
+    (run,) = [results for title, results in images.items() if title.endswith("smoke run")]
+    assert len(nc.tables.image_samples({"digits": run}).data) == 2
+    assert len(nc.tables.image_ratios({"digits": run}).data) == 3
+    assert len(nc.tables.image_times({"digits": run}).data) == 2
+    assert len(nc.tables.image_test({"digits": run}).data) == 1
     assert nc.tables.image_ratios({}) is None
 
 
@@ -394,16 +380,16 @@ FIGURES = {
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_figures_show_what_was_measured(tiny, name):
+def test_figures_show_what_was_measured(smoke, name):
     experiment, panels = FIGURES[name]
-    figure = getattr(nc.figures, name)(tiny.run(experiment))
+    figure = getattr(nc.figures, name)(smoke.run(experiment))
     assert len(figure.axes) == panels and all(ax.has_data() for ax in figure.axes)
     assert all(ax.get_xlabel() for ax in figure.axes)
     plt.close(figure)
 
 
-def test_the_depth_figure_draws_the_means(tiny):
-    results = tiny.run(nc.ParallelSamples)
+def test_the_depth_figure_draws_the_means(smoke):
+    results = smoke.run(nc.ParallelSamples)
     figure = nc.figures.depth(results)
     lines = {line.get_label(): line for line in figure.axes[1].get_lines()}
     where = {"measure": "distance", "data": "spirals", "form": "semilinear"}
@@ -413,8 +399,8 @@ def test_the_depth_figure_draws_the_means(tiny):
     plt.close(figure)
 
 
-def test_the_figure_of_images_has_a_line_of_panels_for_each_record(tiny):
-    results = tiny.run(nc.ImageContrast)
+def test_the_figure_of_images_has_a_line_of_panels_for_each_record(smoke):
+    results = smoke.run(nc.ImageContrast)
     figure = nc.figures.images({"one": results, "two": results})
     assert [ax.get_title() for ax in figure.axes] == 2 * ["plain", "semilinear"]
     assert "two" in figure.axes[2].get_ylabel()

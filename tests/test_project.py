@@ -289,11 +289,6 @@ def test_make_alone_lists_the_targets():
         assert re.search(rf"^  make {target} +\S", done.stdout, re.MULTILINE), target
 
 
-def test_a_second_build_has_nothing_to_do():
-    assert make("_build/site/smoke/index.html").returncode == 0
-    assert make("-q", "_build/site/smoke/index.html").returncode == 0
-
-
 def test_an_unknown_profile_is_refused():
     done = make("book", "PROFILE=tpu")
     assert done.returncode != 0

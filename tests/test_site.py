@@ -13,7 +13,17 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
-from conftest import CHAPTERS, ROOT, SITES, Page, clean_environment, is_fresh, make_site, read_pages
+from conftest import (
+    CHAPTERS,
+    ROOT,
+    SITES,
+    Page,
+    clean_environment,
+    is_fresh,
+    make,
+    make_site,
+    read_pages,
+)
 
 from book import api, policy
 from book import pages as book_pages
@@ -281,6 +291,11 @@ def test_measured_times_are_those_of_this_build(site):
         facts = json.loads(source.read_text(encoding="utf-8"))["metadata"]["build"]
         assert f"{facts['seconds']:.1f}" in text
         assert str(facts["peak_memory_mib"]) in text
+
+
+def test_a_second_build_has_nothing_to_do():
+    assert make("_build/site/smoke/index.html").returncode == 0
+    assert make("-q", "_build/site/smoke/index.html").returncode == 0
 
 
 # ---------------------------------------------------------------- what may run

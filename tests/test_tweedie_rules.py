@@ -11,7 +11,6 @@ import pytest
 from companion.experiments import Results, tidy
 from companion.experiments import tweedie as tw
 from companion.experiments.claims import Claims, catalogue
-from companion.experiments.published import PooledSession
 from companion.experiments.tweedie import comparisons, grading
 from companion.experiments.tweedie import mismatch as mm
 from companion.experiments.tweedie.exact import GLUED, NAIVE_EXACT
@@ -437,8 +436,7 @@ def test_all_claims_of_the_chapter_are_judged(smoke):
     assert {claim.id for claim in tw.verdicts(smoke)} == known
 
 
-def test_the_rules_take_several_master_seeds():
-    pooled = PooledSession("smoke", (0, 1))
-    claims = {claim.id: claim for claim in tw.verdicts(pooled)}
-    assert claims["tweedie-below-noise"].seeds == 2 * pooled.run(tw.Race).settings["seeds"]
-    assert claims["tweedie-outperform"].seeds == 2 * pooled.run(tw.Digits).settings["seeds"]
+def test_the_rules_take_several_master_seeds(two_seeds):
+    claims = {claim.id: claim for claim in tw.verdicts(two_seeds)}
+    assert claims["tweedie-below-noise"].seeds == 2 * two_seeds.run(tw.Race).settings["seeds"]
+    assert claims["tweedie-outperform"].seeds == 2 * two_seeds.run(tw.Digits).settings["seeds"]

@@ -9,20 +9,14 @@ from conftest import randn
 
 pytest.importorskip("skimage")
 
-from companion.experiments import Session
 from companion.experiments import your_images as yi
 from companion.experiments.your_images import losses, pictures, race
 
 matplotlib.use("Agg")
 
 
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    return Session("smoke", 0, memory=tmp_path_factory.mktemp("memory"))
-
-
-def test_the_race_has_every_method_and_its_figures(session):
-    results = session.run(yi.Race)
+def test_the_race_has_every_method_and_its_figures(smoke):
+    results = smoke.run(yi.Race)
     methods = {race.NOISY, race.OURS, race.FILTER, *race.RIVALS}
     assert set(results.labels("method", measure="psnr")) == methods
     noisy = results.grid("picture", measure="psnr", method=race.NOISY)
@@ -34,10 +28,10 @@ def test_the_race_has_every_method_and_its_figures(session):
     plt.close("all")
 
 
-def test_the_other_losses_and_levels(session):
-    others = session.run(yi.Losses)
+def test_the_other_losses_and_levels(smoke):
+    others = smoke.run(yi.Losses)
     assert set(others.labels("method")) == {race.OURS, losses.AMBIENT, losses.NOISE2SELF}
-    found = session.run(yi.Levels)
+    found = smoke.run(yi.Levels)
     assert found.grid("draw", measure="folder") == pytest.approx(1, abs=0.2)
     yi.figures.losses(others)
     yi.figures.levels_found(found)
