@@ -9,14 +9,13 @@ from __future__ import annotations
 import html
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from book import ledger_data
 from book.project import executed, sources
 from companion.experiments import claims
 from companion.experiments.claims import MARKS, VERDICTS, Claim
-from companion.experiments.published import rule
+from companion.experiments.published import with_published
 
 
 class Row(NamedTuple):
@@ -30,45 +29,6 @@ def table(profile: str) -> list[Row]:
     """The lines of a profile's ledger, read out of its executed chapters."""
     judged = with_published(claims.read(executed(profile, source.stem) for source in sources()))
     return rows(claims.sources()["sources"], judged)
-
-
-def with_published(live: Sequence[Claim]) -> list[Claim]:
-    """The published verdicts in place of those of one run, each with what made it.
-
-    Published are verdicts on several master seeds together, with the commit of their rules. Claims
-    without one stay as they are.
-    """
-    known: dict[str, Claim] = {}
-    for module, entry in claims.published().items():
-        current = rule(module)
-        seeds = ", ".join(map(str, entry["seeds"]))
-        made = f"master seeds {seeds}, {entry['date'][:10]}, profile {entry['profile']}"
-        if commit := entry["rule"]["commit"]:
-            made += f"; rule of commit {commit[:7]}"
-        if current["hash"] != entry["rule"]["hash"]:
-            made += ", which has changed since"
-        for fields in entry["claims"]:
-            told = otherwise(fields["id"], fields["verdict"], entry.get("otherwise", {}))
-            known[fields["id"]] = replace(Claim(**fields), provenance=made + told)
-    shown = []
-    for claim in live:
-        other = known.get(claim.id)
-        if other is None:
-            shown.append(claim)
-            continue
-        here = "" if other.verdict == claim.verdict else f"; this run alone says {claim.verdict}"
-        shown.append(replace(other, chapter=claim.chapter, provenance=other.provenance + here))
-    return shown
-
-
-def otherwise(name: str, verdict: str, found: Mapping[str, Mapping[str, str]]) -> str:
-    """What a claim's verdict is with each master seed alone, and by the bootstrap."""
-    if not found or verdict in ("proved", "not tested"):
-        return ""
-    others = [f"{how}: {by[name]}" for how, by in found.items() if by.get(name, verdict) != verdict]
-    if others:
-        return f"; {', '.join(others)}"
-    return "; the same with each seed alone and by bootstrap"
 
 
 def rows(asserted: Sequence[Mapping[str, Any]], judged: Iterable[Claim]) -> list[Row]:

@@ -131,13 +131,13 @@ def test_in_colab_the_profile_is_chosen_by_the_machine(rehearsal, colab):
     """On this machine without a GPU, and on a T4, as far as `choose` looks at it."""
     code = """
 import types, torch
-from companion.experiments import session
+from companion.experiments import starting
 
-print(session.choose("cpu"), torch.cuda.is_available())
+print(starting.choose("cpu"), torch.cuda.is_available())
 torch.cuda.is_available = lambda: True
 torch.cuda.get_device_properties = lambda device: types.SimpleNamespace(
     name="Tesla T4", total_memory=15 * 2**30)
-print(session.choose("cpu"))
+print(starting.choose("cpu"))
 """
     here, chosen, there, t4 = colab.ask(code).splitlines()
     assert chosen in ("cpu False", "gpu True") and chosen[:3] in here

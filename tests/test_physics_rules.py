@@ -132,13 +132,24 @@ def test_an_open_answer_says_what_is_settled():
     assert claim.answer == "It does not regularise with the mean form; else open."
 
 
-@pytest.mark.parametrize(("factor", "verdict"), [(1.5, "supported"), (1.0, "not supported")])
-def test_trade_off(factor, verdict):
+@pytest.mark.parametrize(
+    ("factor", "moved", "verdict", "cause"),
+    [
+        (1.5, 1.3, "supported", "part of what networks lose"),
+        (1.5, 1.0, "depends", "not from the gap"),
+        (1.0, 1.3, "not supported", "part of what networks lose"),
+        (1.0, 1.0, "not supported", "not from the gap"),
+    ],
+)
+def test_trade_off(factor, moved, verdict, cause):
+    """What networks lose on the line counts only if the exact minimum loses too."""
     factors = {"distance_mean": factor}
-    for moved, cause in ((1.0, "not from the gap"), (1.3, "part of what networks lose")):
-        made = made_circle(**factors), made_lines(**factors), made_exact_lines(moved)
-        claim = verdicts.trade_off(*made)
-        assert claim.verdict == verdict and cause in claim.evidence
+    made = made_circle(**factors), made_lines(**factors), made_exact_lines(moved)
+    claim = verdicts.trade_off(*made)
+    assert claim.verdict == verdict and cause in claim.evidence
+    if verdict == "depends":
+        assert claim.answer.startswith("On the circle yes; on the line")
+        assert claim.evidence.partition("larger weight): ")[2].startswith("mean form, circle")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 
 from companion import devices, progress
 from companion.experiments.experiment import PROFILES
-from companion.experiments.session import choose, start
+from companion.experiments.starting import choose, start
 
 
 @pytest.fixture

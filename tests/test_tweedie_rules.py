@@ -202,7 +202,7 @@ def test_an_answer_names_where_a_claim_fails():
     answer = rules.below_noise(race({**WIN, NAIVE: 0.4}), sweep(WIN, WIN), {}).answer
     assert answer == "Yes, but not with full training."
     some = {"a": SUPPORTED, "b": NOT, "c": OPEN}
-    assert grading.but(some, "") == "Yes, but not with b; 1 undecided."
+    assert grading.but(some, "") == "Yes, but not with b; 1 setting undecided."
     assert grading.but(dict.fromkeys(map(str, range(20)), NOT), "Too many.") == "Too many."
 
 

@@ -31,7 +31,7 @@ _NAMES = {
     "Records": "session",
     "Results": "results",
     "Session": "session",
-    "start": "session",
+    "start": "starting",
     "tidy": "results",
 }
 

@@ -7,7 +7,7 @@ import hashlib
 import importlib
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pandas as pd
 
 from companion import checks
 from companion.experiments import records
-from companion.experiments.claims import PUBLISHED, Claim, Claims
+from companion.experiments.claims import PUBLISHED, Claim, Claims, published
 from companion.experiments.experiment import Experiment
 from companion.experiments.provenance import provenance
 from companion.experiments.results import Results
@@ -25,7 +25,15 @@ from companion.experiments.session import Session
 from companion.experiments.source import canonical, rule_files
 from companion.statistics import intervals_by
 
-__all__ = ["PooledSession", "judge", "judge_otherwise", "pool", "rule", "write"]
+__all__ = [
+    "PooledSession",
+    "judge",
+    "judge_otherwise",
+    "pool",
+    "rule",
+    "with_published",
+    "write",
+]
 
 
 def pool(results: Sequence[Results]) -> Results:
@@ -110,6 +118,45 @@ def _judge(chapters: Sequence[str], session: Session) -> Claims:
         if hasattr(module, "verdicts"):
             claims += [replace(claim, chapter=chapter) for claim in module.verdicts(session)]
     return Claims(claims)
+
+
+def with_published(live: Iterable[Claim]) -> list[Claim]:
+    """The published verdicts in place of those of one run, each with what made it.
+
+    Published are verdicts on several master seeds together, with the commit of their rules. Claims
+    without one stay as they are, and so do those that are published ones already.
+    """
+    known: dict[str, Claim] = {}
+    for module, entry in published().items():
+        current = rule(module)
+        seeds = ", ".join(map(str, entry["seeds"]))
+        made = f"master seeds {seeds}, {entry['date'][:10]}, profile {entry['profile']}"
+        if commit := entry["rule"]["commit"]:
+            made += f"; rule of commit {commit[:7]}"
+        if current["hash"] != entry["rule"]["hash"]:
+            made += ", which has changed since"
+        for fields in entry["claims"]:
+            told = _otherwise(fields["id"], fields["verdict"], entry.get("otherwise", {}))
+            known[fields["id"]] = replace(Claim(**fields), provenance=made + told)
+    shown = []
+    for claim in live:
+        other = known.get(claim.id)
+        if other is None or claim.provenance.startswith(other.provenance):
+            shown.append(claim)
+            continue
+        here = "" if other.verdict == claim.verdict else f"; this run alone says {claim.verdict}"
+        shown.append(replace(other, chapter=claim.chapter, provenance=other.provenance + here))
+    return shown
+
+
+def _otherwise(name: str, verdict: str, found: Mapping[str, Mapping[str, str]]) -> str:
+    """What a claim's verdict is with each master seed alone, and by the bootstrap."""
+    if not found or verdict in ("proved", "not tested"):
+        return ""
+    others = [f"{how}: {by[name]}" for how, by in found.items() if by.get(name, verdict) != verdict]
+    if others:
+        return f"; {', '.join(others)}"
+    return "; the same with each seed alone and by bootstrap"
 
 
 # --- the record ---------------------------------------------------------------------------------

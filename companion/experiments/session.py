@@ -6,9 +6,9 @@ import dataclasses
 import hashlib
 import json
 import os
-import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,7 +20,10 @@ from companion.experiments.results import Results
 from companion.experiments.shown import Records, record_name, title
 from companion.experiments.source import code_hash
 
-__all__ = ["Records", "Session", "choose", "start"]
+if TYPE_CHECKING:
+    from companion.experiments.claims import Claims
+
+__all__ = ["Records", "Session"]
 
 
 class Session:
@@ -199,6 +202,21 @@ class Session:
             parts["processes"] = _processes()
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
+    # --- verdicts
+
+    def published(self, claims: Claims) -> Claims:
+        """Return the published verdicts of claims, where this run is the book's own.
+
+        Published verdicts are of several master seeds together, so that the words of a page do not
+        hang on one. A run at another profile, or with another master seed than 0, keeps its own.
+        """
+        from companion.experiments.claims import Claims
+        from companion.experiments.published import with_published
+
+        if (self.profile, self.seed) != ("cpu", 0):
+            return claims
+        return Claims(with_published(claims))
+
     # --- records
 
     def records(self, experiment: type[Experiment], *, again: bool = False) -> Records:
@@ -343,55 +361,3 @@ def _available(name: str | None) -> bool:
         print(reason)
         return False
     return True
-
-
-def start(profile: str = "cpu", seed: int = 0) -> Session:
-    """Start a chapter: choose the profile by the machine in Colab, and set the house style.
-
-    Parameters
-    ----------
-    profile, seed : as of ``Session``
-
-    Returns
-    -------
-    Session
-    """
-    from companion import plotting
-
-    plotting.use_style()
-    return Session(choose(profile), seed)
-
-
-def choose(profile: str) -> str:
-    """Check the profile of a chapter, and in Colab choose it by the machine.
-
-    Anywhere but in a live Colab notebook the profile is what it was. There the default, ``"cpu"``,
-    becomes what the environment variable ``COMPANION_PROFILE`` says, and without that ``"gpu"`` on
-    a runtime with a GPU; a line says so. Any other profile stays, and so does one that papermill
-    gives: it starts a kernel of its own, which is no Colab notebook.
-
-    Raises
-    ------
-    ValueError
-        If ``profile``, or ``COMPANION_PROFILE`` in Colab, is none of the profiles.
-    """
-    checks.choice("profile", profile, PROFILES)
-    if profile != "cpu" or "google.colab" not in sys.modules:
-        return profile
-    machine = "no GPU"
-    if torch.cuda.is_available():
-        facts = torch.cuda.get_device_properties(0)
-        machine = f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB"
-        profile = "gpu"
-    said = os.environ.get("COMPANION_PROFILE")
-    if said:
-        checks.choice("COMPANION_PROFILE", said, PROFILES)
-        print(f"Colab, {machine}: profile {said!r}, as COMPANION_PROFILE says.")
-        return said
-    advice = (
-        "For the short run, without image experiments: %env COMPANION_PROFILE=cpu in a cell above."
-        if profile == "gpu"
-        else "For the image experiments choose a GPU: Runtime > Change runtime type."
-    )
-    print(f"Colab, {machine}: profile {profile!r}. {advice}")
-    return profile

@@ -28,6 +28,7 @@ __all__ = [
     "judged",
     "matters",
     "noises",
+    "on_images",
     "points",
     "told",
 ]
@@ -107,9 +108,31 @@ def told(found: Mapping[str, Interval], verdict: str) -> str:
     confidence = 1 - 0.05 / len(found)
     seen = max(detectable(i, confidence=confidence) for i in found.values())
     return (
-        f"{text} At the widest scatter so many seeds "
-        f"show {100 * seen:.1f} points with a power of 80 %."
+        f"{text} With this number of seeds, {100 * seen:.1f} points would be seen with a power of "
+        "80 % (at the widest scatter)."
     )
+
+
+def on_images(
+    images: Mapping[str, Results], ways: Sequence[str], rivals: Sequence[str], *, noisy: bool = True
+) -> str:
+    """Say the same differences of records of images, which decide nothing.
+
+    Parameters
+    ----------
+    images : title -> Results of ``ImageRace``
+    ways, rivals : as of ``differences``
+    noisy : bool
+        Whether with Gaussian noise too (default).
+    """
+    told = []
+    for title, record in images.items():
+        listed = (noises(record) if noisy else []) + corruptions(record)
+        found = differences(record, listed, ways, rivals)
+        seeds = next(iter(found.values())).n
+        text = "; ".join(f"{condition}: {points(i)}" for condition, i in found.items())
+        told.append(f" On {title}, which decides nothing here, {seeds} seeds: {text} points.")
+    return "".join(told)
 
 
 def deciding(found: Mapping[str, Interval], verdicts: Mapping[str, str]) -> Interval:

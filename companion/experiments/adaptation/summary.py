@@ -23,7 +23,7 @@ __all__ = ["box", "in_short", "on_images"]
 def in_short(session: Session) -> InShort:
     """Run what the box rests on, or take it from memory."""
     records = session.records(ImageRace).there()
-    return box(session.run(DigitRace), verdicts(session), records)
+    return box(session.run(DigitRace), session.published(verdicts(session)), records)
 
 
 def box(race: Results, claims: Claims, images: Mapping[str, Results] | None = None) -> InShort:

@@ -45,7 +45,9 @@ __all__ = ["answers", "box", "in_short", "limits", "listing", "mentor", "on_imag
 def in_short(session: Session) -> InShort:
     """Run what the claims rest on, or take it from memory, and say it in six lines."""
     few = trial(session).regularization
-    return box(verdicts(session), problems(session), few, session.records(ImageTrial))
+    return box(
+        session.published(verdicts(session)), problems(session), few, session.records(ImageTrial)
+    )
 
 
 def box(

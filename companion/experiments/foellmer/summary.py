@@ -42,7 +42,9 @@ AVOID = {
 
 def in_short(session: Session) -> InShort:
     """Run what the chapter rests on, or take it from memory, and sum it up."""
-    return summarise(verdicts(session), session.run(Widths), session.run(Sampling))
+    return summarise(
+        session.published(verdicts(session)), session.run(Widths), session.run(Sampling)
+    )
 
 
 def summarise(claims: Claims, widths: Results, sampling: Results) -> InShort:

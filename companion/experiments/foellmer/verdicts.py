@@ -63,7 +63,7 @@ def extends() -> Claim:
         "foellmer-extend",
         "proved",
         "The Föllmer drift is the denoiser in other coordinates, and the two processes are one. A "
-        "denoiser that is wrong by e gives a drift that is wrong by e / (1 - t), so what networks "
+        "drift that is wrong by e gives a denoiser that is wrong by (1 - t) e, so what networks "
         "can approximate carries over. The sizes of networks in the paper's theorems are not "
         "judged.",
         answer="Yes: the Föllmer drift is the denoiser in other coordinates.",
@@ -114,8 +114,8 @@ def fewer_parameters(widths: Results) -> Claim:
         "foellmer-fewer-parameters",
         verdict,
         "Error of the denoiser, OU network over pinned one of the same size (geometric mean over "
-        f"widths): {listed(ratios)}. Parameters needed for the middle error of the pinned network: "
-        f"{needed}.",
+        f"widths): {listed(ratios)}. Parameters needed for the error "
+        f"of the pinned network of middle size: {needed}.",
         answer=answers[verdict],
         interval=ratios[SMOOTH[1], "even"],
         seeds=ratios[SMOOTH[1], "even"].n,

@@ -43,8 +43,8 @@ def power(interval: Interval, verdict: str, smallest: float) -> str:
     if verdict != "inconclusive":
         return ""
     return (
-        f" Smallest difference of interest: {smallest:g}. So many seeds show one of "
-        f"{detectable(interval):.2g} or more with a power of 80 %."
+        f" Smallest difference of interest: {smallest:g}. With this number of seeds, one of "
+        f"{detectable(interval):.2g} or more would be seen with a power of 80 %."
     )
 
 
@@ -173,9 +173,9 @@ class Effects:
         confidence = 1 - 0.05 / len(self.factors)
         seen = max(detectable(_logarithms(i), confidence=confidence) for i in open_)
         return (
-            f" Smallest effect of interest: {abs(self.rule.smallest - 1):.0%}. At the widest "
-            f"scatter so many seeds show an effect of {math.expm1(seen):.0%} or more with a power "
-            "of 80 %."
+            f" Smallest effect of interest: {abs(self.rule.smallest - 1):.0%}. With this number of "
+            f"seeds, an effect of {math.expm1(seen):.0%} or more would be seen with a power of "
+            "80 % (at the widest scatter)."
         )
 
 

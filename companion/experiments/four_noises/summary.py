@@ -34,7 +34,7 @@ PLAIN, NAIVE = ("denoising", "ddim"), ("naive high", "ddim")
 
 def in_short(session: Session) -> InShort:
     """Run what the box rests on, or take it from memory."""
-    return box(session.run(AllPairs), verdicts(session))
+    return box(session.run(AllPairs), session.published(verdicts(session)))
 
 
 def box(pairs: Results, claims: Claims) -> InShort:

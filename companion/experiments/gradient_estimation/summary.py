@@ -32,7 +32,7 @@ __all__ = ["best_places", "box", "convergence", "guarantee", "in_short"]
 
 def in_short(session: Session) -> InShort:
     """Run what the box rests on, or take it from memory."""
-    return box(session.run(Race), session.run(GammaSweep), verdicts(session))
+    return box(session.run(Race), session.run(GammaSweep), session.published(verdicts(session)))
 
 
 def box(race: Results, sweep: Results, claims: Claims) -> InShort:

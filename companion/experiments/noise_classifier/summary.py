@@ -51,7 +51,7 @@ def in_short(session: Session) -> InShort:
     kinds = kinds_of_samples(*samples)
     cost, steps = (mean_ratios(kinds, control)[SHOWN] for control in (SAME_COST, SAME_STEPS))
     images = contested(session.records(ImageContrast))
-    return summarise(verdicts(session), cost, steps, images)
+    return summarise(session.published(verdicts(session)), cost, steps, images)
 
 
 def summarise(

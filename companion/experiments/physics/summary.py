@@ -21,7 +21,7 @@ __all__ = ["box", "guided", "in_short", "on_the_square", "residual_and_error"]
 
 def in_short(session: Session) -> InShort:
     """Run what the box rests on, or take it from memory."""
-    return box(session.run(Circle), session.run(Lines), verdicts(session))
+    return box(session.run(Circle), session.run(Lines), session.published(verdicts(session)))
 
 
 def box(circle: Results, lines: Results, claims: Claims) -> InShort:

@@ -59,7 +59,8 @@ def but(verdicts: Mapping[str, str], otherwise: str) -> str:
     """Answer that names the conditions under which a claim fails; ``otherwise`` if too long."""
     failing = [name for name, verdict in verdicts.items() if verdict == "not supported"]
     undecided = list(verdicts.values()).count("inconclusive")
-    rest = f"; {undecided} undecided" if undecided else ""
+    settings = "setting" if undecided == 1 else "settings"
+    rest = f"; {undecided} {settings} undecided" if undecided else ""
     answer = f"Yes, but not with {' or '.join(failing)}{rest}."
     return answer if len(answer.split()) <= LONGEST_ANSWER else otherwise
 
@@ -93,9 +94,9 @@ def doubt(
     seen = max(detectable(i, confidence=1 - 0.05 / comparisons) for i in logs)
     seen = math.expm1(seen) if ratio else seen
     return (
-        f" Smallest effect of interest: {abs(smallest - float(ratio)):.0%}. At the widest scatter "
-        f"among the undecided, so many seeds show an effect of {seen:.0%} or more with "
-        "a power of 80 %."
+        f" Smallest effect of interest: {abs(smallest - float(ratio)):.0%}. With this number of "
+        f"seeds, an effect of {seen:.0%} or more would be seen with a power of 80 % (at the widest "
+        "scatter among the undecided)."
     )
 
 

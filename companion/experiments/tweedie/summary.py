@@ -49,7 +49,7 @@ def in_short(session: Session) -> InShort:
     """Run what the chapter rests on, or take it from memory, and sum it up."""
     below = race_ratios(session.run(Race))[AMBIENT, "geometric"]
     records = session.records(ImageRace).there()
-    return summarise(verdicts(session), below, image_ratios(records))
+    return summarise(session.published(verdicts(session)), below, image_ratios(records))
 
 
 def image_ratios(records: Mapping[str, Results]) -> list[Interval]:

@@ -14,7 +14,7 @@ __all__ = ["box", "in_short"]
 
 def in_short(session: Session) -> InShort:
     """Run what it rests on, or take it from memory, and say it in six lines."""
-    return box(session.run(Race), verdicts(session))
+    return box(session.run(Race), session.published(verdicts(session)))
 
 
 def box(race: Results, claims: Claims) -> InShort:
