@@ -71,8 +71,8 @@ def box(race: Results, claims: Claims, images: Mapping[str, Results] | None = No
                 "supported": "You can train the classifier with noise: it costs no calls.",
                 "not supported": "You can train the classifier with noise: that is as good and "
                 "costs no calls.",
-                "else": "You can train the classifier with noise: on 8 × 8 digits nothing clearly "
-                "beats that, and it costs no calls.",
+                "else": "You can train the classifier with noise: on 8 × 8 digits no purifier "
+                "before an unchanged classifier clearly beats that. But check its confidence.",
             },
         )
         + "".join(_beaten(title, record) for title, record in (images or {}).items()),

@@ -85,8 +85,8 @@ def gap(race: Results) -> str:
     return (
         f"At {middle}, one call of the exact denoiser is {top - exact:.1f} points below the "
         f"ceiling of {top:.1f} %. One call of a trained denoiser is {top - clean:.1f} points below "
-        f"it, and {top - ambient:.1f} if it never saw clean data. In front is the same classifier, "
-        "so the difference is what the networks have not learned."
+        f"it, and {top - ambient:.1f} if it never saw clean data. The classifier behind is the "
+        "same, so the difference is what the networks have not learned."
     )
 
 

@@ -28,7 +28,7 @@ from companion.experiments.extra_noise.image_verdict import contested
 from companion.experiments.extra_noise.images import ImageTrial
 from companion.experiments.extra_noise.longer import LongerTraining
 from companion.experiments.extra_noise.paper_verdicts import image_free, image_quality
-from companion.experiments.extra_noise.reasons import FEW, Reason
+from companion.experiments.extra_noise.reasons import FEW, KINDS, Reason
 from companion.experiments.extra_noise.samples import RingSamples
 from companion.experiments.extra_noise.verdicts import Trial, problems, trial, verdicts
 from companion.experiments.in_short import InShort, choose
@@ -71,13 +71,15 @@ def box(
     (name, steps), effects = deciding(known)
     return InShort(
         method="input perturbation",
-        what="In training, the network's input gets more noise than the network is told. In effect "
-        "the label of the noise level is too small by a constant factor.",
+        what="In training, the network's input gets more noise than the network is told. So the "
+        "label is too small by a constant factor; in the paper's form (target ε) the network also "
+        "removes less noise.",
         works=f"{improves.answer} {beyond.answer}",
-        use=use(beyond.verdict, effects[FREE], steps, few),
+        use=use(beyond.verdict, effects[FREE], (name, steps), few),
         avoid=avoid(beyond.verdict, effects["against"]),
         number=f"Distance of samples to the data, {name}, {steps} steps: trained with it "
-        f"{_short(effects[TRAINED])}; relabelled, for free, {effects[FREE]}.",
+        f"{_short(effects[TRAINED])}; the plain network with that label and scale, for free, "
+        f"{effects[FREE]}.",
         caveat=caveat(images),
         claims=claims,
     )
@@ -108,10 +110,14 @@ def _low(effect: Effect) -> float:
     return effect.low if effect.finite else -1e9
 
 
-def use(beyond: str, free: Effect, steps: int, few: Reason) -> str:
+def use(beyond: str, free: Effect, where: tuple[str, int], few: Reason) -> str:
     """Where training with it pays, where its free rival does, and where noise on the data does."""
+    name, steps = where
     if free.holds:
-        rival = f"You sample in about {steps} steps: relabel a network that you have."
+        rival = (
+            f"You sample in about {steps} steps: ask a network that you have at a larger label, "
+            f"and remove less (`objectives.relabelled`). It helped most on {name}."
+        )
     else:
         rival = "Nothing here speaks for it."
     train = "You can train a network, and sample where it beats relabelling."
@@ -183,7 +189,13 @@ def mentor(tried: Trial) -> Text:
     """Return the sentence that the mentor would have liked to give."""
     parts = []
     for reason in tried.reasons:
-        holds, partly = (", ".join(reason.kinds(v)) for v in ("supported", "depends"))
+        holds = ", ".join(reason.kinds("supported"))
+        partly = ", ".join(
+            name
+            for kind, name in KINDS.items()
+            if "supported" in reason.conditions(kind).values()
+            and reason.verdict(kind) != "supported"
+        )
         who = " and ".join(filter(None, [holds, partly and f"in some conditions {partly}"]))
         parts.append(f"> - {reason.does}: {who or 'none of them for certain'};")
     return Text(
@@ -207,7 +219,9 @@ def limits(session: Session) -> Text:
     digits, longer = session.run(DigitNetworks).settings, session.run(LongerTraining).settings
     levels = session.run(DigitErrors).settings["levels"]
     height, width = held_out(1).shape[-2:]
-    chains = ", ".join(map(str, lengths(session.run(RingSamples))))
+    chains, others = (
+        ", ".join(map(str, lengths(session.run(e)))) for e in (RingSamples, LongerTraining)
+    )
     gammas, stds = (
         " and ".join(f"{arm.strength:g}" for arm in arms) for arms in (EPS_ARMS, C_ARMS)
     )
@@ -219,7 +233,7 @@ def limits(session: Session) -> Text:
 - **Data.** Training sets of {" and ".join(map(str, SIZES))} digits. Imperfect data are outliers
   here; missing pixels are not tried.
 - **Levels and chains.** Errors at {len(levels)} noise levels from σ = {min(levels):g} to
-  {max(levels):g}. Chains of {chains} steps.
+  {max(levels):g}. Chains of {chains} steps; after the longer training, of {others}.
 - **Training time.** Input perturbation was also tried after {times} times the steps. Every other
   verdict is about the shorter training.
 - **Strengths.** γ = {gammas} for B, s = {stds} for C: {len(EXTRA)} conditions, chosen before.

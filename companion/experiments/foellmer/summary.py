@@ -56,7 +56,7 @@ def summarise(claims: Claims, widths: Results, sampling: Results) -> InShort:
     widths, sampling : Results of ``Widths`` and ``Sampling``
     """
     told = {claim.id: claim.verdict for claim in claims}
-    score = smooth_over_pinned(widths)["OU score", "even"]
+    ratios = [ratio.mean for ratio in smooth_over_pinned(widths).values()]
     wrong = {
         name: np.mean(sampling.values(measure="error of weights", target="far", method=name))
         for name in ("annealed", "PIS", "log-variance")
@@ -65,11 +65,13 @@ def summarise(claims: Claims, widths: Results, sampling: Results) -> InShort:
         method="the Föllmer drift",
         what="The drift that takes the origin to the data in unit time with the least energy. It "
         "is the denoiser in other coordinates; with it, pinned and smoothed paths are one process.",
-        works=f"Exactly, yes. {choose(told['foellmer-fewer-parameters'], FEWER)}",
+        works="Drift and denoiser are one exactly. "
+        f"{choose(told['foellmer-fewer-parameters'], FEWER)}",
         use=choose(told["foellmer-preconditioning"], USE),
         avoid=choose(told["foellmer-annealing"], AVOID),
-        number=f"Error of a raw smoothing network over a pinned one of the same size: {score:.2f}. "
-        "Far modes, share of samples in the wrong ones: "
+        number="Error of an Ornstein-Uhlenbeck (OU) network over a pinned one of the same size: "
+        f"{min(ratios):.1f} to {max(ratios):.1f}, by form and loss. Far modes, share of samples in "
+        "the wrong ones: "
         + ", ".join(f"{name} {share:.2f}" for name, share in wrong.items())
         + ".",
         caveat="Points in the plane, small networks, short training. The networks of the samplers "

@@ -76,7 +76,7 @@ def box(race: Results, sweep: Results, claims: Claims) -> InShort:
             {
                 "not supported": "Not as recommended. Set gamma to the best value found here: ",
                 "else": "You sample with DDIM in few steps and want to change one line. "
-                "Best gamma here: ",
+                "Best gamma by error: ",
             },
         )
         + " "
@@ -86,7 +86,7 @@ def box(race: Results, sweep: Results, claims: Claims) -> InShort:
             told["state-of-the-art"],
             {
                 "supported": "At this scale nothing else was better.",
-                "else": "You can use UniPC, DEIS or DPM-Solver++.",
+                "else": f"You can use UniPC, DEIS or DPM-Solver++{except_at(race)}.",
             },
         )
         + " "
@@ -121,8 +121,17 @@ def best_places(race: Results) -> str:
     won = places_ahead(race, "gradient_estimation")
     count, total = sum(map(len, won.values())), len(PROBLEMS) * len(shown_budgets(race))
     return (
-        f"Best of all in {count} of {total} cases, at {in_words(won)} evaluations." if won else ""
+        f"With gamma = 2 it is best of all in {count} of {total} cases, at {in_words(won)} "
+        "evaluations."
+        if won
+        else ""
     )
+
+
+def except_at(race: Results) -> str:
+    """The budgets at which it is ahead of all others somewhere, in brackets."""
+    won = places_ahead(race, "gradient_estimation")
+    return f" (but for {in_words(won)} evaluations)" if won else ""
 
 
 def gammas(sweep: Results) -> str:

@@ -153,7 +153,7 @@ def visits(results: Results) -> Styler:
         "trajectories off": frame["trajectories off"],
     }
     cells = {head: [f"{share:.0%}" for share in column] for head, column in shares.items()}
-    frame = pd.DataFrame({"evaluated by": by, **cells, "error there": frame["error"]})
+    frame = pd.DataFrame({"evaluated by": by, **cells, "error, all states": frame["error"]})
     return plotting.table(frame, caption="Spirals: where samplers evaluate a network")
 
 

@@ -44,8 +44,8 @@ def works(excess: Results) -> str:
     middle, most = np.median(share), share.max()
     first = "Yes" if middle < 0.1 else "In part" if middle < 1 else "No"
     return (
-        f"{first}: to the error that no denoiser can avoid, small networks add {middle:.1%} "
-        f"(median over noise levels), and {most:.0%} at most."
+        f"{first}: the error of small networks is {middle:.1%} above the least possible (median "
+        f"over noise levels), and {most:.0%} at most."
     )
 
 
@@ -75,13 +75,13 @@ def memory(held_out: Results) -> str:
     if len(won) == len(errors):
         where = "at every level"
     elif won:
-        where = f"at σ = {', '.join(won)} only"
+        where = f"at σ = {' and '.join(won)} only"
     else:
         return (
-            "On new digits the exact minimiser on the training digits has smaller errors than the "
+            "On new digits the exact minimiser of the training set has smaller errors than the "
             "network, at every level."
         )
     return (
-        "On new digits the network has smaller errors than the exact minimiser on its training "
-        f"digits, {where}."
+        "On new digits the network has smaller errors than the exact minimiser of its training "
+        f"set {where}."
     )

@@ -42,11 +42,11 @@ def box(circle: Results, lines: Results, claims: Claims) -> InShort:
     price = choose(
         told["trade-off"],
         {
-            "supported": "Where the equation is not linear, the mean form moves them further "
+            "supported": "Where the equation is not linear, the mean form moves samples further "
             "from the data.",
-            "depends": "With the mean form they can be further from the data.",
-            "not supported": "They are no further from the data.",
-            "else": "Whether they are further from the data is open.",
+            "depends": "With the mean form samples can be further from the data.",
+            "not supported": "Samples are no further from the data.",
+            "else": "Whether samples are further from the data is open.",
         },
     )
     use = choose(
@@ -54,8 +54,10 @@ def box(circle: Results, lines: Results, claims: Claims) -> InShort:
         {
             "supported": "Also where samples could be projected: it was nearer to the data.",
             "depends": "You can try it beside a projection at the end: neither always wins.",
-            "else": "Samples can be neither projected nor guided: both are free, and leave a "
+            "inconclusive": "No projection and no guidance is possible: both are free, and leave a "
             "smaller residual.",
+            "else": "No projection and no guidance is possible: both are free, and leave a smaller "
+            "residual.",
         },
     )
     few = choose(
@@ -135,13 +137,13 @@ def on_the_square(record: Results) -> str:
         elif residual.above(1.0):
             effect = "makes the residual larger"
         else:
-            effect = "changes the residual by no more than networks differ"
+            effect = "may make the residual smaller or larger: that is open"
         if error.above(1.0):
-            effect += ", and the pressure is further from the one that belongs to its permeability"
+            effect += "; the pressure is further from the one that belongs to its permeability"
         elif error.below(1.0):
-            effect += ", and the pressure is nearer to the one that belongs to its permeability"
+            effect += "; the pressure is nearer to the one that belongs to its permeability"
         else:
-            effect += "; whether the pressure comes nearer to its permeability's is open"
+            effect += "; whether the pressure comes nearer to its permeability's is open too"
         told.append(
             f"The {LABELS[form]} {effect} (over plain training: residual {residual:.2g}, error of "
             f"the pressure {error:.2g})."
