@@ -41,7 +41,7 @@ def test_a_win_of_training_reads_as_a_win():
 def test_a_win_that_is_free_is_no_win_of_training():
     box = boxed(distance=WIN, free=WIN)
     assert "without training, does as well" in box.works
-    assert "relabel a network that you have" in box.use and "steps" in box.use
+    assert "ask a network that you have" in box.use and "steps" in box.use
     assert "is free." in box.avoid
     worse = boxed(distance=0.8, free=WIN)
     assert re.search(r"training is worse by \+\d\d", worse.avoid)

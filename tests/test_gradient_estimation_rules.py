@@ -350,7 +350,7 @@ def test_where_the_sampler_is_best_is_said():
     made = mixed(wins, loses, budget=3)
     claim = rules.state_of_the_art(made, {})
     assert claim.verdict == NO and "with gamma = 2 at N = 3 (spirals" in claim.evidence
-    assert summary.best_places(made) == "Best of all in 3 of 9 cases, at 3 evaluations."
+    assert summary.best_places(made) == "With gamma = 2 best in 3 of 9 cases, at 3 evaluations."
     partly = mixed(loses, made, problem=DIGITS)
     assert "2 of 9 cases" in summary.best_places(partly)
     standing = tables.standing(made).data["γ = 2 over the best other"]

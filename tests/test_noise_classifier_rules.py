@@ -485,7 +485,7 @@ def test_records_are_told_and_shown_with_a_failed_seed_or_without():
     "means, scatter, works, use",
     [
         (WIN, 0.01, "Yes: at equal training cost", "You sample in parallel"),
-        (LOSS, 0.01, "No: at equal training cost", "without the loss"),
+        (LOSS, 0.01, "No: on points and 8 × 8 digits, at equal", "without the loss"),
         (TIE, NOISE, "Not decided", "without the loss"),
     ],
 )

@@ -374,10 +374,10 @@ WORSE, BETTER, EVEN = (Interval(m, 0.9 * m, 1.1 * m, 3) for m in (2.0, 0.5, 1.0)
 @pytest.mark.parametrize(
     "raced, ratios, works, use",
     [
-        (WIN, [BETTER], "they are the smallest.", "Use both losses."),
-        (LOSS, [WORSE, EVEN], "they are not the smallest.", "the ambient loss alone"),
-        (TIE, [WORSE, BETTER], "they are not the smallest.", "Compare with the ambient loss"),
-        (WIN, [], "they are the smallest.", "Compare with the ambient loss"),
+        (WIN, [BETTER], "Yes for errors", "Use both losses."),
+        (LOSS, [WORSE, EVEN], "No for errors", "the ambient loss alone"),
+        (TIE, [WORSE, BETTER], "No for errors", "Compare with the ambient loss"),
+        (WIN, [], "Yes for errors", "Compare with the ambient loss"),
     ],
 )
 def test_in_short_says_what_was_found(raced, ratios, works, use):

@@ -160,7 +160,7 @@ def test_in_short_reads_as_what_was_found():
     good = box(won, rules.judge(won, losses(1.0), levels(1.0), record(0.5), record(0.5)))
     bad = box(lost, rules.judge(lost, losses(-1.0), levels(1.3), record(-0.5), record(-0.5)))
     open_ = box(won, rules.judge(won, losses(1.0), levels(1.0)))
-    assert good.works.startswith("Yes") and "level with BM3D or above" in good.works
+    assert good.works.startswith("Yes") and "level with BM3D on different pictures" in good.works
     assert bad.works.startswith("No") and "stays below BM3D" in bad.works
     assert "not recorded" in open_.works
     assert "and 0.5 [" in good.number and "and -0.5 [" in bad.number

@@ -57,12 +57,12 @@ def box(pairs: Results, claims: Claims) -> InShort:
         f"{adds} add up as far as we can see, {helps} help each other and {cancels} cancel.",
         use=" ".join(
             (
-                f"Few evaluations: change the sampler first, which needs no training ({sampler} "
-                f"is best at {few}; chapter 4 tries more)."
+                f"Few evaluations: change the sampler first, without training ({sampler} is best at "
+                f"{few}; chapter 4 tries more)."
                 if gained.below(1.0)
                 else f"Stay with DDIM: no other sampler is clearly better at {few} evaluations.",
-                f"Noisy data: use a loss that knows their noise (on these digits {known} is best "
-                f"at {many} evaluations; on MNIST, the ambient loss alone)."
+                f"Noisy data: a loss that knows their noise (best at {many} on digits: {known}; on "
+                "MNIST: ambient)."
                 if ambient.below(1.0)
                 else f"Noisy data: no loss is clearly better than naive training at {many}.",
             )

@@ -121,8 +121,7 @@ def best_places(race: Results) -> str:
     won = places_ahead(race, "gradient_estimation")
     count, total = sum(map(len, won.values())), len(PROBLEMS) * len(shown_budgets(race))
     return (
-        f"With gamma = 2 it is best of all in {count} of {total} cases, at {in_words(won)} "
-        "evaluations."
+        f"With gamma = 2 best in {count} of {total} cases, at {in_words(won)} evaluations."
         if won
         else ""
     )
@@ -131,7 +130,7 @@ def best_places(race: Results) -> str:
 def except_at(race: Results) -> str:
     """The budgets at which it is ahead of all others somewhere, in brackets."""
     won = places_ahead(race, "gradient_estimation")
-    return f" (but for {in_words(won)} evaluations)" if won else ""
+    return f" (but at {in_words(won)})" if won else ""
 
 
 def gammas(sweep: Results) -> str:
