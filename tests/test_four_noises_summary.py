@@ -35,7 +35,7 @@ def test_the_box_follows_results_and_verdicts(gradient, elsewhere, avoid):
         ("digits", "both", "picard", None): 2 * LOSS,
     }
     box = summary.box(example_pairs(effects), claims(gradient, elsewhere))
-    assert "Heun is best at 5" in box.use and "consistent high is best" in box.use
+    assert "Heun is best at 5" in box.use and "on digits: consistent high" in box.use
     assert all(text in box.avoid for text in avoid)
     assert "0.74" in box.number and "0.80" in box.number and "0.64" in box.number
     assert "3 cancel" in box.works and "0 help each other" in box.works

@@ -57,8 +57,8 @@ def box(pairs: Results, claims: Claims) -> InShort:
         f"{adds} add up as far as we can see, {helps} help each other and {cancels} cancel.",
         use=" ".join(
             (
-                f"Few evaluations: change the sampler first, without training ({sampler} is best at "
-                f"{few}; chapter 4 tries more)."
+                f"Few evaluations: change the sampler first, without training ({sampler} is best "
+                f"at {few}; chapter 4 tries more)."
                 if gained.below(1.0)
                 else f"Stay with DDIM: no other sampler is clearly better at {few} evaluations.",
                 f"Noisy data: a loss that knows their noise (best at {many} on digits: {known}; on "

@@ -103,8 +103,7 @@ def box(race: Results, sweep: Results, claims: Claims) -> InShort:
             told["gamma-default"],
             {
                 "supported": "",
-                "else": "With many steps do not keep gamma = 2: its error nears DDIM's, and 1.5 "
-                "is better.",
+                "else": "With many steps 1.5 is better than gamma = 2.",
             },
         ),
         number=f"Error against the flow with gamma = 2 at {least} evaluations, on digit networks: "
