@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, SOURCES
 
 from book import ledger
-from companion.experiments import claims
+from companion.experiments import Session, claims
 from companion.experiments.claims import Claim, Claims
 from companion.experiments.published import write
 
@@ -147,6 +147,18 @@ def test_a_published_verdict_goes_first_and_says_what_made_it(tmp_path, monkeypa
     entry = tmp_path / "published" / "tweedie.json"
     entry.write_text(entry.read_text().replace('"hash": "', '"hash": "x'))
     assert "which has changed since" in ledger.with_published([FAST])[0].provenance
+
+
+def test_only_the_books_own_run_shows_published_verdicts(tmp_path, monkeypatch):
+    """Another seed or profile says what it found itself; a page and the ledger say the same."""
+    monkeypatch.setenv("COMPANION_RESULTS", str(tmp_path))
+    write(Claims([replace(FAST, verdict="inconclusive", chapter="tweedie")]), "cpu", (3, 4, 5))
+    live = Claims([FAST])
+    (shown,) = Session("cpu", 0).published(live)
+    assert shown.verdict == "inconclusive" and "this run alone says supported" in shown.provenance
+    assert ledger.with_published([shown]) == [shown]
+    for other in (Session("cpu", 1), Session("smoke", 0), Session("gpu", 0)):
+        assert other.published(live) is live
 
 
 def test_the_ledger_says_where_a_published_verdict_depends_on_seed_or_interval(

@@ -353,7 +353,7 @@ def test_tables_have_a_row_for_each_case(smoke):
     assert windows == 2 * ["one step", *2 * ["whole", "2"]]
     assert len(nc.tables.picard(smoke.run(nc.ExactPicard)).data) == 2 * 2 * 2
     visits = nc.tables.visits(smoke.run(nc.Visits)).data
-    assert "Picard, semilinear, iteration 2" in set(visits["evaluated by"])
+    assert "Picard of DDIM, semilinear, iteration 2" in set(visits["evaluated by"])
     assert list(visits)[1:3] == ["states off", "trajectories off"]
     trained, digits = smoke.run(nc.TrainedClassifiers), smoke.run(nc.DigitSamples)
     assert nc.tables.classifiers(trained).data.shape == (5, 1 + 2)

@@ -373,9 +373,6 @@ def pairs_of_objectives(pairs: Results, images: Told) -> Claim:
     )
 
 
-# --- what they share -----------------------------------------------------------------------------
-
-
 def _factors(logs: Mapping[Place, np.ndarray]) -> dict[Place, Interval]:
     """Return intervals of factors from logarithms of each seed; all hold together."""
     return {k: ratio_interval(np.exp(v), comparisons=len(logs)) for k, v in logs.items()}

@@ -145,7 +145,7 @@ def visits(results: Results) -> Styler:
     keys = ["kind", "by", "iteration"]
     frame = results.table.pivot_table("value", keys, "measure", sort=False).reset_index()
     by = [
-        f"Picard, {row.by}, iteration {row.iteration}" if row.kind == "Picard" else row.by
+        f"Picard of DDIM, {row.by}, iteration {row.iteration}" if row.kind == "Picard" else row.by
         for row in frame.itertuples()
     ]
     shares = {

@@ -1,10 +1,9 @@
 """What chapter 6 concludes: one rule a claim, from results to a verdict.
 
-Smaller and larger mean 5 % at least. What is compared has the same seeds, first weights, noise and
-network evaluations; intervals of a claim hold together at 95 % (Bonferroni). On the line, claims on
-the residual and its price are judged at the largest weight that was tried, those on the distance
-alone at the one that the other seeds choose by it. A loss of networks counts as one of the gap only
-where the exact minimum, which has the gap and no network, loses too.
+Smaller and larger mean 5 %, at equal seeds, first weights, noise and evaluations; intervals of a
+claim hold together. On the line the residual and its price are judged at the largest weight, the
+distance alone at the one that the other seeds choose. A loss counts as one of the gap only where
+the exact minimum, which has the gap and no network, loses too.
 """
 
 from __future__ import annotations
@@ -29,14 +28,13 @@ __all__ = ["FORMS", "ratio", "shift_ratio", "verdicts"]
 SMALLER, LARGER = 0.95, 1.05
 """Ratios that count as less and as more."""
 TWO_ORDERS = 10**-1.5
-"""Ratio that counts as 'up to two orders of magnitude': nearer to 1/100 than to 1/10."""
+"""Ratio for 'up to two orders of magnitude': nearer to 1/100 than to 1/10."""
 SHIFT = 1.5
 """Factor between the measured and the calculated bias that counts as a wrong calculation."""
 FORMS = ("mean", "sample")
 CIRCLE = "circle"
 
-Place = tuple[str, str]
-"""Form, and problem or number of points."""
+Place = tuple[str, str]  # form, and problem or number of points
 
 
 def verdicts(session: Session) -> Claims:
@@ -67,10 +65,9 @@ def ratio(
     largest: bool = False,
     **where: object,
 ) -> Interval:
-    """Ratio of a measure with two methods, over seeds.
+    """Ratio of a measure with two methods; of the circle with the most points by default.
 
-    Of the circle it is that with the most points, if ``points`` is not said; of the line that at
-    the largest weight if ``largest``, else at the weight that was chosen.
+    Of the line at the largest weight if ``largest``, else at the weight that was chosen.
     """
     if "points" in results.table and "points" not in where:
         where["points"] = max(results.labels("points", measure=measure))
@@ -305,9 +302,6 @@ def bias(circle: Results, exact: Results) -> Claim:
     )  # fmt: skip
 
 
-# --- words ---------------------------------------------------------------------------------------
-
-
 def _claim(
     name: str,
     found: Mapping[Place, Interval],
@@ -319,10 +313,7 @@ def _claim(
     figure: str | None = None,
     denied: Collection[Place] = (),
 ) -> Claim:
-    """Judge ratios under several conditions, all of which hold together.
-
-    In those that are ``denied`` what the ratio shows has another cause.
-    """
+    """Judge ratios that hold together; where one is ``denied``, it has another cause."""
     judged = {
         place: "not supported" if place in denied else decide(one, smallest, reference=1.0)
         for place, one in found.items()
