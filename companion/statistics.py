@@ -118,6 +118,20 @@ def _pair(a: Any, b: Any, positive: bool = False) -> tuple[np.ndarray, np.ndarra
     return first, second
 
 
+def student(probability: float, freedom: Any) -> Any:
+    """Quantile of Student's t, of which ``scipy.stats`` would take a second to load.
+
+    Parameters
+    ----------
+    probability : float in (0, 1)
+    freedom : int or array
+        Degrees of freedom.
+    """
+    from scipy.special import stdtrit
+
+    return stdtrit(freedom, probability)
+
+
 def mean_interval(a: Any, *, confidence: float = 0.95, comparisons: int = 1) -> Interval:
     """Mean of independent values and its t-interval.
 
@@ -143,8 +157,6 @@ def mean_interval(a: Any, *, confidence: float = 0.95, comparisons: int = 1) -> 
     ValueError
         If there are fewer than two values, or one is not finite.
     """
-    from scipy.stats import t
-
     values = _values("a", a)
     confidence = checks.number("confidence", confidence, above=0, below=1)
     comparisons = checks.whole("comparisons", comparisons)
@@ -154,7 +166,7 @@ def mean_interval(a: Any, *, confidence: float = 0.95, comparisons: int = 1) -> 
         drawn = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
         low, high = np.quantile(values[drawn].mean(1), [miss / 2, 1 - miss / 2])
         return Interval(mean, min(mean, float(low)), max(mean, float(high)), n)
-    half = float(t.isf(miss / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
+    half = float(-student(miss / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
 
 
@@ -373,11 +385,9 @@ def detectable(interval: Interval, *, power: float = 0.8, confidence: float = 0.
     confidence : float in (0, 1)
         The one that ``interval`` was made with (default 0.95).
     """
-    from scipy.stats import t
-
     checks.instance("interval", interval, Interval, "an Interval")
     power = checks.number("power", power, above=0, below=1)
     confidence = checks.number("confidence", confidence, above=0, below=1)
-    reach = t.isf((1 - confidence) / 2, interval.n - 1)
+    reach = -student((1 - confidence) / 2, interval.n - 1)
     standard_error = (interval.high - interval.low) / 2 / reach
-    return float(standard_error * (reach + t.ppf(power, interval.n - 1)))
+    return float(standard_error * (reach + student(power, interval.n - 1)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from companion.experiments.claims import LONGEST_ANSWER, MARKS
 from companion.experiments.results import Results
-from companion.statistics import Interval
+from companion.statistics import Interval, student
 
 __all__ = ["UNDECIDED", "Contested", "more_networks", "needed", "undecided"]
 
@@ -94,13 +94,11 @@ def needed(interval: Interval, smallest: float, comparisons: int = 1) -> int:
     -------
     int, at most ``MOST``.
     """
-    from scipy.stats import t
-
     tail = 0.05 / comparisons / 2
     reach = (interval.high - interval.low) / 2
-    scatter = reach / t.isf(tail, interval.n - 1) * math.sqrt(interval.n)
+    scatter = reach / -student(tail, interval.n - 1) * math.sqrt(interval.n)
     numbers = np.arange(2, MOST)
-    seen = scatter / np.sqrt(numbers) * (t.isf(tail, numbers - 1) + t.ppf(0.8, numbers - 1))
+    seen = scatter / np.sqrt(numbers) * (student(0.8, numbers - 1) - student(tail, numbers - 1))
     enough = numbers[seen <= abs(smallest)]
     return int(enough[0]) if len(enough) else MOST
 

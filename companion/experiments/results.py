@@ -120,18 +120,19 @@ class Results:
         KeyError
             If there is no such column, or no such row; the message lists what there is.
         """
-        rows = self.table
+        rows = np.arange(len(self.table))  # narrowed down; the table is cut once, at the end
         for column, value in conditions.items():
-            if column not in rows:
+            if column not in self.table:
                 raise KeyError(f"no column {column!r}; there are {list(self.table)}")
             allowed = list(value) if isinstance(value, (list, tuple)) else [value]
-            chosen = np.logical_or.reduce([_equal(rows[column], one) for one in allowed])
+            there = self.table[column].array[rows]
+            chosen = np.logical_or.reduce([_equal(there, one) for one in allowed])
             if not chosen.any():
-                there = ", ".join(map(repr, rows[column].drop_duplicates()[:20]))
+                listed = ", ".join(map(repr, pd.Series(there).drop_duplicates()[:20]))
                 before = {k: v for k, v in conditions.items() if k != column}
-                raise KeyError(f"no row with {column} = {value!r} and {before}; there are {there}")
+                raise KeyError(f"no row with {column} = {value!r} and {before}; there are {listed}")
             rows = rows[chosen]
-        return rows
+        return self.table.iloc[rows]
 
     def values(self, **conditions: Any) -> np.ndarray:
         """Return the values that meet all conditions, one for each seed, in the order of the seeds.
@@ -241,10 +242,11 @@ class Results:
         return ", ".join(facts) + "".join(f". Warning: {reason}" for reason in self.stale) + "."
 
 
-def _equal(column: pd.Series, value: Any) -> np.ndarray:
+def _equal(column: Any, value: Any) -> np.ndarray:
+    """Where the array of a column, as pandas has it, is a value."""
     if value is None:
-        return column.isna().to_numpy()
+        return np.asarray(pd.isna(column))
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if is_number and pd.api.types.is_numeric_dtype(column):
-        return np.isclose(column.to_numpy(dtype=float), value, rtol=1e-9, atol=0.0)
-    return (column == value).to_numpy()
+        return np.isclose(np.asarray(column, dtype=float), value, rtol=1e-9, atol=0.0)
+    return np.asarray(column == value, dtype=bool)

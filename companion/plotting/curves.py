@@ -14,6 +14,7 @@ from matplotlib.axis import Axis
 from companion import checks
 from companion.plotting.figures import array, check_axes
 from companion.plotting.style import METHODS, PALETTE, method
+from companion.statistics import student
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -257,10 +258,8 @@ def _looks(conditions: list[Any]) -> dict[Any, dict[str, Any]]:
 
 def _over_runs(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means over rows, and the ends of their 95 % t-intervals."""
-    from scipy.stats import t
-
     count, middle = len(runs), runs.mean(0)
-    half = t.isf(0.025, count - 1) * runs.std(0, ddof=1) / np.sqrt(count)
+    half = -student(0.025, count - 1) * runs.std(0, ddof=1) / np.sqrt(count)
     return middle, middle - half, middle + half
 
 
@@ -268,14 +267,12 @@ def _interval(
     levels: pd.Series, values: pd.Series, geometric: bool, confidence: float
 ) -> tuple[np.ndarray, ...]:
     """Levels in order, means at each of them, and the ends of their t-intervals."""
-    from scipy.stats import t
-
     runs = (np.log(values) if geometric else values).groupby(levels, sort=True)
     count = runs.size().to_numpy()
     middle = runs.mean().where(runs.count() == runs.size()).to_numpy()  # a gap at a failed seed
     with np.errstate(invalid="ignore", divide="ignore"):
         error = runs.std().to_numpy() / np.sqrt(count)
-        half = t.isf((1 - confidence) / 2, count - 1) * error
+        half = -student((1 - confidence) / 2, count - 1) * error
     ends = (middle, middle - half, middle + half)
     places = np.sort(levels.unique()).astype(float)
     return (places, *(np.exp(end) for end in ends)) if geometric else (places, *ends)

@@ -93,11 +93,14 @@ def _share(decibels: float) -> str:
     return f"{1 - 10 ** (-decibels / 10):.0%} ({decibels:.1f} dB)"
 
 
-def true_picture(picture: Picture, truth: Folder) -> Picture | None:
-    """The picture of the same name (or but for its ending) and shape; None without one."""
+def true_pictures(pictures: list[Picture], truth: Folder) -> list[Picture | None]:
+    """For each, the picture of its name (or but for its ending) and shape; None without one."""
     true = {q.path.stem: q for q in truth.pictures} | {q.name: q for q in truth.pictures}
-    found = true.get(picture.name, true.get(picture.path.stem))
-    return found if found is not None and found.values.shape == picture.values.shape else None
+    found = [true.get(q.name, true.get(q.path.stem)) for q in pictures]
+    return [
+        t if t is not None and t.values.shape == q.values.shape else None
+        for q, t in zip(pictures, found)
+    ]
 
 
 def check_truth(noisy: Folder, truth: Folder) -> str:
@@ -108,7 +111,7 @@ def check_truth(noisy: Folder, truth: Folder) -> str:
     ValueError
         If none has, or if a true one has other grey values.
     """
-    pairs = [(q, true_picture(q, truth)) for q in noisy.pictures]
+    pairs = list(zip(noisy.pictures, true_pictures(noisy.pictures, truth)))
     there = [(q, t) for q, t in pairs if t is not None]
     if not there:
         one = noisy.pictures[0]
@@ -232,9 +235,9 @@ def _with_truth(
     import pandas as pd
 
     rows, without, late = [], [], 0
+    true = true_pictures([one.picture for one in restored], truth)
     for i, one in enumerate(track(restored, "comparing")):
-        q = one.picture
-        other = true_picture(q, truth)
+        q, other = one.picture, true[i]
         if other is None:
             without.append(q.name)
             continue
