@@ -1,9 +1,10 @@
 """Chapter 8: its experiments at small sizes, and that a stack is what its networks are alone."""
 
 import matplotlib
+import pandas as pd
 import torch
 
-from companion.experiments.adaptation import figures, images, networks, race, tables
+from companion.experiments.adaptation import figures, image_seed, images, networks, race, tables
 from companion.experiments.adaptation.classifiers import new_classifiers, trained
 from companion.experiments.adaptation.known import labelled
 
@@ -75,3 +76,29 @@ def test_the_race_on_images_runs_at_its_smallest_size(smoke):
     results = smoke.run(images.ImageRace)
     assert set(results.labels("way")) == set(race.WAYS)
     assert results.where(measure="accuracy")["value"].between(0, 1).all()
+
+
+def test_one_seed_on_images_is_the_same_whether_alone_or_in_the_race(smoke):
+    part = smoke.run(image_seed.ImageSeed(network_seed=1))
+    race_table = smoke.run(images.ImageRace).table
+    seed = smoke.seed + 1
+    assert set(part.table["seed"]) == {seed}
+    single = {"way": "nothing", "condition": "noise 0.5", "measure": "accuracy"}
+    (alone,) = part.where(**single)["value"]
+    in_race = race_table.query("way == 'nothing' and condition == 'noise 0.5' and seed == @seed")
+    assert in_race.query("measure == 'accuracy'")["value"].item() == alone
+
+
+def test_each_seed_takes_the_setting_that_is_best_with_the_others():
+    accuracies = {0: (0.9, 0.1), 1: (0.5, 0.6), 2: (0.4, 0.6)}
+    rows = [
+        {"measure": m, "setting": i, "condition": "blur", "way": "one call", "seed": s, "value": v}
+        for s, both in accuracies.items()
+        for i, a in enumerate(both)
+        for m, v in (("accuracy", a), ("calibration error", a / 2))
+    ]
+    table = images.chosen(pd.DataFrame(rows)).pivot(index="seed", columns="measure", values="value")
+    # Seed 0 is told by 1 and 2 to take the second, which is bad for it; the others take the first.
+    assert table["setting"].tolist() == [1, 0, 0]
+    assert table["accuracy"].tolist() == [0.1, 0.5, 0.4]
+    assert table["calibration error"].tolist() == [0.05, 0.25, 0.2]
