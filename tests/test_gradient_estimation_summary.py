@@ -1,5 +1,6 @@
 """What chapter 4 says in short: a win reads as a win, a loss as a loss."""
 
+import numpy as np
 import pytest
 from test_gradient_estimation_rules import race, sweep
 
@@ -48,3 +49,15 @@ def test_the_lines_are_filled_from_results():
     ]
     told = "\n".join(summary.convergence(Results(rows)))
     assert "1.70 (γ = 1.5)" in told and "at 320 steps" in told and "sizes 0.98 : 1" in told
+
+
+@pytest.mark.parametrize("factor, told", [(0.8, "nearer than the γ"), (1.2, "at no N surely")])
+def test_the_recommended_gamma_is_compared_by_distance_too(factor, told):
+    where = {"measure": "Frechet distance", "budget": 5}
+    chosen = np.array([10.0, 11.0, 12.0, 13.0])
+    parts = [
+        tidy(values, {"seed": range(4)}, method=method, **where)
+        for method, values in (("ge-chosen", chosen), ("gradient_estimation", factor * chosen))
+    ]
+    said = summary.default_or_chosen(Results(parts))
+    assert told in said and f"N = 5: {factor:.2f}" in said

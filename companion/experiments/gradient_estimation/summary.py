@@ -23,11 +23,12 @@ from companion.experiments.gradient_estimation.rulings import in_words
 from companion.experiments.gradient_estimation.verdicts import places_ahead, verdicts
 from companion.experiments.in_short import InShort, choose
 from companion.experiments.results import Results
+from companion.statistics import paired_ratio
 
 if TYPE_CHECKING:
     from companion.experiments.session import Session
 
-__all__ = ["best_places", "box", "convergence", "guarantee", "in_short"]
+__all__ = ["best_places", "box", "convergence", "default_or_chosen", "guarantee", "in_short"]
 
 
 def in_short(session: Session) -> InShort:
@@ -140,6 +141,35 @@ def gammas(sweep: Results) -> str:
         low, high = f"{min(best):.1f}", f"{max(best):.1f}"
         told.append(f"{low if low == high else f'{low} to {high}'} at {n} steps")
     return ", ".join(told)
+
+
+def default_or_chosen(images: Results, most: int = 20) -> str:
+    """Fréchet distance with gamma = 2 over that with the gamma chosen by error, as a sentence.
+
+    Parameters
+    ----------
+    images : of ``ImageRace``
+    most : int
+        Evaluations, at most.
+    """
+    found = {}
+    for n in whole(images, "budget", measure="Frechet distance"):
+        if n <= most:
+            two, chosen = (
+                images.values(measure="Frechet distance", method=method, budget=n)
+                for method in ("gradient_estimation", "ge-chosen")
+            )
+            found[n] = paired_ratio(two, chosen)
+    nearer = [str(n) for n, ratio in found.items() if ratio.below(1)]
+    numbers = ", ".join(f"N = {n}: {ratio:.2f}" for n, ratio in found.items())
+    if not nearer:
+        told = "γ = 2 is at no N surely nearer than the γ that is chosen by the error"
+    else:
+        told = (
+            f"γ = 2 is nearer than the γ that is chosen by the error at N = {', '.join(nearer)}: "
+            "what follows the flow best is not what is nearest to the images"
+        )
+    return f"By this distance {told} (ratio, {numbers})."
 
 
 def convergence(order: Results) -> list[str]:
