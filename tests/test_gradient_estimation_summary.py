@@ -55,7 +55,8 @@ def test_the_lines_are_filled_from_results():
     "factor, told", [(0.8, "surely nearer at N = 5"), (1.2, "surely nearer at no N")]
 )
 def test_the_recommended_gamma_is_compared_by_distance_too(factor, told):
-    where = {"measure": "Frechet distance", "budget": 5, "variant": "γ 1.5", "sigma_min": 0.1}
+    where = {"measure": "Frechet distance", "budget": 5}
+    where |= {"variant": "γ 1.5", "sigma_min": 0.1}
     chosen = np.array([10.0, 11.0, 12.0, 13.0])
     parts = [
         tidy(values, {"seed": range(4)}, method=method, **where)
