@@ -112,14 +112,14 @@ def rival(race: Results, images: Mapping[str, Results] | None = None) -> Claim:
         "adaptation-rival",
         differences(race, noises(race) + corruptions(race), ways, ["trained with noise"]),
         "Accuracy of the best purifier in front of the unchanged classifier, less that of a "
-        "classifier trained with noise for as many steps, which needs no denoiser."
-        + on_images(images or {}, ways, ["trained with noise"]),
+        "classifier trained with noise for as many steps, which needs no denoiser.",
         {
             "supported": "Yes: the best purifier beats a classifier trained with noise.",
             "not supported": "No: on 8 × 8 digits a classifier trained with noise is as good.",
             "inconclusive": "Undecided: purifier and a classifier trained with noise are close.",
             "depends": "A purifier beats training with noise",
         },
+        on_images(images or {}, ways, ["trained with noise"]),
     )
 
 
@@ -160,8 +160,7 @@ def kinds(race: Results, images: Mapping[str, Results] | None = None) -> Claim:
     return _better(
         "adaptation-kinds",
         differences(race, corruptions(race), ["guided"], ["nothing"]),
-        "Accuracy with entropy guidance, less that with nothing in front."
-        + on_images(images or {}, ["guided"], ["nothing"], noisy=False),
+        "Accuracy with entropy guidance, less that with nothing in front.",
         {
             "supported": "Yes: guided sampling helps with blur, contrast and pixelation.",
             "not supported": "No: on 8 × 8 digits guided sampling gains no point on blur, "
@@ -169,6 +168,7 @@ def kinds(race: Results, images: Mapping[str, Results] | None = None) -> Claim:
             "inconclusive": "Undecided: guided sampling may help with blur, contrast, pixelation.",
             "depends": "Guided sampling helps",
         },
+        on_images(images or {}, ["guided"], ["nothing"], noisy=False),
     )
 
 
@@ -235,7 +235,11 @@ def tuned_rival(race: Results) -> Claim:
 
 
 def _better(
-    name: str, found: Mapping[str, Interval], what: str, answers: Mapping[str, str]
+    name: str,
+    found: Mapping[str, Interval],
+    what: str,
+    answers: Mapping[str, str],
+    beside: str = "",
 ) -> Claim:
     """Judge 'a point better' under each condition, and all together."""
     each = judged(found)
@@ -243,7 +247,7 @@ def _better(
     return _claim(
         name,
         verdict,
-        f"{what} {told(found, verdict)} Better means {100 * POINT:g} point or more.",
+        f"{what} {told(found, verdict)} Better means {100 * POINT:g} point or more.{beside}",
         answer(each, answers),
         deciding(found, each),
     )
