@@ -75,7 +75,7 @@ def box(
         "label is too small by a constant factor; in the paper's form (target ε) the network also "
         "removes less noise.",
         works=f"{improves.answer} {beyond.answer}",
-        use=use(beyond.verdict, effects[FREE], (name, steps), few),
+        use=use(beyond.verdict, effects[FREE], steps, few),
         avoid=avoid(beyond.verdict, effects["against"]),
         number=f"Distance of samples to the data, {name}, {steps} steps: trained with it "
         f"{_short(effects[TRAINED])}; the plain network with that label and scale, for free, "
@@ -110,13 +110,12 @@ def _low(effect: Effect) -> float:
     return effect.low if effect.finite else -1e9
 
 
-def use(beyond: str, free: Effect, where: tuple[str, int], few: Reason) -> str:
+def use(beyond: str, free: Effect, steps: int, few: Reason) -> str:
     """Where training with it pays, where its free rival does, and where noise on the data does."""
-    name, steps = where
     if free.holds:
         rival = (
-            f"You sample in about {steps} steps: ask a network that you have at a larger label, "
-            f"and remove less (`objectives.relabelled`). It helped most on {name}."
+            f"You sample in about {steps} steps: ask a network that you have at a larger label and "
+            "remove less, for free."
         )
     else:
         rival = "Nothing here speaks for it."
