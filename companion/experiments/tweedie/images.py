@@ -130,7 +130,7 @@ class ImageFewClean(Networks, ImageExperiment):
             "digits", "smoke", shares=(0.1,), levels=(0.5, 1.0), seeds=2, solver_steps=3,
             samples=64, tested=40, looked=1,
         ),
-        "long": recipe("mnist", "long", samples=4096),
+        "long": recipe("mnist", "long", seeds=5, samples=4096),
         "gpu": recipe("mnist", "gpu"),
     }  # fmt: skip
 
