@@ -64,3 +64,4 @@ def test_the_recommended_gamma_is_compared_by_distance_too(factor, told):
     ]
     said = summary.default_or_chosen(Results(parts))
     assert told in said and f"N = 5: {factor:.2f}" in said
+    assert "No other γ" in summary.default_or_chosen(Results(parts[1]))

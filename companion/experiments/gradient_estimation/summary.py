@@ -153,6 +153,8 @@ def default_or_chosen(images: Results, most: int = 20) -> str:
     most : int
         Evaluations, at most.
     """
+    if "ge-chosen" not in images.labels("method"):
+        return "No other γ was tried here."
     found = {}
     for n in whole(images, "budget", measure="Frechet distance"):
         if n <= most:
