@@ -44,7 +44,7 @@ class ImageCopies(CopySettings):
         "smoke": {
             **SMOKE, "seeds": 2, "arms": (("none", 0.0), ("C", 0.05), (DECAY, 0.1)),
         },
-        "long": recipe("mnist", "long", few=60),
+        "long": recipe("mnist", "long", few=60, seeds=5),
     }  # fmt: skip
 
     def parts(self, session: Session) -> list[CopyNetwork]:
