@@ -126,8 +126,11 @@ def with_published(live: Iterable[Claim]) -> list[Claim]:
     Published are verdicts on several master seeds together, with the commit of their rules. Claims
     without one stay as they are, and so do those that are published ones already.
     """
-    known: dict[str, Claim] = {}
+    judged = list(live)
+    asked, known = {claim.id for claim in judged}, {}
     for module, entry in published().items():
+        if asked.isdisjoint(fields["id"] for fields in entry["claims"]):
+            continue  # the rules of other chapters are not read
         current = rule(module)
         seeds = ", ".join(map(str, entry["seeds"]))
         made = f"master seeds {seeds}, {entry['date'][:10]}, profile {entry['profile']}"
@@ -139,7 +142,7 @@ def with_published(live: Iterable[Claim]) -> list[Claim]:
             told = _otherwise(fields["id"], fields["verdict"], entry.get("otherwise", {}))
             known[fields["id"]] = replace(Claim(**fields), provenance=made + told)
     shown = []
-    for claim in live:
+    for claim in judged:
         other = known.get(claim.id)
         if other is None or claim.provenance.startswith(other.provenance):
             shown.append(claim)

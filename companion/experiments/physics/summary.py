@@ -54,8 +54,6 @@ def box(circle: Results, lines: Results, claims: Claims) -> InShort:
         {
             "supported": "Also where samples could be projected: it was nearer to the data.",
             "depends": "You can try it beside a projection at the end: neither always wins.",
-            "inconclusive": "No projection and no guidance is possible: both are free, and leave a "
-            "smaller residual.",
             "else": "No projection and no guidance is possible: both are free, and leave a smaller "
             "residual.",
         },
